@@ -1,0 +1,71 @@
+"""Who may see and change what: the policy, pure, and in a form that a store can turn into a predicate."""
+
+from datetime import datetime
+
+import attrs
+
+from tmws_core.domain.agent import Caller, Permission
+from tmws_core.domain.memory import AccessLevel, Memory, MemoryFilter, SharePermission
+
+
+@attrs.frozen
+class Visibility:
+    """The set of memories that one caller may read.
+
+    A store translates it into its own predicate; `includes` is the meaning which that predicate must have. With
+    `everything` the caller reads all memories and the other fields do not matter.
+    """
+
+    agent_id: str
+    namespace: str
+    everything: bool = False
+
+    def includes(self, memory: Memory) -> bool:
+        """Tell whether the memory belongs to the set."""
+        if self.everything or memory.agent_id == self.agent_id:
+            return True
+        match memory.access_level:
+            case AccessLevel.PRIVATE:
+                return False
+            case AccessLevel.TEAM:
+                return memory.namespace == self.namespace
+            case AccessLevel.SHARED:
+                return any(share.agent_id == self.agent_id for share in memory.shared_with)
+            case AccessLevel.PUBLIC | AccessLevel.SYSTEM:
+                return True
+
+
+@attrs.frozen(kw_only=True)
+class Scope:
+    """What a list or a search may return: visible to the caller, inside the filter, and in force at `at`.
+
+    Rows created after `at` are outside. Unless the filter includes them, so are rows that had expired or had been
+    superseded at `at`.
+    """
+
+    visibility: Visibility
+    filter: MemoryFilter
+    at: datetime
+
+
+def visibility_of(caller: Caller) -> Visibility:
+    """Return what a caller may read."""
+    return Visibility(caller.agent_id, caller.namespace, everything=caller.may(Permission.READ_ALL))
+
+
+def may_write(caller: Caller, memory: Memory) -> bool:
+    """Tell whether a caller that sees a memory may change its text and labels."""
+    if memory.access_level is AccessLevel.SYSTEM:
+        return caller.may(Permission.ADMINISTER)
+    if may_manage(caller, memory):
+        return True
+    return memory.access_level is AccessLevel.SHARED and any(
+        share.agent_id == caller.agent_id and share.permission is SharePermission.WRITE for share in memory.shared_with
+    )
+
+
+def may_manage(caller: Caller, memory: Memory) -> bool:
+    """Tell whether a caller that sees a memory may delete it, share it or change who sees it."""
+    if memory.access_level is AccessLevel.SYSTEM:
+        return caller.may(Permission.ADMINISTER)
+    return memory.agent_id == caller.agent_id or caller.may(Permission.ADMINISTER)

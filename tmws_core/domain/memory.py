@@ -1,0 +1,137 @@
+"""Memories: what is stored, what is searched by, and the limits of both."""
+
+import enum
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from tmws_core.domain.constraints import Text
+
+CONTENT_BYTES = 64 * 1024
+METADATA_BYTES = 16 * 1024
+TAGS = 32
+SHARES = 256
+BATCH = 1000
+
+CONTENT = Text(minimum=1, maximum_bytes=CONTENT_BYTES)
+TAG = Text(minimum=1, maximum=64)
+LABEL = Text(minimum=1, maximum=256)
+"""Session ids, sources and idempotency keys."""
+
+
+class MemoryType(enum.Enum):
+    """What kind of knowledge a memory is."""
+
+    EPISODIC = "episodic"
+    SEMANTIC = "semantic"
+    PROCEDURAL = "procedural"
+    WORKING = "working"
+
+
+class AccessLevel(enum.Enum):
+    """Who besides the owner may read a memory."""
+
+    PRIVATE = "private"
+    TEAM = "team"
+    SHARED = "shared"
+    PUBLIC = "public"
+    SYSTEM = "system"
+
+
+class SharePermission(enum.Enum):
+    """What an agent on a memory's list may do with it."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+@attrs.frozen
+class Share:
+    """One agent on a memory's list."""
+
+    agent_id: str
+    permission: SharePermission = SharePermission.READ
+
+
+@attrs.frozen(kw_only=True)
+class Memory:
+    """One memory as it is now.
+
+    `document` numbers this very text: it is never reused, and a changed text gets a new number, so what is keyed by it
+    (lexical entry, vector, caches) can go missing but never stale. `embedded` tells whether the text has a vector of
+    the store's active model. Times are aware and in UTC.
+    """
+
+    id: str
+    document: int
+    agent_id: str
+    namespace: str
+    content: str
+    memory_type: MemoryType
+    importance: float
+    access_level: AccessLevel
+    shared_with: tuple[Share, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any]
+    session_id: str | None = None
+    sequence: int | None = None
+    occurred_at: datetime | None = None
+    expires_at: datetime | None = None
+    source: str | None = None
+    written_by: str
+    transport: str
+    created_at: datetime
+    updated_at: datetime
+    version: int = 1
+    superseded_by: str | None = None
+    superseded_at: datetime | None = None
+    embedded: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class MemoryVersion:
+    """A former text of a memory, valid from `valid_from` until `valid_to`."""
+
+    version: int
+    content: str
+    valid_from: datetime
+    valid_to: datetime
+    changed_by: str
+
+
+@attrs.frozen(kw_only=True)
+class MemoryFilter:
+    """What a list or a search is narrowed to; None and empty mean: not narrowed."""
+
+    namespace: str | None = None
+    agent_id: str | None = None
+    memory_type: MemoryType | None = None
+    tags_any: tuple[str, ...] = ()
+    tags_all: tuple[str, ...] = ()
+    session_id: str | None = None
+    occurred_after: datetime | None = None
+    occurred_before: datetime | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    min_importance: float | None = None
+    include_expired: bool = False
+    include_superseded: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class MemoryStats:
+    """Counts over the memories that a caller may see."""
+
+    total: int
+    embedded: int
+    by_type: dict[str, int]
+    by_access_level: dict[str, int]
+    by_namespace: dict[str, int]
+    oldest: datetime | None
+    newest: datetime | None
+
+
+def normalised(content: str) -> str:
+    """Return the text that decides whether two contents are the same: white space runs folded, ends trimmed."""
+    return " ".join(content.split())

@@ -1,0 +1,1 @@
+"""What the core needs from the world, in its own words."""

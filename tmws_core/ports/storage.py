@@ -1,0 +1,220 @@
+"""The store: the only truth, read in snapshots and changed in transactions."""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Literal, Protocol
+
+import attrs
+
+from tmws_core.domain.access import Scope, Visibility
+from tmws_core.domain.agent import Agent
+from tmws_core.domain.audit import AuditEvent
+from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion
+
+Order = Literal["newest", "oldest"]
+
+
+@attrs.frozen(kw_only=True)
+class NewMemory:
+    """A memory to be stored, with what the indexes need of it.
+
+    `memory.document` is 0: the store assigns the number. `lexical` is the text as the lexical index stores it;
+    `vector` is None while the embedder has not answered. `content_hash` decides what is an exact duplicate.
+    """
+
+    memory: Memory
+    content_hash: str
+    lexical: str
+    vector: Vector | None
+    idempotency_key: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Known:
+    """A memory that the store has already: the first answer to an idempotency key, or an exact duplicate."""
+
+    memory_id: str
+    embedded: bool
+    duplicate: bool
+
+
+@attrs.frozen(kw_only=True)
+class Fingerprint:
+    """What makes a new memory a repetition: the owner's idempotency key, or the same text in the same namespace."""
+
+    agent_id: str
+    namespace: str
+    content_hash: str
+    idempotency_key: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Unembedded:
+    """A text that waits for its vector."""
+
+    document: int
+    content: str
+    occurred_at: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class StorageHealth:
+    """What the store says of itself; `version` is the schema's."""
+
+    kind: str
+    version: str
+    memories: int
+    unembedded: int
+    bytes_on_disk: int
+
+
+class MemoryReader(Protocol):
+    """Memories as of one snapshot."""
+
+    async def get(self, memory_id: str, visibility: Visibility) -> Memory:
+        """Return one memory; MemoryNotFound unless it exists and is visible."""
+        ...
+
+    async def page(self, scope: Scope, *, after: str | None, limit: int, order: Order) -> list[Memory]:
+        """Return at most `limit` memories of the scope in the order of their ids, beginning behind the id `after`.
+
+        "newest" counts ids downwards. Ids sort by time of creation, so a page never shows a memory twice and never
+        leaves one out, whatever is written between two calls.
+        """
+        ...
+
+    async def documents(self, scope: Scope) -> "array[int]":
+        """Return the documents of the scope that have a vector of the active model: ascending, type code "q"."""
+        ...
+
+    async def of_documents(self, documents: Sequence[int], scope: Scope) -> dict[int, Memory]:
+        """Return the memories of those documents that lie in the scope, by document."""
+        ...
+
+    async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known | None]:
+        """Tell for each fingerprint, in order, which stored memory it repeats; a repeated key wins over a text."""
+        ...
+
+    async def history(self, memory_id: str) -> list[MemoryVersion]:
+        """Return the former texts of a memory, oldest first; the caller has checked that it is visible."""
+        ...
+
+    async def stats(self, visibility: Visibility) -> MemoryStats:
+        """Count the visible memories, expired and superseded ones included."""
+        ...
+
+    async def unembedded(self, limit: int) -> list[Unembedded]:
+        """Return at most `limit` texts without a vector, the most important first, then the newest."""
+        ...
+
+
+class MemoryWriter(Protocol):
+    """Changes of memories within one transaction; each brings the lexical entry and the vector along."""
+
+    async def add(self, new: Sequence[NewMemory]) -> None:
+        """Store memories, their shares, lexical entries, vectors and idempotency keys."""
+        ...
+
+    async def replace(self, former: Memory, changed: NewMemory) -> None:
+        """Put the changed memory in the place of the former one.
+
+        A changed text gets a new document, lexical entry and vector, and the former text goes to the history. With an
+        unchanged text, `changed.vector` is ignored and the document stays.
+        """
+        ...
+
+    async def delete(self, memory: Memory) -> None:
+        """Remove a memory with its shares, history, lexical entry and vector; its idempotency key stays."""
+        ...
+
+    async def put_vectors(self, vectors: Mapping[int, Vector]) -> int:
+        """Add vectors of the active model by document and return how many; documents that are gone are passed over."""
+        ...
+
+
+class Agents(Protocol):
+    """The agents that have used the store."""
+
+    async def find(self, agent_id: str) -> Agent | None:
+        """Return an agent, or None."""
+        ...
+
+    async def add(self, agent: Agent) -> None:
+        """Register an agent; does nothing if it is known."""
+        ...
+
+    async def count(self) -> int:
+        """Count the agents."""
+        ...
+
+
+class Snapshot(Protocol):
+    """A consistent view of the store: what was committed when its first read began."""
+
+    @property
+    def memories(self) -> MemoryReader:
+        """Memories in this snapshot."""
+        ...
+
+    @property
+    def agents(self) -> "Agents":
+        """Agents in this snapshot; `add` belongs to a unit of work only."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """One transaction: it sees its own writes, nobody else sees any of them before it commits."""
+
+    @property
+    def memories(self) -> MemoryReader:
+        """Memories as this transaction sees them."""
+        ...
+
+    @property
+    def changes(self) -> MemoryWriter:
+        """Changes of memories."""
+        ...
+
+    @property
+    def agents(self) -> Agents:
+        """Agents."""
+        ...
+
+    async def audit(self, events: Sequence[AuditEvent]) -> None:
+        """Append to the audit log."""
+        ...
+
+    async def use_model(self, model: EmbeddingModel) -> None:
+        """Make `model` the store's active one if it has none yet; ModelMismatch if it has another."""
+        ...
+
+
+class Storage(Protocol):
+    """The store. Safe for any number of tasks; every method may raise a StorageUnavailable."""
+
+    def read(self) -> AbstractAsyncContextManager[Snapshot]:
+        """Open a snapshot."""
+        ...
+
+    def write(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
+        ...
+
+    async def vectors(self, documents: Sequence[int]) -> dict[int, Vector]:
+        """Return the active model's vectors of those documents that have one."""
+        ...
+
+    async def model(self) -> EmbeddingModel | None:
+        """Return the active model, or None in a store that holds no vector yet."""
+        ...
+
+    async def health(self) -> StorageHealth:
+        """Prove that the store can be read; raises when it cannot."""
+        ...
+
+    async def integrity(self) -> list[str]:
+        """Check the whole file and return what is wrong with it; empty when it is sound. Slow on a large store."""
+        ...

@@ -1,0 +1,1 @@
+"""The use cases; they do not call one another."""
