@@ -1,4 +1,4 @@
-"""Every error that a caller of TMWS can meet: a stable code, a kind, typed facts and, where there is one, the remedy."""
+"""Every error that a caller can meet: a stable code, a kind, typed facts and, where there is one, the remedy."""
 
 import enum
 from typing import ClassVar
@@ -239,7 +239,7 @@ class Forbidden(TmwsError):
 
 @attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
 class RequestTimedOut(TmwsError):
-    """The operation did not end within the request timeout; nothing of it was stored."""
+    """The operation did not end within the request timeout; a write may or may not have been stored."""
 
     code = "timeout"
     kind = Kind.UNAVAILABLE
@@ -254,7 +254,7 @@ class RequestTimedOut(TmwsError):
     @property
     def remedy(self) -> str:
         """Say what to do."""
-        return "Try again, or raise TMWS_REQUEST_TIMEOUT"
+        return "Try again, a write with the same idempotency_key, or raise TMWS_REQUEST_TIMEOUT"
 
 
 @attrs.frozen(slots=False, kw_only=True, eq=False, str=False)

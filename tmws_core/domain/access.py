@@ -4,8 +4,9 @@ from datetime import datetime
 
 import attrs
 
-from tmws_core.domain.agent import Caller, Permission
+from tmws_core.domain.agent import AGENT_PERMISSIONS, Caller, Permission
 from tmws_core.domain.memory import AccessLevel, Memory, MemoryFilter, SharePermission
+from tmws_core.errors import Forbidden
 
 
 @attrs.frozen
@@ -46,6 +47,13 @@ class Scope:
     visibility: Visibility
     filter: MemoryFilter
     at: datetime
+
+
+def acting_for(caller: Caller, agent_id: str, namespace: str) -> Caller:
+    """Return the caller for a call in another agent's name: it sees and may do what that agent sees and may do."""
+    if not caller.may(Permission.ACT_FOR_OTHERS):
+        raise Forbidden(action="act for another agent", needs="the right to act for others", name="agent_id")
+    return attrs.evolve(caller, agent_id=agent_id, namespace=namespace, permissions=AGENT_PERMISSIONS)
 
 
 def visibility_of(caller: Caller) -> Visibility:

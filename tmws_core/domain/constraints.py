@@ -1,4 +1,4 @@
-"""What a field may hold: attrs validators that the JSON Schema is derived from as well, so no limit is written twice."""
+"""What a field may hold: attrs validators, from which the JSON Schema is derived too."""
 
 import json
 import math
@@ -174,8 +174,7 @@ def _check_key(name: str, key: object) -> None:
 
 
 def _check_number(name: str, value: float) -> None:
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidField(name=name, reason="holds a number that is not finite", hint="Use JSON numbers")
-    elif not -(2**63) <= value < 2**64:
+    if not math.isfinite(value):
+        raise InvalidField(name=name, reason="holds a number that is not finite", hint="Use JSON numbers")
+    if value == int(value) and not -(2**63) <= int(value) < 2**64:
         raise InvalidField(name=name, reason="holds an integer of more than 64 bits", hint="Write it as a string")

@@ -5,10 +5,13 @@ import unicodedata
 from datetime import datetime
 
 STOP_WORDS = frozenset(
-    "a about after all also am an and any are as at be because been before being but by can could did do does doing for"
-    " from had has have having he her here hers him his how i if in into is it its itself just me my no nor not of on"
-    " or our ours she should so some such than that the their theirs them then there these they this those to too us"
-    " very was we were what when where which while who whom why will with would you your yours".split()
+    """
+    a about after all also am an and any are as at be because been before being but by can could did do does
+    doing for from had has have having he her here hers him his how i if in into is it its itself just me my
+    no nor not of on or our ours she should so some such than that the their theirs them then there these
+    they this those to too us very was we were what when where which while who whom why will with would you
+    your yours
+    """.split()  # noqa: SIM905 - a list literal of 130 words would fill a page
 )
 """English function words; dropping them from questions lifts recall@10 on LoCoMo from 57.6 to 62.3."""
 

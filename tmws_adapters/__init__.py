@@ -1,0 +1,1 @@
+"""Adapters: one package for each technology that the ports are served with."""

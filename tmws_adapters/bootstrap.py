@@ -1,0 +1,181 @@
+"""The composition root: the only module that names adapters, each imported only where it is chosen."""
+
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import metadata
+
+import anyio
+import attrs
+
+from tmws_adapters.settings import Settings
+from tmws_core.app import App
+from tmws_core.embedding import StoreEmbedder, mismatch
+from tmws_core.ports.bus import Bus
+from tmws_core.ports.cache import Cache
+from tmws_core.ports.embedder import Embedder
+from tmws_core.ports.lexical import LexicalIndex
+from tmws_core.ports.license import LicenseSource
+from tmws_core.ports.metrics import Metrics
+from tmws_core.ports.storage import Storage
+from tmws_core.ports.system import Clock, Ids
+from tmws_core.ports.vector import VectorIndex
+from tmws_core.services.browsing import Browsing
+from tmws_core.services.health import Health
+from tmws_core.services.indexing import Indexing
+from tmws_core.services.memories import Memories
+from tmws_core.services.recall import Recall
+
+logger = logging.getLogger("tmws")
+
+QUERY_CACHE = 1000
+"""Query vectors that are remembered: 1.5 MB at 384 values, 4 MB at 1024."""
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+"""More threads made exact search four times slower on two cores; numpy is imported later than this module."""
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """The adapters that the settings choose, open."""
+
+    storage: Storage
+    lexical: LexicalIndex
+    vectors: VectorIndex
+    embedder: Embedder
+    cache: Cache
+    bus: Bus
+    license: LicenseSource
+    metrics: Metrics
+    clock: Clock
+    ids: Ids
+
+
+def version() -> str:
+    """Return the version of this distribution."""
+    return metadata.version("tmws")
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncIterator[App]:
+    """Open the store that the settings name and everything around it; what it opens it closes.
+
+    Each step is one line in the log. While the app is open, texts that were stored without a vector get theirs in the
+    background.
+
+    Raises:
+        ConfigurationError: a setting cannot be honoured.
+        StorageUnavailable: the store cannot be opened; it and its subclasses name the remedy.
+        ModelMismatch: the store's vectors were made by another model.
+    """
+    async with open_parts(settings) as parts:
+        await _announce(settings, parts)
+        indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
+        async with _running(indexing.run):
+            yield _app(settings, parts)
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Open the adapters alone, without a line in the log and without work in the background; errors as in open_app."""
+    from tmws_adapters.exact import open_exact  # noqa: PLC0415 - see the module's first line
+    from tmws_adapters.inprocess import FreeLicense, InprocessBus, InprocessMetrics, LruCache  # noqa: PLC0415
+    from tmws_adapters.sqlite import open_sqlite  # noqa: PLC0415
+    from tmws_adapters.system import SystemClock, SystemIds  # noqa: PLC0415
+
+    async with (
+        open_sqlite(settings.sqlite_path) as store,
+        open_exact(store.storage.vectors) as vectors,
+        _open_embedder(settings) as embedder,
+    ):
+        yield Parts(
+            storage=store.storage,
+            lexical=store.lexical,
+            vectors=vectors,
+            embedder=StoreEmbedder(embedder, store.storage),
+            cache=LruCache(QUERY_CACHE),
+            bus=InprocessBus(),
+            license=FreeLicense(),
+            metrics=InprocessMetrics(),
+            clock=SystemClock(),
+            ids=SystemIds(),
+        )
+
+
+@asynccontextmanager
+async def _running(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Run `work` beside the block and end it with the block; an error of the block is raised as it is."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            yield
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise (group.exceptions[0] if len(group.exceptions) == 1 else group) from None
+
+
+def _open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
+    if settings.uses_ollama:
+        from tmws_adapters.ollama import open_ollama  # noqa: PLC0415
+
+        return open_ollama(settings.ollama_base_url, settings.ollama_model)
+    from tmws_adapters.onnx import open_onnx  # noqa: PLC0415
+
+    return open_onnx(settings.onnx_model_dir)
+
+
+def _app(settings: Settings, parts: Parts) -> App:
+    memories = Memories(
+        storage=parts.storage,
+        embedder=parts.embedder,
+        bus=parts.bus,
+        clock=parts.clock,
+        ids=parts.ids,
+        audited=settings.audit_log_enabled,
+    )
+    recall = Recall(
+        storage=parts.storage,
+        lexical=parts.lexical,
+        vectors=parts.vectors,
+        embedder=parts.embedder,
+        cache=parts.cache,
+        clock=parts.clock,
+        fallback="sqlite_fallback",
+    )
+    health = Health(
+        storage=parts.storage,
+        vectors=parts.vectors,
+        embedder=parts.embedder,
+        license=parts.license,
+        metrics=parts.metrics,
+        clock=parts.clock,
+        version=version(),
+        environment=settings.environment,
+        database="sqlite",
+        started=parts.clock.monotonic(),
+    )
+    return App(
+        (memories, Browsing(storage=parts.storage, clock=parts.clock), recall, health),
+        clock=parts.clock,
+        metrics=parts.metrics,
+        request_timeout=settings.timeout,
+    )
+
+
+async def _announce(settings: Settings, parts: Parts) -> None:
+    for name in settings.without_effect:
+        logger.warning("⚠️ %s has no effect in this version", name)
+    license_ = await parts.license.current()
+    logger.info("✅ License: tier %s, features %s", license_.tier.value, ",".join(license_.features))
+    stored = await parts.storage.health()
+    logger.info("✅ Database migrated: %s, schema %s, %d memories", stored.kind, stored.version, stored.memories)
+    logger.info("✅ Vector index ready: %s", parts.vectors.source)
+    embedder = await parts.embedder.health()
+    model = await parts.storage.model()
+    if model is not None and model.name != embedder.model:
+        raise mismatch(model, embedder.model)
+    if embedder.up:
+        logger.info("✅ Embedder ready: %s, model %s", embedder.kind, embedder.model)
+    else:
+        logger.warning("⚠️ Embedder down, memories are stored without vectors: %s", embedder.reason)

@@ -1,0 +1,12 @@
+"""Alembic's entry: run the revisions on the connection of the runner, or on the database of the environment."""
+
+from alembic import context
+
+from tmws_adapters.migrations.runner import configured_path, connected, migrate
+
+connection = context.config.attributes.get("connection")
+if connection is not None:
+    migrate(connection)
+else:
+    with connected(configured_path()) as own:
+        migrate(own)

@@ -1,0 +1,16 @@
+"""The database file: private to the user who creates it."""
+
+import os
+from pathlib import Path
+
+PRIVATE_DIRECTORY = 0o700
+PRIVATE_FILE = 0o600
+"""Modes; SQLite gives the files that it puts beside the database the mode of the database."""
+
+
+def create_file(path: Path) -> None:
+    """Create an empty database file and its directory, where they are missing; raises OSError."""
+    path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    # An existing file is not opened: closing it would drop this process's locks on it (POSIX).
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, PRIVATE_FILE))

@@ -1,0 +1,133 @@
+"""The first schema.
+
+Times that the program computes with (`*_at`, `valid_*` of memories and their history) are integers: microseconds since
+1970-01-01T00:00:00Z. Times that people read with a shell (agents, audit log) are RFC 3339 text in UTC. Words of the
+domain (memory type, access level, permission) are stored as they appear on the wire.
+"""
+
+from tmws_adapters.migrations.runner import execute
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+STATEMENTS: dict[str, tuple[str, ...]] = {
+    "sqlite": (
+        """
+        CREATE TABLE agents (
+            id TEXT PRIMARY KEY,
+            namespace TEXT NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE embedding_models (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL,
+            dimension INTEGER NOT NULL,
+            digest TEXT NOT NULL,
+            active INTEGER NOT NULL CHECK (active IN (0, 1))
+        ) STRICT
+        """,
+        "CREATE UNIQUE INDEX embedding_models_active ON embedding_models (active) WHERE active = 1",
+        # Documents get their numbers from here, so that none is given twice, not even the newest after it is deleted.
+        "CREATE TABLE document_numbers (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL) STRICT",
+        "INSERT INTO document_numbers (id, last) VALUES (1, 0)",
+        # The long columns stand last: reading those before them touches no overflow page.
+        """
+        CREATE TABLE memories_v2 (
+            document INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            agent_id TEXT NOT NULL,
+            namespace TEXT NOT NULL,
+            access_level TEXT NOT NULL,
+            memory_type TEXT NOT NULL,
+            importance REAL NOT NULL,
+            session_id TEXT,
+            sequence INTEGER,
+            occurred_at INTEGER,
+            expires_at INTEGER,
+            superseded_by TEXT,
+            superseded_at INTEGER,
+            created_at INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL,
+            version INTEGER NOT NULL,
+            model INTEGER REFERENCES embedding_models (id),
+            content_hash TEXT NOT NULL,
+            source TEXT,
+            written_by TEXT NOT NULL,
+            transport TEXT NOT NULL,
+            tags TEXT NOT NULL CHECK (json_valid(tags)),
+            metadata TEXT NOT NULL CHECK (json_valid(metadata)),
+            content TEXT NOT NULL
+        ) STRICT
+        """,
+        # All that decides whether a memory lies in a scope, in the order of the documents.
+        """
+        CREATE INDEX memories_v2_scope ON memories_v2 (
+            document, agent_id, access_level, namespace, model, expires_at, superseded_at, created_at,
+            memory_type, importance, session_id, occurred_at, tags
+        )
+        """,
+        """
+        CREATE INDEX memories_v2_text ON memories_v2 (agent_id, namespace, content_hash, id)
+        WHERE superseded_at IS NULL
+        """,
+        "CREATE INDEX memories_v2_unembedded ON memories_v2 (importance DESC, id DESC) WHERE model IS NULL",
+        """
+        CREATE TABLE memory_shares (
+            memory_id TEXT NOT NULL REFERENCES memories_v2 (id) ON DELETE CASCADE,
+            agent_id TEXT NOT NULL,
+            permission TEXT NOT NULL,
+            PRIMARY KEY (memory_id, agent_id)
+        ) STRICT
+        """,
+        "CREATE INDEX memory_shares_agent ON memory_shares (agent_id, memory_id)",
+        """
+        CREATE TABLE memory_history (
+            memory_id TEXT NOT NULL REFERENCES memories_v2 (id) ON DELETE CASCADE,
+            version INTEGER NOT NULL,
+            content TEXT NOT NULL,
+            valid_from INTEGER NOT NULL,
+            valid_to INTEGER NOT NULL,
+            changed_by TEXT NOT NULL,
+            PRIMARY KEY (memory_id, version)
+        ) STRICT
+        """,
+        """
+        CREATE TABLE embeddings (
+            document INTEGER PRIMARY KEY,
+            model INTEGER NOT NULL REFERENCES embedding_models (id),
+            vector BLOB NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE idempotency_keys (
+            agent_id TEXT NOT NULL,
+            key TEXT NOT NULL,
+            memory_id TEXT NOT NULL,
+            PRIMARY KEY (agent_id, key)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE security_audit_logs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            timestamp TEXT NOT NULL,
+            event_type TEXT NOT NULL,
+            agent_id TEXT NOT NULL,
+            details TEXT NOT NULL CHECK (json_valid(details))
+        ) STRICT
+        """,
+        "CREATE INDEX security_audit_logs_timestamp ON security_audit_logs (timestamp)",
+        """
+        CREATE VIRTUAL TABLE memories_fts USING fts5 (text, tokenize = "porter unicode61 remove_diacritics 2")
+        """,
+    )
+}
+"""What to execute, in order, by dialect."""
+
+
+def upgrade() -> None:
+    """Create the tables."""
+    execute(STATEMENTS)

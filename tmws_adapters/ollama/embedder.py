@@ -1,0 +1,127 @@
+"""The embedder that asks an Ollama server."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from tmws_adapters.ollama.answers import (
+    PART,
+    AnswerLate,
+    RouteMissing,
+    digest_in,
+    not_pulled,
+    vectors_in,
+    wrong_dimension,
+)
+from tmws_adapters.ollama.connection import Connection, open_connection
+from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.errors import EmbedderUnavailable
+from tmws_core.ports.embedder import Embedder, EmbedderHealth
+
+BATCH_TEXTS = 16
+"""Texts of one request: the server answers when the last is done, so a large batch outlasts the timeout on a CPU."""
+
+HEALTH_TIMEOUT = timedelta(seconds=2)
+"""For the list of models, which a server keeps at hand."""
+
+_E5 = re.compile(r"(?<![a-z0-9])e5(?![a-z0-9])")
+
+
+@asynccontextmanager
+async def open_ollama(
+    base_url: str,
+    model: str,
+    *,
+    timeout: timedelta = timedelta(seconds=10),  # noqa: ASYNC109 - bounds each request, not this function
+    load_timeout: timedelta = timedelta(seconds=120),
+    retry_base: timedelta = timedelta(milliseconds=100),
+) -> AsyncIterator[Embedder]:
+    """Open an embedder over a model of an Ollama server; the server need not run yet.
+
+    A request ends within `timeout`, its repetitions included. It has `load_timeout` until one has succeeded, and again
+    after one came too late: the server loads a model when it is asked for, in seconds to minutes, and drops an idle
+    one. The wait before the first repetition is at most `retry_base`, and this bound doubles each time. Texts get the
+    prefixes `query: ` and `passage: ` where `e5` is a word of the model's name. ConfigurationError if `base_url` is
+    malformed.
+    """
+    async with open_connection(base_url, model, retry_base) as connection:
+        yield _OllamaEmbedder(connection, timeout, load_timeout)
+
+
+class _OllamaEmbedder:
+    def __init__(self, connection: Connection, timeout: timedelta, load_timeout: timedelta) -> None:
+        self._connection = connection
+        self._name = connection.model
+        self._timeout = timeout
+        self._load_timeout = load_timeout
+        e5 = _E5.search(self._name.lower())
+        self._query_prefix, self._passage_prefix = ("query: ", "passage: ") if e5 else ("", "")
+        self._loaded = False
+        self._one_by_one = False
+        self._dimension: int | None = None
+        self._identity: EmbeddingModel | None = None
+
+    async def passages(self, texts: Sequence[str]) -> list[Vector]:
+        return await self._embed(texts, self._passage_prefix)
+
+    async def query(self, text: str) -> Vector:
+        return (await self._embed([text], self._query_prefix))[0]
+
+    async def model(self) -> EmbeddingModel:
+        if self._identity is None:
+            dimension = (await self.query("word")).dimension
+            tags = await self._connection.get("/api/tags", self._timeout)
+            digest = digest_in(tags, self._name) or ""
+            self._identity = EmbeddingModel(name=self._name, dimension=dimension, digest=digest)
+        return self._identity
+
+    async def health(self) -> EmbedderHealth:
+        reason = await self._problem()
+        return EmbedderHealth(kind="ollama", model=self._name, up=not reason, reason=reason)
+
+    async def _problem(self) -> str:
+        try:
+            tags = await self._connection.get("/api/tags", HEALTH_TIMEOUT)
+        except EmbedderUnavailable as error:
+            return error.message
+        return not_pulled(self._name).message if digest_in(tags, self._name) is None else ""
+
+    async def _embed(self, texts: Sequence[str], prefix: str) -> list[Vector]:
+        if not all(map(str.strip, texts)):
+            raise EmbedderUnavailable(part=PART, reason="a blank text has no embedding")
+        vectors: list[Vector] = []
+        for start in range(0, len(texts), BATCH_TEXTS):
+            batch = [prefix + text for text in texts[start : start + BATCH_TEXTS]]
+            vectors += map(self._checked, await self._batch(batch))
+        return vectors
+
+    async def _batch(self, texts: list[str]) -> list[Vector]:
+        if not self._one_by_one:
+            try:
+                answer = await self._post("/api/embed", {"input": texts, "truncate": True})
+                return vectors_in(answer.get("embeddings"), len(texts))
+            except RouteMissing:
+                pass
+        # Servers before 0.3 embed one text a request.
+        answers = [await self._post("/api/embeddings", {"prompt": text}) for text in texts]
+        self._one_by_one = True
+        return vectors_in([answer.get("embedding") for answer in answers], len(texts))
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        limit = self._timeout if self._loaded else self._load_timeout
+        try:
+            answer = await self._connection.post(path, {"model": self._name, **body}, limit)
+        except AnswerLate:
+            self._loaded = False
+            raise
+        self._loaded = True
+        return answer
+
+    def _checked(self, vector: Vector) -> Vector:
+        if self._dimension is None:
+            self._dimension = vector.dimension
+        elif self._dimension != vector.dimension:
+            raise wrong_dimension(self._dimension, vector.dimension)
+        return vector

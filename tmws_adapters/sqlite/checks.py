@@ -1,0 +1,58 @@
+"""What the store says of its own state."""
+
+import sqlite3
+from pathlib import Path
+
+from tmws_adapters.sqlite.errors import PART
+from tmws_core.ports.storage import StorageHealth
+
+_SIDES = {
+    "memories without a lexical entry": """
+        SELECT count(*) FROM memories_v2 AS m
+        WHERE NOT EXISTS (SELECT 1 FROM memories_fts_docsize AS entry WHERE entry.id = m.document)
+    """,
+    "lexical entries without a memory": """
+        SELECT count(*) FROM memories_fts_docsize AS entry
+        WHERE NOT EXISTS (SELECT 1 FROM memories_v2 AS m WHERE m.document = entry.id)
+    """,
+    "memories whose vector is missing": """
+        SELECT count(*) FROM memories_v2 AS m
+        WHERE m.model IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM embeddings AS e WHERE e.document = m.document AND e.model = m.model
+        )
+    """,
+    "vectors without a memory": """
+        SELECT count(*) FROM embeddings AS e
+        WHERE NOT EXISTS (SELECT 1 FROM memories_v2 AS m WHERE m.document = e.document AND m.model = e.model)
+    """,
+}
+"""What one table says and another does not, with the query that counts it."""
+
+
+def health(connection: sqlite3.Connection, path: Path) -> StorageHealth:
+    """Read the store's version and counts."""
+    (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    (memories,) = connection.execute("SELECT count(*) FROM memories_v2").fetchone()
+    (unembedded,) = connection.execute("SELECT count(*) FROM memories_v2 WHERE model IS NULL").fetchone()
+    return StorageHealth(
+        kind=PART, version=version, memories=memories, unembedded=unembedded, bytes_on_disk=_bytes_on_disk(path)
+    )
+
+
+def integrity(connection: sqlite3.Connection) -> list[str]:
+    """Return what is wrong with the file, its references and its indexes."""
+    problems = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
+    problems += [
+        f"{table}: row {row} refers to a row of {parent} that is missing"
+        for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check")
+    ]
+    for description, sql in _SIDES.items():
+        (count,) = connection.execute(sql).fetchone()
+        if count:
+            problems.append(f"{count} {description}")
+    return problems
+
+
+def _bytes_on_disk(path: Path) -> int:
+    log = path.with_name(f"{path.name}-wal")
+    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)

@@ -1,0 +1,142 @@
+"""Connections to one file: one for writing, which its users queue for, and two small pools for reading."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from tmws_adapters.sqlite.errors import translated
+from tmws_adapters.sqlite.session import Session
+
+Synchronous = Literal["FULL", "NORMAL"]
+
+READERS = 4
+"""Connections in each pool; reading is bound by the processor, so more of them than cores only cost memory."""
+
+CACHE_KIB = 16 * 1024
+"""Page cache of one connection, in KiB: the scope index of 100,000 memories, which a search may read whole."""
+
+
+@attrs.frozen(kw_only=True)
+class Opener:
+    """Opens connections that are set up alike."""
+
+    path: Path
+    busy_timeout: timedelta
+    synchronous: Synchronous
+
+    def writer(self) -> sqlite3.Connection:
+        """Open a connection for writing, and switch the file to write-ahead logging if it is not yet."""
+        connection = self._connect()
+        with translated():
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {self.synchronous}")
+            connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    def reader(self) -> sqlite3.Connection:
+        """Open a connection that refuses to write."""
+        connection = self._connect()
+        with translated():
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        with translated():
+            connection = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=rw",
+                uri=True,
+                timeout=self.busy_timeout.total_seconds(),
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            connection.execute("PRAGMA temp_store = MEMORY")
+        return connection
+
+
+@attrs.define(eq=False)
+class ReaderPool:
+    """Hands out reading connections, opening at most READERS of them; who comes later waits."""
+
+    _opener: Opener
+    _limiter: anyio.CapacityLimiter
+    _slots: anyio.Semaphore = attrs.field(factory=lambda: anyio.Semaphore(READERS, fast_acquire=True), init=False)
+    _idle: list[sqlite3.Connection] = attrs.field(factory=list, init=False)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """Borrow a connection for one snapshot, which begins with the first statement."""
+        async with self._slots:
+            if self._idle:
+                connection = self._idle.pop()
+            else:
+                connection = await anyio.to_thread.run_sync(self._opener.reader, limiter=self._limiter)
+            session = Session(connection, "BEGIN", self._limiter)
+            try:
+                yield session
+                session.end()
+            except BaseException:
+                await session.abort()
+                raise
+            finally:
+                self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close the connections; none is borrowed any more."""
+        for connection in self._idle:
+            connection.close()
+
+
+@attrs.define(eq=False)
+class Connections:
+    """All connections of this process to one file.
+
+    `snapshots` serves whole snapshots, `lookups` single questions. They are apart because a snapshot's user may ask
+    single questions while it holds its connection: with one pool, as many such users as connections would wait for
+    each other for ever.
+    """
+
+    snapshots: ReaderPool
+    lookups: ReaderPool
+    _writer: sqlite3.Connection
+    _limiter: anyio.CapacityLimiter
+    _turn: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Session]:
+        """Wait for this task's turn to write, in order of arrival, and commit at the end of the block."""
+        async with self._turn:
+            session = Session(self._writer, "BEGIN IMMEDIATE", self._limiter)
+            try:
+                yield session
+                await session.commit()
+            except BaseException:
+                await session.abort()
+                raise
+
+    def close(self) -> None:
+        """Close all connections; the last one to a file folds the log into it."""
+        self.snapshots.close()
+        self.lookups.close()
+        self._writer.close()
+
+
+@asynccontextmanager
+async def open_connections(opener: Opener) -> AsyncIterator[Connections]:
+    """Open the writing connection; the others follow when they are needed."""
+    # One thread for each connection: whoever holds one never waits for a thread as well.
+    limiter = anyio.CapacityLimiter(2 * READERS + 1)
+    writer = await anyio.to_thread.run_sync(opener.writer, limiter=limiter)
+    connections = Connections(ReaderPool(opener, limiter), ReaderPool(opener, limiter), writer, limiter)
+    try:
+        yield connections
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(connections.close, limiter=limiter)

@@ -1,0 +1,64 @@
+"""Opening a SQLite file as a store."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from datetime import timedelta
+from pathlib import Path
+
+import anyio.to_thread
+import attrs
+
+from tmws_adapters.migrations import HEAD
+from tmws_adapters.migrations.file import create_file
+from tmws_adapters.sqlite.connections import Opener, Synchronous, open_connections
+from tmws_adapters.sqlite.errors import file_error, translated
+from tmws_adapters.sqlite.lexical import SqliteLexical
+from tmws_adapters.sqlite.storage import SqliteStorage
+
+BUSY_TIMEOUT = timedelta(seconds=30)
+"""How long a writer waits for another process; four writing processes with real fsyncs waited 4 s at worst."""
+
+
+@attrs.frozen
+class SqliteStore:
+    """An open SQLite file."""
+
+    storage: SqliteStorage
+    lexical: SqliteLexical
+
+
+@asynccontextmanager
+async def open_sqlite(
+    path: Path, *, busy_timeout: timedelta = BUSY_TIMEOUT, synchronous: Synchronous = "FULL"
+) -> AsyncIterator[SqliteStore]:
+    """Open a store, creating the file or bringing its schema up to date first.
+
+    A file of an older schema is migrated, one of a newer schema is refused. `synchronous` is "FULL" where an
+    acknowledged write must survive a power cut. Raises a StorageUnavailable.
+    """
+    await anyio.to_thread.run_sync(_prepare, path, busy_timeout)
+    opener = Opener(path=path, busy_timeout=busy_timeout, synchronous=synchronous)
+    async with open_connections(opener) as connections:
+        yield SqliteStore(SqliteStorage(path, connections), SqliteLexical(connections.lookups))
+
+
+def _prepare(path: Path, busy_timeout: timedelta) -> None:
+    try:
+        create_file(path)
+    except OSError as error:
+        raise file_error(error) from error
+    with translated():
+        if _revision(path, busy_timeout) != HEAD:
+            # Alembic takes 0.2 s to import, and is needed once in the life of a schema.
+            from tmws_adapters.migrations.runner import upgrade  # noqa: PLC0415
+
+            upgrade(path, lock_wait=busy_timeout)
+
+
+def _revision(path: Path, busy_timeout: timedelta) -> str | None:
+    with closing(sqlite3.connect(path, timeout=busy_timeout.total_seconds())) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'").fetchone():
+            return None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if row is None else str(row[0])

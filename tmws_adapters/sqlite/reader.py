@@ -1,0 +1,167 @@
+"""Reads memories in one transaction."""
+
+import sqlite3
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+
+import attrs
+import orjson
+
+from tmws_adapters.sqlite.predicate import inside, visible
+from tmws_adapters.sqlite.rows import SELECT_MEMORIES, memory_of
+from tmws_adapters.sqlite.session import Session
+from tmws_adapters.sqlite.times import moment, optional_moment
+from tmws_core.domain.access import Scope, Visibility
+from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion
+from tmws_core.errors import MemoryNotFound
+from tmws_core.ports.storage import Fingerprint, Known, Order, Unembedded
+
+
+@attrs.frozen
+class SqliteMemoryReader:
+    """A MemoryReader; each method is one trip to a worker thread."""
+
+    _session: Session
+
+    async def get(self, memory_id: str, visibility: Visibility) -> Memory:
+        """Return one memory; MemoryNotFound unless it exists and is visible."""
+        seen = visible(visibility)
+        sql = f"{SELECT_MEMORIES} WHERE m.id = :id AND {seen.sql}"
+
+        def work(connection: sqlite3.Connection) -> Memory:
+            row = connection.execute(sql, {**seen.values, "id": memory_id}).fetchone()
+            if row is None:
+                raise MemoryNotFound(memory_id=memory_id)
+            return memory_of(row)
+
+        return await self._session.run(work)
+
+    async def page(self, scope: Scope, *, after: str | None, limit: int, order: Order) -> list[Memory]:
+        """Return at most `limit` memories of the scope in the order of their ids, beginning behind `after`."""
+        part = inside(scope)
+        comparison, direction = ("<", "DESC") if order == "newest" else (">", "ASC")
+        behind = "TRUE" if after is None else f"m.id {comparison} :after"
+        sql = f"{SELECT_MEMORIES} WHERE {behind} AND {part.sql} ORDER BY m.id {direction} LIMIT :limit"
+        values = {**part.values, "after": after, "limit": limit}
+        return await self._session.run(lambda connection: [memory_of(row) for row in connection.execute(sql, values)])
+
+    async def documents(self, scope: Scope) -> "array[int]":
+        """Return the documents of the scope that have a vector: ascending, type code "q".
+
+        20,000 memories, all visible: 3.4 ms as one text, 6.2 ms as rows; a third of them by mixed access rules: 3.4
+        and 4.5 ms. The index holds all that a scope asks for; without it the same takes 6.5 and 7.2 ms.
+        """
+        part = inside(scope)
+        sql = f"""
+            SELECT group_concat(document) FROM (
+                SELECT m.document FROM memories_v2 AS m INDEXED BY memories_v2_scope
+                WHERE m.model IS NOT NULL AND {part.sql} ORDER BY m.document
+            )
+        """  # noqa: S608 - texts are constants, values are bound
+
+        def work(connection: sqlite3.Connection) -> "array[int]":
+            (numbers,) = connection.execute(sql, part.values).fetchone()
+            return array("q", orjson.loads(f"[{numbers or ''}]"))
+
+        return await self._session.run(work)
+
+    async def of_documents(self, documents: Sequence[int], scope: Scope) -> dict[int, Memory]:
+        """Return the memories of those documents that lie in the scope, by document."""
+        part = inside(scope)
+        sql = f"""
+            {SELECT_MEMORIES} JOIN json_each(:documents) AS wanted ON m.document = wanted.value WHERE {part.sql}
+        """
+        values = {**part.values, "documents": orjson.dumps(list(documents)).decode()}
+
+        def work(connection: sqlite3.Connection) -> dict[int, Memory]:
+            return {memory.document: memory for memory in map(memory_of, connection.execute(sql, values))}
+
+        return await self._session.run(work)
+
+    async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known | None]:
+        """Tell for each fingerprint, in order, which stored memory it repeats; a repeated key wins over a text."""
+        return await self._session.run(lambda connection: [_known(connection, each) for each in fingerprints])
+
+    async def history(self, memory_id: str) -> list[MemoryVersion]:
+        """Return the former texts of a memory, oldest first."""
+        sql = """
+            SELECT version, content, valid_from, valid_to, changed_by FROM memory_history
+            WHERE memory_id = ? ORDER BY version
+        """
+
+        def work(connection: sqlite3.Connection) -> list[MemoryVersion]:
+            return [
+                MemoryVersion(
+                    version=version,
+                    content=content,
+                    valid_from=moment(valid_from),
+                    valid_to=moment(valid_to),
+                    changed_by=changed_by,
+                )
+                for version, content, valid_from, valid_to, changed_by in connection.execute(sql, (memory_id,))
+            ]
+
+        return await self._session.run(work)
+
+    async def stats(self, visibility: Visibility) -> MemoryStats:
+        """Count the visible memories, expired and superseded ones included."""
+        seen = visible(visibility)
+        sql = f"""
+            SELECT memory_type, access_level, namespace, count(*), count(model), min(created_at), max(created_at)
+            FROM memories_v2 AS m INDEXED BY memories_v2_scope WHERE {seen.sql} GROUP BY 1, 2, 3
+        """  # noqa: S608 - texts are constants, values are bound
+        return await self._session.run(lambda connection: _stats(connection.execute(sql, seen.values).fetchall()))
+
+    async def unembedded(self, limit: int) -> list[Unembedded]:
+        """Return at most `limit` texts without a vector, the most important first, then the newest."""
+        sql = """
+            SELECT document, content, occurred_at FROM memories_v2
+            WHERE model IS NULL ORDER BY importance DESC, id DESC LIMIT ?
+        """
+
+        def work(connection: sqlite3.Connection) -> list[Unembedded]:
+            return [
+                Unembedded(document=document, content=content, occurred_at=optional_moment(occurred_at))
+                for document, content, occurred_at in connection.execute(sql, (limit,))
+            ]
+
+        return await self._session.run(work)
+
+
+def _known(connection: sqlite3.Connection, fingerprint: Fingerprint) -> Known | None:
+    by_key = """
+        SELECT k.memory_id, m.model IS NOT NULL FROM idempotency_keys AS k
+        LEFT JOIN memories_v2 AS m ON m.id = k.memory_id WHERE k.agent_id = ? AND k.key = ?
+    """
+    by_text = """
+        SELECT id, model IS NOT NULL FROM memories_v2
+        WHERE agent_id = ? AND namespace = ? AND content_hash = ? AND superseded_at IS NULL ORDER BY id LIMIT 1
+    """
+    row = None
+    if fingerprint.idempotency_key is not None:
+        row = connection.execute(by_key, (fingerprint.agent_id, fingerprint.idempotency_key)).fetchone()
+    repeated_key = row is not None
+    if row is None:
+        values = (fingerprint.agent_id, fingerprint.namespace, fingerprint.content_hash)
+        row = connection.execute(by_text, values).fetchone()
+    return None if row is None else Known(memory_id=row[0], embedded=bool(row[1]), duplicate=not repeated_key)
+
+
+def _stats(groups: list[tuple[str, str, str, int, int, int, int]]) -> MemoryStats:
+    by_type: Counter[str] = Counter()
+    by_access_level: Counter[str] = Counter()
+    by_namespace: Counter[str] = Counter()
+    for memory_type, access_level, namespace, count, *_ in groups:
+        by_type[memory_type] += count
+        by_access_level[access_level] += count
+        by_namespace[namespace] += count
+    return MemoryStats(
+        total=by_type.total(),
+        embedded=sum(group[4] for group in groups),
+        by_type=dict(by_type),
+        by_access_level=dict(by_access_level),
+        by_namespace=dict(by_namespace),
+        oldest=optional_moment(min((group[5] for group in groups), default=None)),
+        newest=optional_moment(max((group[6] for group in groups), default=None)),
+    )

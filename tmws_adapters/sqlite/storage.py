@@ -1,0 +1,131 @@
+"""The store: snapshots, transactions, and questions about the store as a whole."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import orjson
+
+from tmws_adapters.sqlite import checks, models
+from tmws_adapters.sqlite.connections import Connections
+from tmws_adapters.sqlite.reader import SqliteMemoryReader
+from tmws_adapters.sqlite.session import Session
+from tmws_adapters.sqlite.times import from_rfc3339, rfc3339
+from tmws_adapters.sqlite.writer import SqliteMemoryWriter
+from tmws_core.domain.agent import Agent
+from tmws_core.domain.audit import AuditEvent
+from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.errors import StorageCorrupt
+from tmws_core.ports.storage import StorageHealth
+
+
+@attrs.frozen
+class SqliteAgents:
+    """The agents in one transaction."""
+
+    _session: Session
+
+    async def find(self, agent_id: str) -> Agent | None:
+        """Return an agent, or None."""
+        sql = "SELECT id, namespace, created_at FROM agents WHERE id = ?"
+        row = await self._session.run(lambda connection: connection.execute(sql, (agent_id,)).fetchone())
+        return None if row is None else Agent(id=row[0], namespace=row[1], created_at=from_rfc3339(row[2]))
+
+    async def add(self, agent: Agent) -> None:
+        """Register an agent; does nothing if it is known."""
+        sql = "INSERT INTO agents (id, namespace, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING"
+        values = (agent.id, agent.namespace, rfc3339(agent.created_at))
+        await self._session.run(lambda connection: connection.execute(sql, values))
+
+    async def count(self) -> int:
+        """Count the agents."""
+        sql = "SELECT count(*) FROM agents"
+        return await self._session.run(lambda connection: int(connection.execute(sql).fetchone()[0]))
+
+
+@attrs.frozen
+class SqliteSnapshot:
+    """A consistent view of the store."""
+
+    memories: SqliteMemoryReader
+    agents: SqliteAgents
+
+
+@attrs.frozen
+class SqliteUnitOfWork:
+    """One transaction."""
+
+    memories: SqliteMemoryReader
+    changes: SqliteMemoryWriter
+    agents: SqliteAgents
+    _session: Session
+
+    async def audit(self, events: Sequence[AuditEvent]) -> None:
+        """Append to the audit log."""
+        sql = "INSERT INTO security_audit_logs (timestamp, event_type, agent_id, details) VALUES (?, ?, ?, ?)"
+        rows = [
+            (rfc3339(event.timestamp), event.event_type, event.agent_id, orjson.dumps(event.details).decode())
+            for event in events
+        ]
+        await self._session.run(lambda connection: connection.executemany(sql, rows))
+
+    async def use_model(self, model: EmbeddingModel) -> None:
+        """Make `model` the store's active one if it has none yet; ModelMismatch if it has another."""
+        await self._session.run(lambda connection: models.use_model(connection, model))
+
+
+@attrs.frozen
+class SqliteStorage:
+    """A Storage in one SQLite file."""
+
+    _path: Path
+    _connections: Connections
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[SqliteSnapshot]:
+        """Open a snapshot."""
+        async with self._connections.snapshots.session() as session:
+            yield SqliteSnapshot(SqliteMemoryReader(session), SqliteAgents(session))
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[SqliteUnitOfWork]:
+        """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
+        async with self._connections.writing() as session:
+            yield SqliteUnitOfWork(
+                SqliteMemoryReader(session), SqliteMemoryWriter(session), SqliteAgents(session), session
+            )
+
+    async def vectors(self, documents: Sequence[int]) -> dict[int, Vector]:
+        """Return the active model's vectors of those documents that have one."""
+        sql = """
+            SELECT e.document, e.vector FROM json_each(?) AS wanted CROSS JOIN embeddings AS e
+            ON e.document = wanted.value
+        """
+        values = (orjson.dumps(list(documents)).decode(),)
+
+        def work(connection: sqlite3.Connection) -> dict[int, Vector]:
+            return {document: Vector(data) for document, data in connection.execute(sql, values)}
+
+        async with self._connections.lookups.session() as session:
+            return await session.run(work)
+
+    async def model(self) -> EmbeddingModel | None:
+        """Return the active model, or None in a store that holds no vector yet."""
+        async with self._connections.lookups.session() as session:
+            active = await session.run(models.active_model)
+        return None if active is None else active[1]
+
+    async def health(self) -> StorageHealth:
+        """Prove that the store can be read; raises when it cannot."""
+        async with self._connections.lookups.session() as session:
+            return await session.run(lambda connection: checks.health(connection, self._path))
+
+    async def integrity(self) -> list[str]:
+        """Check the whole file and return what is wrong with it; empty when it is sound."""
+        try:
+            async with self._connections.lookups.session() as session:
+                return await session.run(checks.integrity)
+        except StorageCorrupt as error:
+            return [error.problem]

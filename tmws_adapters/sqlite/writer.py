@@ -1,0 +1,141 @@
+"""Changes memories in one transaction, their lexical entries and vectors along with them."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from tmws_adapters.sqlite.models import model_for
+from tmws_adapters.sqlite.rows import WRITTEN_COLUMNS, insert_shares, values_of
+from tmws_adapters.sqlite.session import Session
+from tmws_adapters.sqlite.times import microseconds
+from tmws_core.domain.embedding import Vector
+from tmws_core.domain.memory import Memory
+from tmws_core.errors import MemoryNotFound
+from tmws_core.ports.storage import NewMemory
+
+_INSERT = f"""
+    INSERT INTO memories_v2 (document, model, {", ".join(WRITTEN_COLUMNS)})
+    VALUES (?, ?{", ?" * len(WRITTEN_COLUMNS)})
+"""  # noqa: S608 - names are constants, values are bound
+
+_UPDATE = f"UPDATE memories_v2 SET {', '.join(f'{column} = ?' for column in WRITTEN_COLUMNS)} WHERE id = ?"  # noqa: S608 - as above
+
+
+@attrs.frozen
+class SqliteMemoryWriter:
+    """A MemoryWriter; each method is one trip to a worker thread."""
+
+    _session: Session
+
+    async def add(self, new: Sequence[NewMemory]) -> None:
+        """Store memories, their shares, lexical entries, vectors and idempotency keys."""
+        await self._session.run(lambda connection: _add(connection, new))
+
+    async def replace(self, former: Memory, changed: NewMemory) -> None:
+        """Put the changed memory in the place of the former one; MemoryNotFound if it is gone."""
+        await self._session.run(lambda connection: _replace(connection, former, changed))
+
+    async def delete(self, memory: Memory) -> None:
+        """Remove a memory with its shares, history, lexical entry and vector; its idempotency key stays."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            _drop_text(connection, memory.document)
+            connection.execute("DELETE FROM memories_v2 WHERE id = ?", (memory.id,))
+
+        await self._session.run(work)
+
+    async def put_vectors(self, vectors: Mapping[int, Vector]) -> int:
+        """Add vectors of the active model by document and return how many; documents that are gone are passed over."""
+        return await self._session.run(lambda connection: _put_vectors(connection, vectors))
+
+
+def _add(connection: sqlite3.Connection, new: Sequence[NewMemory]) -> None:
+    first = _documents(connection, len(new))
+    model = model_for(connection, [each.vector for each in new if each.vector is not None])
+    numbered = list(enumerate(new, start=first))
+    connection.executemany(
+        _INSERT,
+        [(document, None if each.vector is None else model, *values_of(each)) for document, each in numbered],
+    )
+    for each in new:
+        if each.memory.shared_with:
+            insert_shares(connection, each.memory)
+    _insert_texts(connection, numbered, model)
+    connection.executemany(
+        "INSERT INTO idempotency_keys (agent_id, key, memory_id) VALUES (?, ?, ?)",
+        [
+            (each.memory.agent_id, each.idempotency_key, each.memory.id)
+            for each in new
+            if each.idempotency_key is not None
+        ],
+    )
+
+
+def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory) -> None:
+    memory = changed.memory
+    if connection.execute(_UPDATE, (*values_of(changed), memory.id)).rowcount == 0:
+        raise MemoryNotFound(memory_id=memory.id)
+    connection.execute("DELETE FROM memory_shares WHERE memory_id = ?", (memory.id,))
+    insert_shares(connection, memory)
+    if memory.content != former.content:
+        _replace_text(connection, former, changed)
+
+
+def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMemory) -> None:
+    memory = changed.memory
+    document = _documents(connection, 1)
+    vectors = [] if changed.vector is None else [changed.vector]
+    model = model_for(connection, vectors)
+    _drop_text(connection, former.document)
+    connection.execute("UPDATE memories_v2 SET document = ?, model = ? WHERE id = ?", (document, model, memory.id))
+    _insert_texts(connection, [(document, changed)], model)
+    connection.execute(
+        """
+        INSERT INTO memory_history (memory_id, version, content, valid_from, valid_to, changed_by)
+        VALUES (?, ?, ?, ?, ?, ?)
+        """,
+        (
+            memory.id,
+            former.version,
+            former.content,
+            microseconds(former.updated_at),
+            microseconds(memory.updated_at),
+            memory.written_by,
+        ),
+    )
+
+
+def _documents(connection: sqlite3.Connection, count: int) -> int:
+    sql = "UPDATE document_numbers SET last = last + ? RETURNING last"
+    ((last,),) = connection.execute(sql, (count,)).fetchall()
+    return int(last) - count + 1
+
+
+def _insert_texts(connection: sqlite3.Connection, numbered: Sequence[tuple[int, NewMemory]], model: int | None) -> None:
+    connection.executemany(
+        "INSERT INTO memories_fts (rowid, text) VALUES (?, ?)",
+        [(document, each.lexical) for document, each in numbered],
+    )
+    connection.executemany(
+        "INSERT INTO embeddings (document, model, vector) VALUES (?, ?, ?)",
+        [(document, model, each.vector.data) for document, each in numbered if each.vector is not None],
+    )
+
+
+def _drop_text(connection: sqlite3.Connection, document: int) -> None:
+    connection.execute("DELETE FROM memories_fts WHERE rowid = ?", (document,))
+    connection.execute("DELETE FROM embeddings WHERE document = ?", (document,))
+
+
+def _put_vectors(connection: sqlite3.Connection, vectors: Mapping[int, Vector]) -> int:
+    model = model_for(connection, vectors.values())
+    added = 0
+    for document, vector in vectors.items():
+        waiting = "UPDATE memories_v2 SET model = ? WHERE document = ? AND model IS NULL"
+        if connection.execute(waiting, (model, document)).rowcount:
+            connection.execute(
+                "INSERT INTO embeddings (document, model, vector) VALUES (?, ?, ?)", (document, model, vector.data)
+            )
+            added += 1
+    return added

@@ -1,0 +1,76 @@
+"""The application: one door through which every face calls every operation."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import anyio
+
+from tmws_core.domain.agent import Caller
+from tmws_core.errors import Forbidden, RequestTimedOut, TmwsError, UnknownOperation
+from tmws_core.operation import Operation, Request, operations_of
+from tmws_core.ports.metrics import Metrics
+from tmws_core.ports.system import Clock
+from tmws_core.wire import structure, unstructure
+
+Answer = TypeVar("Answer")
+
+
+class App:
+    """All operations of TMWS over one store; safe for any number of tasks."""
+
+    def __init__(
+        self, services: Iterable[object], *, clock: Clock, metrics: Metrics, request_timeout: timedelta
+    ) -> None:
+        self.operations: Mapping[str, Operation] = operations_of(services)
+        self._by_request = {operation.request: operation for operation in self.operations.values()}
+        self._clock = clock
+        self._metrics = metrics
+        self._timeout = request_timeout.total_seconds()
+
+    async def call(self, caller: Caller, request: Request[Answer]) -> Answer:
+        """Run the operation that the request belongs to and return its answer.
+
+        Raises:
+            Forbidden: the caller lacks the operation's permission.
+            RequestTimedOut: it took longer than the request timeout.
+            TmwsError: whatever the operation declares in `raises`.
+        """
+        return cast("Answer", await self._run(self._by_request[type(request)], caller, request))
+
+    async def call_wire(self, caller: Caller, name: str, arguments: object) -> dict[str, Any]:
+        """Run an operation by name on JSON values and return its answer as JSON values.
+
+        Raises:
+            UnknownOperation: no operation has this name.
+            InvalidField: an argument is missing, unknown, of the wrong type or out of its range.
+            TmwsError: see `call`.
+        """
+        operation = self.operations.get(name)
+        if operation is None:
+            near = difflib.get_close_matches(name, self.operations, n=1)
+            raise UnknownOperation(name=name, nearest=near[0] if near else None)
+        request = structure({} if arguments is None else arguments, operation.request)
+        answer: dict[str, Any] = unstructure(await self._run(operation, caller, request))
+        return answer
+
+    async def _run(self, operation: Operation, caller: Caller, request: object) -> object:
+        started = self._clock.monotonic()
+        status = "failed"
+        try:
+            if not caller.may(operation.permission):
+                raise Forbidden(action=f"call {operation.name}", needs=f"the permission {operation.permission.value}")
+            with anyio.fail_after(self._timeout):
+                answer: object = await operation.run(caller, request)
+            status = "ok"
+        except TimeoutError:
+            status = RequestTimedOut.code
+            raise RequestTimedOut(seconds=self._timeout) from None
+        except TmwsError as error:
+            status = error.code
+            raise
+        else:
+            return answer
+        finally:
+            self._metrics.observe(operation.name, status, self._clock.monotonic() - started)

@@ -1,0 +1,93 @@
+"""What requests make of memories: pure, so that a unit of work can apply it to what it has just read."""
+
+from datetime import datetime
+
+import attrs
+
+from tmws_core.domain.access import may_manage, may_write
+from tmws_core.domain.agent import Caller, Permission
+from tmws_core.domain.memory import SHARES, AccessLevel, Memory, Share
+from tmws_core.errors import Forbidden, InvalidField, VersionConflict
+from tmws_core.messages.memory import ShareMemory, UpdateMemory
+
+
+def check_update(request: UpdateMemory) -> None:
+    """Refuse an update that changes nothing, or that replaces a memory by itself."""
+    addressing = {"memory_id", "expected_version", "agent_id"}
+    if all(
+        getattr(request, field.name) is None for field in attrs.fields(UpdateMemory) if field.name not in addressing
+    ):
+        raise InvalidField(name="arguments", reason="change nothing", hint="Give at least one field to change")
+    if request.superseded_by == request.memory_id:
+        raise InvalidField(name="superseded_by", reason="is the memory itself", hint="Name the memory that replaces it")
+
+
+def check_change(acting: Caller, memory: Memory, request: UpdateMemory) -> None:
+    """Refuse a change that the caller has no right to, or that was made for another version."""
+    if not may_write(acting, memory):
+        raise Forbidden(
+            action="change this memory", needs="its owner, a share with write permission or an administrator"
+        )
+    if request.access_level not in (None, memory.access_level):
+        if not may_manage(acting, memory):
+            raise Forbidden(action="change who sees this memory", needs="its owner", name="access_level")
+        if request.access_level is AccessLevel.SYSTEM and not acting.may(Permission.ADMINISTER):
+            raise Forbidden(action="write system memories", needs="an administrator", name="access_level")
+    if request.expected_version not in (None, memory.version):
+        raise VersionConflict(memory_id=memory.id, expected=request.expected_version, actual=memory.version)
+
+
+def changed(former: Memory, request: UpdateMemory, writer: Caller, now: datetime, *, embedded: bool) -> Memory:
+    """Return the memory after the update; `embedded` tells whether a new text has its vector."""
+    fields = (
+        "content",
+        "memory_type",
+        "importance",
+        "access_level",
+        "tags",
+        "metadata",
+        "occurred_at",
+        "expires_at",
+        "superseded_by",
+    )
+    changes = {name: getattr(request, name) for name in fields if getattr(request, name) is not None}
+    same_text = changes.get("content", former.content) == former.content
+    return attrs.evolve(
+        former,
+        **changes,
+        superseded_at=now if request.superseded_by else former.superseded_at,
+        written_by=writer.agent_id,
+        transport=writer.transport,
+        updated_at=now,
+        version=former.version + 1,
+        embedded=former.embedded if same_text else embedded,
+    )
+
+
+def shared(former: Memory, request: ShareMemory, writer: Caller, now: datetime) -> Memory:
+    """Return the memory after the change of its list; InvalidField if its access level has no use for a list."""
+    if former.access_level not in (AccessLevel.PRIVATE, AccessLevel.SHARED):
+        raise InvalidField(
+            name="memory_id",
+            reason=f"the memory is {former.access_level.value}, so a list of agents has no meaning",
+            hint="Set its access_level to shared with update_memory first",
+        )
+    listed = {share.agent_id: share for share in former.shared_with}
+    for agent_id in request.shared_with:
+        if request.revoke:
+            listed.pop(agent_id, None)
+        else:
+            listed[agent_id] = Share(agent_id, request.permission)
+    if len(listed) > SHARES:
+        raise InvalidField(
+            name="shared_with", reason=f"makes {len(listed)} agents", hint=f"At most {SHARES} are allowed"
+        )
+    return attrs.evolve(
+        former,
+        access_level=AccessLevel.SHARED,
+        shared_with=tuple(listed.values()),
+        written_by=writer.agent_id,
+        transport=writer.transport,
+        updated_at=now,
+        version=former.version + 1,
+    )

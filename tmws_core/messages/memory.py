@@ -1,0 +1,276 @@
+"""Requests and answers about memories."""
+
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from tmws_core.domain.agent import AGENT_ID
+from tmws_core.domain.constraints import UUID_PATTERN, Aware, Items, JsonObject, Range, Text
+from tmws_core.domain.memory import (
+    BATCH,
+    CONTENT,
+    LABEL,
+    METADATA_BYTES,
+    SHARES,
+    TAG,
+    TAGS,
+    AccessLevel,
+    MemoryFilter,
+    MemoryType,
+    SharePermission,
+)
+from tmws_core.domain.namespace import NAMESPACE
+from tmws_core.operation import Request
+
+MEMORY_ID = Text(minimum=1, maximum=36, pattern=UUID_PATTERN, expected="a memory id (a UUID in lower case)")
+CURSOR = Text(minimum=1, maximum=512)
+PAGE = 100
+"""The longest page of a list or a search."""
+
+_ITEM_TAGS = Items(maximum=TAGS, each=TAG)
+_FRACTION = Range(0, 1)
+
+
+@attrs.frozen(kw_only=True)
+class MemoryCreated:
+    """The memory is stored, durably. `duplicate_of` names the memory that held this very text already."""
+
+    success: bool = True
+    memory_id: str
+    embedding_generated: bool
+    embedding_latency_ms: float
+    duplicate_of: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CreateMemory(Request[MemoryCreated]):
+    """One memory to be stored."""
+
+    content: str = attrs.field(validator=CONTENT)
+    agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
+    namespace: str | None = attrs.field(default=None, validator=NAMESPACE)
+    memory_type: MemoryType = MemoryType.EPISODIC
+    importance: float = attrs.field(default=0.5, validator=_FRACTION)
+    access_level: AccessLevel = AccessLevel.PRIVATE
+    shared_with: tuple[str, ...] = attrs.field(default=(), validator=Items(maximum=SHARES, each=AGENT_ID))
+    tags: tuple[str, ...] = attrs.field(default=(), validator=_ITEM_TAGS)
+    metadata: dict[str, Any] = attrs.field(factory=dict, validator=JsonObject(METADATA_BYTES))
+    session_id: str | None = attrs.field(default=None, validator=LABEL)
+    sequence: int | None = attrs.field(default=None, validator=Range(0, 2**53))
+    occurred_at: datetime | None = attrs.field(default=None, validator=Aware())
+    expires_at: datetime | None = attrs.field(default=None, validator=Aware())
+    source: str | None = attrs.field(default=None, validator=LABEL)
+    idempotency_key: str | None = attrs.field(default=None, validator=LABEL)
+
+
+@attrs.frozen(kw_only=True)
+class MemoriesCreated:
+    """All memories are stored; the results are in the order of the request."""
+
+    success: bool = True
+    results: tuple[MemoryCreated, ...]
+
+
+@attrs.frozen(kw_only=True)
+class CreateMemories(Request[MemoriesCreated]):
+    """Memories to be stored together: all of them or none."""
+
+    memories: tuple[CreateMemory, ...] = attrs.field(
+        validator=Items(minimum=1, maximum=BATCH), metadata={"doc": "inputs of create_memory"}
+    )
+
+
+@attrs.frozen(kw_only=True)
+class ShareView:
+    """An agent on a memory's list."""
+
+    agent_id: str
+    permission: SharePermission
+
+
+@attrs.frozen(kw_only=True)
+class MemoryView:
+    """A memory as its readers see it; what is empty is left out. `shared_with` is shown to who may change it."""
+
+    memory_id: str
+    content: str
+    metadata: dict[str, Any]
+    agent_id: str
+    namespace: str
+    memory_type: MemoryType
+    importance: float
+    access_level: AccessLevel
+    tags: tuple[str, ...]
+    shared_with: tuple[ShareView, ...] | None
+    session_id: str | None
+    sequence: int | None
+    occurred_at: datetime | None
+    expires_at: datetime | None
+    source: str | None
+    written_by: str
+    transport: str
+    created_at: datetime
+    updated_at: datetime
+    version: int
+    superseded_by: str | None
+    embedded: bool
+
+
+@attrs.frozen(kw_only=True)
+class FormerText:
+    """A former text of a memory."""
+
+    version: int
+    content: str
+    valid_from: datetime
+    valid_to: datetime
+    changed_by: str
+
+
+@attrs.frozen(kw_only=True)
+class MemoryFound:
+    """One memory, with its former texts if they were asked for."""
+
+    success: bool = True
+    memory: MemoryView
+    history: tuple[FormerText, ...] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class GetMemory(Request[MemoryFound]):
+    """Which memory to read."""
+
+    memory_id: str = attrs.field(validator=MEMORY_ID)
+    include_history: bool = False
+    agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
+
+
+@attrs.frozen(kw_only=True)
+class Filters:
+    """What lists and searches can be narrowed to."""
+
+    namespace: str | None = attrs.field(default=None, validator=NAMESPACE)
+    agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
+    memory_type: MemoryType | None = None
+    tags_any: tuple[str, ...] = attrs.field(default=(), validator=_ITEM_TAGS)
+    tags_all: tuple[str, ...] = attrs.field(default=(), validator=_ITEM_TAGS)
+    session_id: str | None = attrs.field(default=None, validator=LABEL)
+    occurred_after: datetime | None = attrs.field(default=None, validator=Aware())
+    occurred_before: datetime | None = attrs.field(default=None, validator=Aware())
+    created_after: datetime | None = attrs.field(default=None, validator=Aware())
+    created_before: datetime | None = attrs.field(default=None, validator=Aware())
+    min_importance: float | None = attrs.field(default=None, validator=_FRACTION)
+    include_expired: bool = False
+
+    def as_filter(self, *, include_superseded: bool = False) -> MemoryFilter:
+        """Return the domain's filter."""
+        names = [field.name for field in attrs.fields(Filters)]
+        return MemoryFilter(**{name: getattr(self, name) for name in names}, include_superseded=include_superseded)
+
+
+@attrs.frozen(kw_only=True)
+class MemoryPage:
+    """A page of memories; `next_cursor` is there while more follow."""
+
+    success: bool = True
+    memories: tuple[MemoryView, ...]
+    next_cursor: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ListMemories(Filters, Request[MemoryPage]):
+    """Which memories to list."""
+
+    limit: int = attrs.field(default=20, validator=Range(1, PAGE))
+    cursor: str | None = attrs.field(default=None, validator=CURSOR)
+    include_superseded: bool = False
+    oldest_first: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class MemoryUpdated:
+    """The change is stored, durably."""
+
+    success: bool = True
+    memory_id: str
+    version: int
+    embedding_generated: bool
+
+
+@attrs.frozen(kw_only=True)
+class UpdateMemory(Request[MemoryUpdated]):
+    """What to change; what is left out stays. With `expected_version`, a memory that changed since is a conflict."""
+
+    memory_id: str = attrs.field(validator=MEMORY_ID)
+    expected_version: int | None = attrs.field(default=None, validator=Range(1))
+    content: str | None = attrs.field(default=None, validator=CONTENT)
+    memory_type: MemoryType | None = None
+    importance: float | None = attrs.field(default=None, validator=_FRACTION)
+    access_level: AccessLevel | None = None
+    tags: tuple[str, ...] | None = attrs.field(default=None, validator=_ITEM_TAGS)
+    metadata: dict[str, Any] | None = attrs.field(default=None, validator=JsonObject(METADATA_BYTES))
+    occurred_at: datetime | None = attrs.field(default=None, validator=Aware())
+    expires_at: datetime | None = attrs.field(default=None, validator=Aware())
+    superseded_by: str | None = attrs.field(
+        default=None, validator=MEMORY_ID, metadata={"doc": "the memory that replaces this one"}
+    )
+    agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
+
+
+@attrs.frozen(kw_only=True)
+class MemoryDeleted:
+    """The memory is gone, with its history."""
+
+    success: bool = True
+    memory_id: str
+
+
+@attrs.frozen(kw_only=True)
+class DeleteMemory(Request[MemoryDeleted]):
+    """Which memory to delete."""
+
+    memory_id: str = attrs.field(validator=MEMORY_ID)
+    agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
+
+
+@attrs.frozen(kw_only=True)
+class MemoryShared:
+    """Who is on the memory's list now."""
+
+    success: bool = True
+    memory_id: str
+    access_level: AccessLevel
+    shared_with: tuple[ShareView, ...]
+
+
+@attrs.frozen(kw_only=True)
+class ShareMemory(Request[MemoryShared]):
+    """Whom to put on a memory's list, or with `revoke` take from it."""
+
+    memory_id: str = attrs.field(validator=MEMORY_ID)
+    shared_with: tuple[str, ...] = attrs.field(validator=Items(minimum=1, maximum=SHARES, each=AGENT_ID))
+    permission: SharePermission = SharePermission.READ
+    revoke: bool = False
+    agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
+
+
+@attrs.frozen(kw_only=True)
+class MemoryCounts:
+    """Counts over the memories that the caller may see."""
+
+    success: bool = True
+    total: int
+    embedded: int
+    by_type: dict[str, int]
+    by_access_level: dict[str, int]
+    by_namespace: dict[str, int]
+    oldest: datetime | None
+    newest: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class GetMemoryStats(Request[MemoryCounts]):
+    """Whose view to count: the caller's, unless it may act for others."""
+
+    agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)

@@ -1,0 +1,71 @@
+"""The search: request and answer."""
+
+import enum
+from datetime import datetime
+
+import attrs
+
+from tmws_core.domain.constraints import Aware, Range, Text
+from tmws_core.domain.memory import CONTENT_BYTES
+from tmws_core.messages.memory import CURSOR, PAGE, Filters, MemoryView
+from tmws_core.operation import Request
+
+
+class SearchMode(enum.Enum):
+    """By meaning, by words, or by both."""
+
+    HYBRID = "hybrid"
+    SEMANTIC = "semantic"
+    LEXICAL = "lexical"
+
+
+@attrs.frozen(kw_only=True)
+class Explanation:
+    """Where a hit's score came from: its place, counted from 1, and its score in each list that holds it."""
+
+    lexical_rank: int | None
+    lexical_score: float | None
+    semantic_rank: int | None
+    similarity: float | None
+
+
+@attrs.frozen(kw_only=True)
+class MemoryHit(MemoryView):
+    """A memory with its place in the answer.
+
+    `score` lies in (0, 1] and compares hits of one answer only; `similarity` is the cosine to the query. `allowed_by`
+    says why the caller sees the memory.
+    """
+
+    score: float
+    similarity: float | None
+    lexical_rank: int | None
+    allowed_by: str
+    explanation: Explanation | None
+
+
+@attrs.frozen(kw_only=True)
+class MemoriesFound:
+    """The best hits, best first. `degraded` says what was missing while searching, and why."""
+
+    success: bool = True
+    results: tuple[MemoryHit, ...]
+    search_source: str
+    latency_ms: float
+    next_cursor: str | None = None
+    degraded: tuple[str, ...] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SearchMemories(Filters, Request[MemoriesFound]):
+    """What to search for, and where."""
+
+    query: str = attrs.field(validator=Text(minimum=1, maximum_bytes=CONTENT_BYTES))
+    limit: int = attrs.field(default=10, validator=Range(1, PAGE))
+    cursor: str | None = attrs.field(default=None, validator=CURSOR)
+    mode: SearchMode = SearchMode.HYBRID
+    min_similarity: float | None = attrs.field(default=None, validator=Range(-1, 1))
+    as_of: datetime | None = attrs.field(
+        default=None, validator=Aware(), metadata={"doc": "search the world as it was then"}
+    )
+    explain: bool = False

@@ -1,0 +1,65 @@
+"""Requests and answers about the service itself."""
+
+from datetime import datetime
+
+import attrs
+
+from tmws_core.operation import Request
+
+
+@attrs.frozen(kw_only=True)
+class ComponentHealth:
+    """One part: `up` or `down`, how long it took to find out, and why it is down."""
+
+    status: str
+    latency_ms: float
+    reason: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class HealthReport:
+    """The state of the service and of each of its parts."""
+
+    status: str
+    version: str
+    environment: str
+    database: str
+    ollama: str
+    license: str
+    components: dict[str, ComponentHealth]
+    timestamp: datetime
+
+
+@attrs.frozen(kw_only=True)
+class HealthCheck(Request[HealthReport]):
+    """Ask for the state of the service."""
+
+
+@attrs.frozen(kw_only=True)
+class OperationCounts:
+    """How an operation did since the start; times in milliseconds."""
+
+    calls: int
+    failures: int
+    p50_ms: float
+    p95_ms: float
+
+
+@attrs.frozen(kw_only=True)
+class SystemStats:
+    """Figures of the running service."""
+
+    success: bool = True
+    version: str
+    uptime_seconds: float
+    memories: int
+    unembedded: int
+    agents: int
+    bytes_on_disk: int
+    index: dict[str, int]
+    operations: dict[str, OperationCounts]
+
+
+@attrs.frozen(kw_only=True)
+class GetSystemStats(Request[SystemStats]):
+    """Ask for the figures."""

@@ -1,0 +1,117 @@
+"""The one description of what can be called; the four faces (Python, MCP, REST, CLI) all derive from it."""
+
+import enum
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Generic, TypeVar, get_type_hints
+
+import attrs
+
+from tmws_core.domain.agent import Permission
+from tmws_core.errors import TmwsError
+
+Result = TypeVar("Result", covariant=True)  # noqa: PLC0105 - the plain word reads better in signatures
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
+
+
+class Request(Generic[Result]):
+    """The base of all requests; its argument is the type of the answer, so that `App.call` is fully typed."""
+
+    __slots__ = ()
+
+
+class Effect(enum.Enum):
+    """What an operation does to the store; MCP's annotations follow from it."""
+
+    READ = "read"
+    WRITE = "write"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@attrs.frozen(kw_only=True)
+class Operation:
+    """Something that can be called: its name, its types, what it needs, what it does, and how it fails.
+
+    `command` is the word for it on the command line, below the name of its group.
+    """
+
+    name: str
+    toolset: str
+    group: str
+    command: str
+    permission: Permission
+    effect: Effect
+    raises: tuple[type[TmwsError], ...]
+    summary: str
+    description: str
+    request: type[Request[Any]]
+    answer: type[Any]
+    run: Callable[..., Awaitable[Any]]
+
+
+@attrs.frozen(kw_only=True)
+class _Description:
+    name: str
+    toolset: str
+    group: str
+    command: str
+    permission: Permission
+    effect: Effect
+    raises: tuple[type[TmwsError], ...]
+
+
+def operation(
+    name: str,
+    *,
+    toolset: str,
+    permission: Permission,
+    effect: Effect,
+    raises: tuple[type[TmwsError], ...] = (),
+    command: str | None = None,
+) -> Callable[[Method], Method]:
+    """Describe a service method `async def method(self, caller, request) -> answer` as an operation.
+
+    Its docstring becomes the description. Without `command`, the word for the command line is the name without its
+    noun: `get_memory_stats` is `tmws memory get-stats`.
+    """
+    group = toolset.removesuffix("s") if toolset != "system" else toolset
+    description = _Description(
+        name=name,
+        toolset=toolset,
+        group=group,
+        command=command or "-".join(word for word in name.split("_") if word != group),
+        permission=permission,
+        effect=effect,
+        raises=raises,
+    )
+
+    def describe(method: Method) -> Method:
+        method.__operation__ = description  # type: ignore[attr-defined]  # functions take attributes
+        return method
+
+    return describe
+
+
+def operations_of(services: Iterable[object]) -> dict[str, Operation]:
+    """Return the operations that the services' methods describe, by name."""
+    found = {}
+    for service in services:
+        for _, method in inspect.getmembers(service, inspect.ismethod):
+            description: _Description | None = getattr(method, "__operation__", None)
+            if description is not None:
+                found[description.name] = _bind(description, method)
+    return found
+
+
+def _bind(description: _Description, method: Callable[..., Awaitable[Any]]) -> Operation:
+    hints = get_type_hints(method)
+    text = inspect.getdoc(method) or ""
+    return Operation(
+        **attrs.asdict(description, recurse=False),
+        summary=text.split("\n", 1)[0],
+        description=" ".join(text.split()),
+        request=hints["request"],
+        answer=hints["return"],
+        run=method,
+    )

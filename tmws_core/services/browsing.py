@@ -1,0 +1,93 @@
+"""Reading memories without ranking: one, a page of them, or how many there are."""
+
+import json
+
+import attrs
+
+from tmws_core.domain import cursor
+from tmws_core.domain.access import Scope, visibility_of
+from tmws_core.domain.agent import Caller, Permission
+from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound
+from tmws_core.identity import actor
+from tmws_core.messages import views
+from tmws_core.messages.memory import (
+    FormerText,
+    GetMemory,
+    GetMemoryStats,
+    ListMemories,
+    MemoryCounts,
+    MemoryFound,
+    MemoryPage,
+)
+from tmws_core.operation import Effect, operation
+from tmws_core.ports.storage import Storage
+from tmws_core.ports.system import Clock
+from tmws_core.wire import unstructure
+
+
+@attrs.frozen(kw_only=True)
+class Browsing:
+    """What can be read of memories besides the search."""
+
+    storage: Storage
+    clock: Clock
+
+    @operation(
+        "get_memory",
+        toolset="memory",
+        permission=Permission.MEMORY_READ,
+        effect=Effect.READ,
+        raises=(MemoryNotFound, Forbidden, InvalidField),
+    )
+    async def get(self, caller: Caller, request: GetMemory) -> MemoryFound:
+        """Read one memory by its id."""
+        async with self.storage.read() as snapshot:
+            acting = await actor(snapshot.agents, caller, request.agent_id)
+            memory = await snapshot.memories.get(request.memory_id, visibility_of(acting))
+            former = await snapshot.memories.history(memory.id) if request.include_history else None
+        return MemoryFound(
+            memory=views.view(memory, acting),
+            history=None if former is None else tuple(FormerText(**attrs.asdict(text)) for text in former),
+        )
+
+    @operation(
+        "list_memories",
+        toolset="memory",
+        permission=Permission.MEMORY_READ,
+        effect=Effect.READ,
+        raises=(InvalidField,),
+    )
+    async def page(self, caller: Caller, request: ListMemories) -> MemoryPage:
+        """List memories, newest first, page by page."""
+        seal = json.dumps(unstructure(attrs.evolve(request, cursor=None, limit=1)), sort_keys=True)
+        after = None if request.cursor is None else cursor.decode(seal, request.cursor)
+        scope = Scope(
+            visibility=visibility_of(caller),
+            filter=request.as_filter(include_superseded=request.include_superseded),
+            at=self.clock.now(),
+        )
+        async with self.storage.read() as snapshot:
+            memories = await snapshot.memories.page(
+                scope,
+                after=after,
+                limit=request.limit + 1,
+                order="oldest" if request.oldest_first else "newest",
+            )
+        page = memories[: request.limit]
+        return MemoryPage(
+            memories=tuple(views.view(memory, caller) for memory in page),
+            next_cursor=cursor.encode(seal, page[-1].id) if len(memories) > len(page) else None,
+        )
+
+    @operation(
+        "get_memory_stats",
+        toolset="memory",
+        permission=Permission.MEMORY_READ,
+        effect=Effect.READ,
+        raises=(Forbidden, InvalidField),
+    )
+    async def stats(self, caller: Caller, request: GetMemoryStats) -> MemoryCounts:
+        """Count the memories that you can see."""
+        async with self.storage.read() as snapshot:
+            acting = await actor(snapshot.agents, caller, request.agent_id)
+            return MemoryCounts(**attrs.asdict(await snapshot.memories.stats(visibility_of(acting))))

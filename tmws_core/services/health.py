@@ -1,0 +1,122 @@
+"""How the service is: each part asked, nothing hidden."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+import attrs
+
+from tmws_core.domain.agent import Caller, Permission
+from tmws_core.errors import PartUnavailable, StorageUnavailable
+from tmws_core.messages.system import (
+    ComponentHealth,
+    GetSystemStats,
+    HealthCheck,
+    HealthReport,
+    OperationCounts,
+    SystemStats,
+)
+from tmws_core.operation import Effect, operation
+from tmws_core.ports.embedder import Embedder
+from tmws_core.ports.license import LicenseSource
+from tmws_core.ports.metrics import Metrics
+from tmws_core.ports.storage import Storage
+from tmws_core.ports.system import Clock
+from tmws_core.ports.vector import VectorIndex
+
+Answer = TypeVar("Answer")
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """Reports on the running service; `database` is the name of the store in the components, such as `sqlite`."""
+
+    storage: Storage
+    vectors: VectorIndex
+    embedder: Embedder
+    license: LicenseSource
+    metrics: Metrics
+    clock: Clock
+    version: str
+    environment: str
+    database: str
+    started: float
+
+    @operation(
+        "health_check", toolset="system", permission=Permission.SYSTEM_READ, effect=Effect.READ, command="health-check"
+    )
+    async def check(self, caller: Caller, request: HealthCheck) -> HealthReport:  # noqa: ARG002 - the same for everybody
+        """Tell how the service and its parts are."""
+        components: dict[str, ComponentHealth] = {}
+        ollama = "not_configured"
+
+        async def ask_storage() -> None:
+            components[self.database], _ = await self._timed(self.storage.health)
+
+        async def ask_vectors() -> None:
+            components[self.vectors.source], _ = await self._timed(self.vectors.health)
+
+        async def ask_embedder() -> None:
+            nonlocal ollama
+            component, health = await self._timed(self.embedder.health)
+            if health is None:
+                return
+            components[health.kind] = (
+                component if health.up else attrs.evolve(component, status="down", reason=health.reason)
+            )
+            if health.kind == "ollama":
+                ollama = "connected" if health.up else "disconnected"
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask_storage)
+            tasks.start_soon(ask_vectors)
+            tasks.start_soon(ask_embedder)
+        stored = components[self.database].status == "up"
+        complete = all(component.status == "up" for component in components.values())
+        return HealthReport(
+            status=("healthy" if complete else "degraded") if stored else "unhealthy",
+            version=self.version,
+            environment=self.environment,
+            database="connected" if stored else "disconnected",
+            ollama=ollama,
+            license=(await self.license.current()).status,
+            components=components,
+            timestamp=self.clock.now(),
+        )
+
+    @operation(
+        "get_system_stats",
+        toolset="system",
+        permission=Permission.SYSTEM_READ,
+        effect=Effect.READ,
+        raises=(StorageUnavailable,),
+        command="get-stats",
+    )
+    async def stats(self, caller: Caller, request: GetSystemStats) -> SystemStats:  # noqa: ARG002 - the same for everybody
+        """Return figures of the running service."""
+        storage = await self.storage.health()
+        async with self.storage.read() as snapshot:
+            agents = await snapshot.agents.count()
+        return SystemStats(
+            version=self.version,
+            uptime_seconds=round(self.clock.monotonic() - self.started, 3),
+            memories=storage.memories,
+            unembedded=storage.unembedded,
+            agents=agents,
+            bytes_on_disk=storage.bytes_on_disk,
+            index=await self.vectors.health(),
+            operations={
+                name: OperationCounts(**attrs.asdict(figures)) for name, figures in self.metrics.figures().items()
+            },
+        )
+
+    async def _timed(self, ask: Callable[[], Awaitable[Answer]]) -> tuple[ComponentHealth, Answer | None]:
+        started = self.clock.monotonic()
+        try:
+            answer = await ask()
+        except PartUnavailable as error:
+            return ComponentHealth(status="down", latency_ms=self._since(started), reason=error.message), None
+        return ComponentHealth(status="up", latency_ms=self._since(started)), answer
+
+    def _since(self, started: float) -> float:
+        return round((self.clock.monotonic() - started) * 1000, 3)

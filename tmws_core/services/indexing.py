@@ -1,0 +1,59 @@
+"""Catching up: texts that were stored while the embedder was down get their vectors when it is back."""
+
+import anyio
+import attrs
+
+from tmws_core.domain.text import passage
+from tmws_core.errors import EmbedderUnavailable, StorageUnavailable
+from tmws_core.ports.bus import Bus
+from tmws_core.ports.embedder import Embedder
+from tmws_core.ports.storage import Storage
+
+BATCH = 64
+"""Texts embedded together; one batch takes about half a second with the bundled model."""
+
+RETRY_SECONDS = 15.0
+"""How long to wait before a second look, after a failure or when nothing waits."""
+
+
+@attrs.frozen(kw_only=True)
+class Indexing:
+    """Embeds what waits for a vector, the most important first."""
+
+    storage: Storage
+    embedder: Embedder
+    bus: Bus
+
+    async def run(self) -> None:
+        """Catch up now, after every announcement of a text without a vector, and every RETRY_SECONDS."""
+        async with self.bus.subscribe() as events:
+            while True:
+                await self._catch_up()
+                with anyio.move_on_after(RETRY_SECONDS):
+                    async for event in events:
+                        if event.unembedded:
+                            break
+
+    async def embed_some(self) -> int:
+        """Embed one batch and return how many texts got their vector; 0 when none waits.
+
+        Raises:
+            EmbedderUnavailable: the embedder is down; nothing changed.
+        """
+        async with self.storage.read() as snapshot:
+            waiting = await snapshot.memories.unembedded(BATCH)
+        if not waiting:
+            return 0
+        vectors = await self.embedder.passages([passage(text.content, text.occurred_at) for text in waiting])
+        async with self.storage.write() as unit:
+            await unit.use_model(await self.embedder.model())
+            return await unit.changes.put_vectors(
+                {text.document: vector for text, vector in zip(waiting, vectors, strict=True)}
+            )
+
+    async def _catch_up(self) -> None:
+        try:
+            while await self.embed_some():
+                pass
+        except (EmbedderUnavailable, StorageUnavailable):
+            return

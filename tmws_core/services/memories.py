@@ -1,0 +1,333 @@
+"""Memories: store, read, change, share, delete."""
+
+import hashlib
+from collections.abc import Sequence
+
+import attrs
+
+from tmws_core.domain.access import Visibility, may_manage, visibility_of
+from tmws_core.domain.agent import Agent, Caller, Permission
+from tmws_core.domain.audit import AuditEvent
+from tmws_core.domain.embedding import Vector
+from tmws_core.domain.events import MemoriesChanged
+from tmws_core.domain.memory import AccessLevel, Memory, Share, normalised
+from tmws_core.domain.text import lexical_document, passage
+from tmws_core.errors import (
+    ContentTooLarge,
+    EmbedderUnavailable,
+    Forbidden,
+    InvalidField,
+    MemoryNotFound,
+    VersionConflict,
+)
+from tmws_core.identity import actor
+from tmws_core.messages import changes, views
+from tmws_core.messages.memory import (
+    CreateMemories,
+    CreateMemory,
+    DeleteMemory,
+    MemoriesCreated,
+    MemoryCreated,
+    MemoryDeleted,
+    MemoryShared,
+    MemoryUpdated,
+    ShareMemory,
+    UpdateMemory,
+)
+from tmws_core.operation import Effect, operation
+from tmws_core.ports.bus import Bus
+from tmws_core.ports.embedder import Embedder
+from tmws_core.ports.storage import Agents, Fingerprint, Known, NewMemory, Storage, UnitOfWork
+from tmws_core.ports.system import Clock, Ids
+
+_REFUSALS = (InvalidField, Forbidden)
+
+
+@attrs.frozen(kw_only=True)
+class _Draft:
+    """A memory that is about to be stored, and what would make it a repetition."""
+
+    memory: Memory
+    fingerprint: Fingerprint
+
+    @property
+    def passage(self) -> str:
+        return passage(self.memory.content, self.memory.occurred_at)
+
+    def stored(self, vector: Vector | None) -> NewMemory:
+        return NewMemory(
+            memory=attrs.evolve(self.memory, embedded=vector is not None),
+            content_hash=self.fingerprint.content_hash,
+            lexical=lexical_document(self.memory.content),
+            vector=vector,
+            idempotency_key=self.fingerprint.idempotency_key,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Memories:
+    """The changes of memories: each is one transaction, and is acknowledged only once it is durable."""
+
+    storage: Storage
+    embedder: Embedder
+    bus: Bus
+    clock: Clock
+    ids: Ids
+    audited: bool
+
+    @operation(
+        "create_memory",
+        toolset="memory",
+        permission=Permission.MEMORY_WRITE,
+        effect=Effect.WRITE,
+        raises=(ContentTooLarge, *_REFUSALS),
+    )
+    async def create(self, caller: Caller, request: CreateMemory) -> MemoryCreated:
+        """Store one memory, durably, and make it searchable at once."""
+        return (await self._create(caller, (request,)))[0]
+
+    @operation(
+        "create_memories",
+        toolset="memory",
+        permission=Permission.MEMORY_WRITE,
+        effect=Effect.WRITE,
+        raises=(ContentTooLarge, *_REFUSALS),
+        command="create-batch",
+    )
+    async def create_many(self, caller: Caller, request: CreateMemories) -> MemoriesCreated:
+        """Store up to 1000 memories at once: all or none."""
+        return MemoriesCreated(results=tuple(await self._create(caller, request.memories)))
+
+    @operation(
+        "update_memory",
+        toolset="memory",
+        permission=Permission.MEMORY_WRITE,
+        effect=Effect.UPDATE,
+        raises=(MemoryNotFound, VersionConflict, ContentTooLarge, *_REFUSALS),
+    )
+    async def update(self, caller: Caller, request: UpdateMemory) -> MemoryUpdated:
+        """Change a memory; a former text is kept as history."""
+        changes.check_update(request)
+        async with self.storage.read() as snapshot:
+            acting = await actor(snapshot.agents, caller, request.agent_id)
+            former = await snapshot.memories.get(request.memory_id, visibility_of(acting))
+        changes.check_change(acting, former, request)
+        vectors = None
+        if request.content is not None and request.content != former.content:
+            vectors, _ = await self._embed([passage(request.content, request.occurred_at or former.occurred_at)])
+        now = self.clock.now()
+        async with self.storage.write() as unit:
+            former = await unit.memories.get(request.memory_id, visibility_of(acting))
+            changes.check_change(acting, former, request)
+            await _check_successor(unit, visibility_of(acting), request)
+            changed = changes.changed(former, request, caller, now, embedded=vectors is not None)
+            await self._prepare(unit, vectors)
+            await unit.changes.replace(
+                former,
+                NewMemory(
+                    memory=changed,
+                    content_hash=_content_hash(changed.content),
+                    lexical=lexical_document(changed.content),
+                    vector=vectors[0] if vectors else None,
+                ),
+            )
+            await self._record(unit, caller, "memory.updated", [changed])
+        await self._announce([changed])
+        return MemoryUpdated(memory_id=changed.id, version=changed.version, embedding_generated=changed.embedded)
+
+    @operation(
+        "delete_memory",
+        toolset="memory",
+        permission=Permission.MEMORY_WRITE,
+        effect=Effect.DELETE,
+        raises=(MemoryNotFound, *_REFUSALS),
+    )
+    async def delete(self, caller: Caller, request: DeleteMemory) -> MemoryDeleted:
+        """Delete a memory and its history for good."""
+        async with self.storage.write() as unit:
+            acting = await actor(unit.agents, caller, request.agent_id)
+            memory = await unit.memories.get(request.memory_id, visibility_of(acting))
+            if not may_manage(acting, memory):
+                raise Forbidden(action="delete this memory", needs="its owner or an administrator")
+            await unit.changes.delete(memory)
+            await self._record(unit, caller, "memory.deleted", [memory])
+        await self._announce([memory])
+        return MemoryDeleted(memory_id=memory.id)
+
+    @operation(
+        "share_memory",
+        toolset="memory",
+        permission=Permission.MEMORY_WRITE,
+        effect=Effect.UPDATE,
+        raises=(MemoryNotFound, *_REFUSALS),
+    )
+    async def share(self, caller: Caller, request: ShareMemory) -> MemoryShared:
+        """Let other agents read or write a memory, or stop it; a private memory becomes shared."""
+        async with self.storage.write() as unit:
+            acting = await actor(unit.agents, caller, request.agent_id)
+            former = await unit.memories.get(request.memory_id, visibility_of(acting))
+            if not may_manage(acting, former):
+                raise Forbidden(action="share this memory", needs="its owner or an administrator")
+            changed = changes.shared(former, request, caller, self.clock.now())
+            await unit.changes.replace(
+                former,
+                NewMemory(memory=changed, content_hash=_content_hash(changed.content), lexical="", vector=None),
+            )
+            await self._record(unit, caller, "memory.shared", [changed])
+        await self._announce([changed])
+        return MemoryShared(
+            memory_id=changed.id, access_level=changed.access_level, shared_with=views.shares(changed.shared_with)
+        )
+
+    async def _create(self, caller: Caller, requests: Sequence[CreateMemory]) -> list[MemoryCreated]:
+        async with self.storage.read() as snapshot:
+            drafts = [await self._draft(snapshot.agents, caller, request) for request in requests]
+            fingerprints = [draft.fingerprint for draft in drafts]
+            known = await snapshot.memories.known(fingerprints)
+        fresh = _first_of_each(drafts, known)
+        if not fresh:
+            return [_answer(draft, found, 0.0) for draft, found in zip(drafts, known, strict=True)]
+        vectors, milliseconds = await self._embed([draft.passage for draft in fresh])
+        async with self.storage.write() as unit:
+            taken = await unit.memories.known([draft.fingerprint for draft in fresh])
+            new = [
+                draft.stored(vectors[index] if vectors else None)
+                for index, draft in enumerate(fresh)
+                if taken[index] is None
+            ]
+            await self._prepare(unit, vectors)
+            await self._register(unit, new)
+            await unit.changes.add(new)
+            await self._record(unit, caller, "memory.created", [item.memory for item in new])
+            stored = await unit.memories.known(fingerprints)
+        await self._announce([item.memory for item in new])
+        each = round(milliseconds / len(fresh), 3)
+        return [_answer(*row, each) for row in zip(drafts, map(_either, stored, known), strict=True)]
+
+    async def _draft(self, agents: Agents, caller: Caller, request: CreateMemory) -> _Draft:
+        owner = await actor(agents, caller, request.agent_id)
+        namespace = request.namespace or owner.namespace
+        if namespace != owner.namespace and not caller.may(Permission.ANY_NAMESPACE):
+            raise Forbidden(action=f"write to the namespace {namespace}", needs="membership of it", name="namespace")
+        if request.access_level is AccessLevel.SYSTEM and not caller.may(Permission.ADMINISTER):
+            raise Forbidden(action="write system memories", needs="an administrator", name="access_level")
+        if request.shared_with and request.access_level is not AccessLevel.SHARED:
+            raise InvalidField(name="shared_with", reason="needs the access level shared", hint="Set access_level")
+        now = self.clock.now()
+        memory = Memory(
+            id=self.ids.new(),
+            document=0,
+            agent_id=owner.agent_id,
+            namespace=namespace,
+            content=request.content,
+            memory_type=request.memory_type,
+            importance=request.importance,
+            access_level=request.access_level,
+            shared_with=tuple(Share(agent_id) for agent_id in dict.fromkeys(request.shared_with)),
+            tags=tuple(dict.fromkeys(request.tags)),
+            metadata=request.metadata,
+            session_id=request.session_id,
+            sequence=request.sequence,
+            occurred_at=request.occurred_at,
+            expires_at=request.expires_at,
+            source=request.source,
+            written_by=caller.agent_id,
+            transport=caller.transport,
+            created_at=now,
+            updated_at=now,
+        )
+        fingerprint = Fingerprint(
+            agent_id=owner.agent_id,
+            namespace=namespace,
+            content_hash=_content_hash(request.content),
+            idempotency_key=request.idempotency_key,
+        )
+        return _Draft(memory=memory, fingerprint=fingerprint)
+
+    async def _embed(self, passages: Sequence[str]) -> tuple[list[Vector] | None, float]:
+        """Return the vectors and the milliseconds they took; no vectors while the embedder is down."""
+        started = self.clock.monotonic()
+        try:
+            vectors = await self.embedder.passages(passages)
+        except EmbedderUnavailable:
+            return None, 0.0
+        return vectors, (self.clock.monotonic() - started) * 1000
+
+    async def _prepare(self, unit: UnitOfWork, vectors: list[Vector] | None) -> None:
+        if vectors:
+            await unit.use_model(await self.embedder.model())
+
+    async def _register(self, unit: UnitOfWork, new: Sequence[NewMemory]) -> None:
+        for agent_id, memory in {item.memory.agent_id: item.memory for item in new}.items():
+            await unit.agents.add(Agent(id=agent_id, namespace=memory.namespace, created_at=memory.created_at))
+
+    async def _record(self, unit: UnitOfWork, caller: Caller, event_type: str, memories: Sequence[Memory]) -> None:
+        if self.audited:
+            now = self.clock.now()
+            await unit.audit(
+                [
+                    AuditEvent(
+                        timestamp=now,
+                        event_type=event_type,
+                        agent_id=caller.agent_id,
+                        details={"memory_id": memory.id, "owner": memory.agent_id, "transport": caller.transport},
+                    )
+                    for memory in memories
+                ]
+            )
+
+    async def _announce(self, memories: Sequence[Memory]) -> None:
+        if memories:
+            await self.bus.publish(
+                MemoriesChanged(
+                    memory_ids=tuple(memory.id for memory in memories),
+                    unembedded=sum(not memory.embedded for memory in memories),
+                )
+            )
+
+
+def _content_hash(content: str) -> str:
+    return hashlib.sha256(normalised(content).encode()).hexdigest()
+
+
+def _first_of_each(drafts: Sequence[_Draft], known: Sequence[Known | None]) -> list[_Draft]:
+    """Return the drafts that repeat neither what is stored nor an earlier draft."""
+    seen: set[tuple[str, ...]] = set()
+    fresh = []
+    for draft, found in zip(drafts, known, strict=True):
+        fingerprint = draft.fingerprint
+        keys: set[tuple[str, ...]] = {(fingerprint.agent_id, fingerprint.namespace, fingerprint.content_hash)}
+        if fingerprint.idempotency_key is not None:
+            keys.add((fingerprint.agent_id, fingerprint.idempotency_key))
+        if found is None and not keys & seen:
+            fresh.append(draft)
+        seen |= keys
+    return fresh
+
+
+def _either(later: Known | None, earlier: Known | None) -> Known | None:
+    return later or earlier
+
+
+def _answer(draft: _Draft, found: Known | None, milliseconds: float) -> MemoryCreated:
+    if found is None or found.memory_id == draft.memory.id:
+        embedded = found is not None and found.embedded
+        return MemoryCreated(
+            memory_id=draft.memory.id,
+            embedding_generated=embedded,
+            embedding_latency_ms=milliseconds if embedded else 0.0,
+        )
+    return MemoryCreated(
+        memory_id=found.memory_id,
+        embedding_generated=found.embedded,
+        embedding_latency_ms=0.0,
+        duplicate_of=found.memory_id if found.duplicate else None,
+    )
+
+
+async def _check_successor(unit: UnitOfWork, visibility: Visibility, request: UpdateMemory) -> None:
+    if request.superseded_by is not None:
+        try:
+            await unit.memories.get(request.superseded_by, visibility)
+        except MemoryNotFound as error:
+            raise attrs.evolve(error, name="superseded_by") from None

@@ -1,0 +1,177 @@
+"""The search: who may see what first, then ranking inside that set."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import anyio
+import attrs
+
+from tmws_core.domain import cursor
+from tmws_core.domain.access import Scope, Visibility, visibility_of
+from tmws_core.domain.agent import Caller, Permission
+from tmws_core.domain.embedding import Vector
+from tmws_core.domain.memory import Memory
+from tmws_core.domain.ranking import Hit, Ranked, fuse
+from tmws_core.domain.text import query_terms
+from tmws_core.errors import EmbedderUnavailable, InvalidField
+from tmws_core.messages import views
+from tmws_core.messages.search import Explanation, MemoriesFound, MemoryHit, SearchMemories, SearchMode
+from tmws_core.operation import Effect, operation
+from tmws_core.ports.cache import Cache
+from tmws_core.ports.embedder import Embedder
+from tmws_core.ports.lexical import LexicalIndex
+from tmws_core.ports.storage import Snapshot, Storage
+from tmws_core.ports.system import Clock
+from tmws_core.ports.vector import VectorIndex
+from tmws_core.wire import unstructure
+
+CANDIDATES = 200
+"""Documents that each list contributes to the first pages; deeper pages ask for as many as they need."""
+
+DEPTH = 1000
+"""Hits that paging can reach."""
+
+
+@attrs.define
+class _Findings:
+    """What the two lists brought, and what was missing."""
+
+    lexical: list[Hit] = attrs.Factory(list)
+    semantic: list[Hit] = attrs.Factory(list)
+    degraded: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Recall:
+    """Finds memories by meaning and by words. `fallback` is the `search_source` while there are no vectors to ask."""
+
+    storage: Storage
+    lexical: LexicalIndex
+    vectors: VectorIndex
+    embedder: Embedder
+    cache: Cache
+    clock: Clock
+    fallback: str
+
+    @operation(
+        "search_memories",
+        toolset="memory",
+        permission=Permission.MEMORY_READ,
+        effect=Effect.READ,
+        raises=(InvalidField,),
+    )
+    async def search(self, caller: Caller, request: SearchMemories) -> MemoriesFound:
+        """Find memories by meaning and by words, best first."""
+        started = self.clock.monotonic()
+        seal = json.dumps(unstructure(attrs.evolve(request, cursor=None, limit=1)), sort_keys=True)
+        offset = 0 if request.cursor is None else int(cursor.decode(seal, request.cursor))
+        wanted = min(offset + request.limit + 1, DEPTH)
+        scope = Scope(
+            visibility=visibility_of(caller), filter=request.as_filter(), at=request.as_of or self.clock.now()
+        )
+        findings = await self._find(scope, request, max(CANDIDATES, wanted))
+        ranked = fuse(findings.lexical, findings.semantic)
+        if request.min_similarity is not None:
+            ranked = [hit for hit in ranked if (hit.similarity or -1.0) >= request.min_similarity]
+        page = ranked[offset : offset + request.limit]
+        async with self.storage.read() as snapshot:
+            results = await _results(snapshot, caller, scope, request, page)
+        end = offset + request.limit
+        return MemoriesFound(
+            results=results,
+            search_source=self.fallback if findings.degraded else self.vectors.source,
+            latency_ms=round((self.clock.monotonic() - started) * 1000, 3),
+            next_cursor=cursor.encode(seal, str(end)) if end < min(len(ranked), DEPTH) else None,
+            degraded=findings.degraded or None,
+        )
+
+    async def _find(self, scope: Scope, request: SearchMemories, limit: int) -> _Findings:
+        findings = _Findings()
+
+        async def by_words() -> None:
+            findings.lexical = await self.lexical.search(scope, query_terms(request.query), limit)
+
+        async def by_meaning() -> None:
+            try:
+                query = await self._vector(request.query)
+            except EmbedderUnavailable as error:
+                findings.degraded = (f"semantic search: {error.message}",)
+                return
+            async with self.storage.read() as snapshot:
+                allowed = await snapshot.memories.documents(scope)
+            findings.semantic = await self.vectors.search(allowed, query, limit)
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                if request.mode is not SearchMode.LEXICAL:
+                    tasks.start_soon(by_meaning)
+                if request.mode is not SearchMode.SEMANTIC:
+                    tasks.start_soon(by_words)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        if findings.degraded and request.mode is SearchMode.SEMANTIC:
+            await by_words()
+        return findings
+
+    async def _vector(self, query: str) -> Vector:
+        model = await self.embedder.model()
+        key = f"query:{model.name}:{model.digest}:{query}"
+        known = await self.cache.get(key)
+        if known is not None:
+            return Vector(known)
+        vector = await self.embedder.query(query)
+        await self.cache.put(key, vector.data)
+        return vector
+
+
+async def _results(
+    snapshot: Snapshot, caller: Caller, scope: Scope, request: SearchMemories, page: list[Ranked]
+) -> tuple[MemoryHit, ...]:
+    memories = await snapshot.memories.of_documents([hit.document for hit in page], scope)
+    results = []
+    for hit in page:
+        memory = memories.get(hit.document)
+        if memory is not None:
+            results.append(_hit(await _as_of(snapshot, memory, request.as_of), caller, scope, hit, request))
+    return tuple(results)
+
+
+async def _as_of(snapshot: Snapshot, memory: Memory, moment: datetime | None) -> Memory:
+    """Return the memory with the text that it had at the moment."""
+    if moment is None or memory.updated_at <= moment:
+        return memory
+    for former in await snapshot.memories.history(memory.id):
+        if former.valid_from <= moment < former.valid_to:
+            return attrs.evolve(memory, content=former.content, version=former.version)
+    return memory
+
+
+def _hit(memory: Memory, caller: Caller, scope: Scope, hit: Ranked, request: SearchMemories) -> MemoryHit:
+    explanation = Explanation(
+        lexical_rank=hit.lexical_rank,
+        lexical_score=_rounded(hit.lexical_score),
+        semantic_rank=hit.semantic_rank,
+        similarity=_rounded(hit.similarity),
+    )
+    fields: dict[str, Any] = views.fields(memory, caller)
+    return MemoryHit(
+        **fields,
+        score=round(hit.score, 6),
+        similarity=_rounded(hit.similarity),
+        lexical_rank=hit.lexical_rank,
+        allowed_by=_allowed_by(memory, scope.visibility),
+        explanation=explanation if request.explain else None,
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _allowed_by(memory: Memory, visibility: Visibility) -> str:
+    if memory.agent_id == visibility.agent_id:
+        return "owner"
+    if attrs.evolve(visibility, everything=False).includes(memory):
+        return memory.access_level.value
+    return "operator"
