@@ -166,6 +166,7 @@ class OllamaDouble:
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
+    request_queue_size = 128  # with the default of 5 a burst of connections waits a second for its SYN to be sent again
 
     def __init__(self, double: OllamaDouble, port: int) -> None:
         self.double = double
