@@ -84,6 +84,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     from tmws_adapters.sqlite import open_sqlite  # noqa: PLC0415
     from tmws_adapters.system import SystemClock, SystemIds  # noqa: PLC0415
 
+    clock = SystemClock()
     async with (
         open_sqlite(settings.sqlite_path) as store,
         open_exact(store.storage.vectors) as vectors,
@@ -98,8 +99,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             bus=InprocessBus(),
             license=FreeLicense(),
             metrics=InprocessMetrics(),
-            clock=SystemClock(),
-            ids=SystemIds(),
+            clock=clock,
+            ids=SystemIds(clock),
         )
 
 

@@ -95,9 +95,18 @@ def operation(
 
 def operations_of(services: Iterable[object]) -> dict[str, Operation]:
     """Return the operations that the services' methods describe, by name."""
+    return _described(services, inspect.ismethod)
+
+
+def operations_described_by(classes: Iterable[type]) -> dict[str, Operation]:
+    """Return the operations of service classes, by name; their `run` still asks for the service before the caller."""
+    return _described(classes, inspect.isfunction)
+
+
+def _described(owners: Iterable[object], is_method: Callable[[object], bool]) -> dict[str, Operation]:
     found = {}
-    for service in services:
-        for _, method in inspect.getmembers(service, inspect.ismethod):
+    for owner in owners:
+        for _, method in inspect.getmembers(owner, is_method):
             description: _Description | None = getattr(method, "__operation__", None)
             if description is not None:
                 found[description.name] = _bind(description, method)

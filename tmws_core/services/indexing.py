@@ -25,13 +25,16 @@ class Indexing:
     bus: Bus
 
     async def run(self) -> None:
-        """Catch up now, after every announcement of a text without a vector, and every RETRY_SECONDS."""
+        """Catch up now, whenever a text was stored without a vector, and every RETRY_SECONDS.
+
+        After a failure any announcement is a reason to try again: it may come from an embedder that is back.
+        """
         async with self.bus.subscribe() as events:
             while True:
-                await self._catch_up()
+                behind = not await self._catch_up()
                 with anyio.move_on_after(RETRY_SECONDS):
                     async for event in events:
-                        if event.unembedded:
+                        if event.unembedded or behind:
                             break
 
     async def embed_some(self) -> int:
@@ -51,9 +54,10 @@ class Indexing:
                 {text.document: vector for text, vector in zip(waiting, vectors, strict=True)}
             )
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self) -> bool:
         try:
             while await self.embed_some():
                 pass
         except (EmbedderUnavailable, StorageUnavailable):
-            return
+            return False
+        return True

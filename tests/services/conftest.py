@@ -1,0 +1,81 @@
+"""The whole app over a real store; vectors come from an Ollama double that counts words, so that tests are fast."""
+
+import re
+import shutil
+import sqlite3
+import zlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.contracts.ollama_double import OllamaDouble, ollama_double
+from tmws_adapters.bootstrap import open_app
+from tmws_adapters.settings import Settings, load_settings
+from tmws_adapters.sqlite import open_sqlite
+from tmws_core.app import App
+from tmws_core.domain.agent import Caller
+
+
+@attrs.frozen
+class World:
+    """An open app, the settings it was opened with, and its embedder."""
+
+    app: App
+    settings: Settings
+    ollama: OllamaDouble
+
+    @property
+    def operator(self) -> Caller:
+        return self.settings.operator("test")
+
+    def agent(self, agent_id: str, namespace: str = "acme") -> Caller:
+        return Caller(agent_id=agent_id, namespace=namespace, transport="test")
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        connection = sqlite3.connect(self.settings.sqlite_path)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+
+def word_counts(texts: Sequence[str]) -> list[list[float]]:
+    """Return a vector a text in which texts with common words are near, so that nearness can be foretold."""
+    rows = []
+    for text in texts:
+        row = [0.01] * 64
+        for word in re.findall(r"\w+", text.lower()):
+            row[zlib.crc32(word.encode()) % 64] += 1
+        rows.append(row)
+    return rows
+
+
+@pytest.fixture(scope="session")
+async def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "tmws.db"
+    async with open_sqlite(path):
+        pass
+    return path
+
+
+@pytest.fixture
+def ollama() -> Iterator[OllamaDouble]:
+    with ollama_double(model="word-counter", vectors=word_counts) as double:
+        yield double
+
+
+@pytest.fixture
+def settings(tmp_path: Path, empty_store: Path, ollama: OllamaDouble) -> Settings:
+    shutil.copy(empty_store, tmp_path / "tmws.db")
+    return load_settings(
+        {"TMWS_HOME": str(tmp_path), "TMWS_OLLAMA_BASE_URL": ollama.url, "TMWS_OLLAMA_MODEL": ollama.model},
+        dotenv=None,
+    )
+
+
+@pytest.fixture
+async def world(settings: Settings, ollama: OllamaDouble) -> AsyncIterator[World]:
+    async with open_app(settings) as app:
+        yield World(app, settings, ollama)

@@ -1,0 +1,157 @@
+"""Searching and listing."""
+
+from datetime import UTC, datetime, timedelta
+
+import attrs
+import pytest
+
+from tests.services.conftest import World
+from tmws_core.domain.memory import MemoryType
+from tmws_core.errors import InvalidField
+from tmws_core.messages.memory import CreateMemories, CreateMemory, ListMemories, UpdateMemory
+from tmws_core.messages.search import SearchMemories, SearchMode
+
+pytestmark = pytest.mark.anyio
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)  # noqa: TID251 - expiry is about the real present
+
+
+async def _fill(world: World, number: int) -> list[str]:
+    batch = CreateMemories(memories=tuple(CreateMemory(content=f"Note {index} on gardens.") for index in range(number)))
+    return [result.memory_id for result in (await world.app.call(world.agent("athena"), batch)).results]
+
+
+async def test_pages_of_a_list_hold_every_memory_once_while_others_are_written(world: World) -> None:
+    ids = await _fill(world, 25)
+    athena = world.agent("athena")
+    seen: list[str] = []
+    request = ListMemories(limit=10)
+    while True:
+        page = await world.app.call(athena, request)
+        seen += [memory.memory_id for memory in page.memories]
+        await world.app.call(athena, CreateMemory(content=f"Written after page {len(seen)}."))
+        if page.next_cursor is None:
+            break
+        request = attrs.evolve(request, cursor=page.next_cursor)
+    assert seen == ids[::-1]
+
+
+async def test_a_list_begins_with_the_oldest_if_asked_to(world: World) -> None:
+    ids = await _fill(world, 3)
+    page = await world.app.call(world.agent("athena"), ListMemories(oldest_first=True))
+    assert [memory.memory_id for memory in page.memories] == ids
+
+
+async def test_pages_of_a_search_hold_every_hit_once(world: World) -> None:
+    ids = await _fill(world, 25)
+    seen: list[str] = []
+    request = SearchMemories(query="gardens", limit=10)
+    while True:
+        found = await world.app.call(world.agent("athena"), request)
+        seen += [hit.memory_id for hit in found.results]
+        if found.next_cursor is None:
+            break
+        request = attrs.evolve(request, cursor=found.next_cursor)
+    assert sorted(seen) == sorted(ids)
+
+
+async def test_a_cursor_of_another_query_is_refused(world: World) -> None:
+    await _fill(world, 3)
+    athena = world.agent("athena")
+    found = await world.app.call(athena, SearchMemories(query="gardens", limit=1))
+    for request in (
+        SearchMemories(query="notes", limit=1, cursor=found.next_cursor),
+        SearchMemories(query="gardens", limit=1, cursor="AAAA"),
+    ):
+        with pytest.raises(InvalidField) as refusal:
+            await world.app.call(athena, request)
+        assert refusal.value.field == "cursor"
+
+
+async def test_filters_narrow_a_search(world: World) -> None:
+    athena = world.agent("athena")
+    rose = await world.app.call(
+        athena,
+        CreateMemory(
+            content="The rose garden.",
+            tags=("garden", "rose"),
+            importance=0.9,
+            memory_type=MemoryType.SEMANTIC,
+            session_id="s1",
+            occurred_at=datetime(2023, 5, 8, tzinfo=UTC),
+        ),
+    )
+    await world.app.call(athena, CreateMemory(content="The herb garden.", tags=("garden", "herb"), importance=0.1))
+    for narrowed in (
+        SearchMemories(query="garden", tags_all=("garden", "rose")),
+        SearchMemories(query="garden", tags_any=("rose", "tulip")),
+        SearchMemories(query="garden", min_importance=0.5),
+        SearchMemories(query="garden", memory_type=MemoryType.SEMANTIC),
+        SearchMemories(query="garden", session_id="s1"),
+        SearchMemories(query="garden", occurred_before=datetime(2024, 1, 1, tzinfo=UTC)),
+    ):
+        found = await world.app.call(athena, narrowed)
+        assert [hit.memory_id for hit in found.results] == [rose.memory_id], narrowed
+    assert len((await world.app.call(athena, SearchMemories(query="garden"))).results) == 2
+
+
+async def test_an_expired_memory_is_found_only_if_asked_for(world: World) -> None:
+    athena = world.agent("athena")
+    await world.app.call(athena, CreateMemory(content="The rose blooms.", expires_at=YESTERDAY))
+    assert (await world.app.call(athena, SearchMemories(query="rose"))).results == ()
+    assert len((await world.app.call(athena, SearchMemories(query="rose", include_expired=True))).results) == 1
+
+
+async def test_a_search_as_of_a_moment_shows_the_world_of_then(world: World) -> None:
+    athena = world.agent("athena")
+    created = await world.app.call(athena, CreateMemory(content="The port is 8000."))
+    before = (await world.app.call(athena, ListMemories())).memories[0].created_at
+    await world.app.call(athena, UpdateMemory(memory_id=created.memory_id, content="The port is 9000."))
+    await world.app.call(athena, CreateMemory(content="The port is written down."))
+    then = await world.app.call(athena, SearchMemories(query="port", as_of=before))
+    assert [(hit.content, hit.version) for hit in then.results] == [("The port is 8000.", 1)]
+    assert len((await world.app.call(athena, SearchMemories(query="port"))).results) == 2
+    long_ago = await world.app.call(athena, SearchMemories(query="port", as_of=YESTERDAY))
+    assert long_ago.results == ()
+
+
+async def test_an_explanation_says_where_the_score_came_from(world: World) -> None:
+    athena = world.agent("athena")
+    await world.app.call(athena, CreateMemory(content="The rose blooms."))
+    hit = (await world.app.call(athena, SearchMemories(query="rose blooms", explain=True))).results[0]
+    assert hit.explanation is not None
+    assert (hit.explanation.lexical_rank, hit.explanation.semantic_rank) == (1, 1)
+    assert hit.score == 1
+    assert hit.allowed_by == "owner"
+
+
+async def test_each_mode_uses_its_own_list(world: World) -> None:
+    athena = world.agent("athena")
+    await world.app.call(athena, CreateMemory(content="The rose blooms."))
+    by_words = await world.app.call(athena, SearchMemories(query="rose", mode=SearchMode.LEXICAL))
+    by_meaning = await world.app.call(athena, SearchMemories(query="rose", mode=SearchMode.SEMANTIC))
+    assert (by_words.results[0].similarity, by_words.results[0].lexical_rank) == (None, 1)
+    assert by_meaning.results[0].similarity is not None
+    assert by_meaning.results[0].lexical_rank is None
+
+
+async def test_hits_below_the_wanted_similarity_are_left_out(world: World) -> None:
+    athena = world.agent("athena")
+    await world.app.call(athena, CreateMemory(content="The rose blooms."))
+    request = SearchMemories(query="The rose blooms.", min_similarity=0.999)
+    assert len((await world.app.call(athena, request)).results) == 1
+    assert (await world.app.call(athena, attrs.evolve(request, query="rose"))).results == ()
+
+
+@pytest.mark.parametrize("query", ["?!", "🌹", "-", '"', "NEAR(", "* OR *", "a", "the", "天", "ก", "\u200b", "م"])
+async def test_odd_queries_are_answered(world: World, query: str) -> None:
+    await _fill(world, 2)
+    found = await world.app.call(world.agent("athena"), SearchMemories(query=query))
+    assert len(found.results) <= 2
+
+
+async def test_japanese_is_found_by_words_of_two_characters(world: World) -> None:
+    athena = world.agent("athena")
+    created = await world.app.call(athena, CreateMemory(content="東京都の天気は晴れです。"))
+    await world.app.call(athena, CreateMemory(content="大阪の料理は美味しい。"))
+    found = await world.app.call(athena, SearchMemories(query="天気", mode=SearchMode.LEXICAL))
+    assert [hit.memory_id for hit in found.results] == [created.memory_id]
