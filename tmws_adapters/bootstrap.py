@@ -73,7 +73,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         await _announce(settings, parts)
         indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
         async with _running(indexing.run):
-            yield _app(settings, parts)
+            yield compose(settings, parts)
 
 
 @asynccontextmanager
@@ -126,7 +126,8 @@ def _open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
     return open_onnx(settings.onnx_model_dir)
 
 
-def _app(settings: Settings, parts: Parts) -> App:
+def compose(settings: Settings, parts: Parts) -> App:
+    """Return the app over open adapters."""
     memories = Memories(
         storage=parts.storage,
         embedder=parts.embedder,
