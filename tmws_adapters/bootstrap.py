@@ -2,9 +2,11 @@
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from importlib import metadata
+from typing import Any
 
 import anyio
 import attrs
@@ -31,6 +33,9 @@ logger = logging.getLogger("tmws")
 
 QUERY_CACHE = 1000
 """Query vectors that are remembered: 1.5 MB at 384 values, 4 MB at 1024."""
+
+QUERY_TIMEOUT = timedelta(seconds=5)
+"""How long a search waits for the vector of its query: a loaded model needs 10 to 150 ms, and words alone find too."""
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 """More threads made exact search four times slower on two cores; numpy is imported later than this module."""
@@ -105,7 +110,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
 
 
 @asynccontextmanager
-async def _running(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+async def _running(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     """Run `work` beside the block and end it with the block; an error of the block is raised as it is."""
     try:
         async with anyio.create_task_group() as tasks:
@@ -135,6 +140,7 @@ def compose(settings: Settings, parts: Parts) -> App:
         clock=parts.clock,
         ids=parts.ids,
         audited=settings.audit_log_enabled,
+        embed_timeout=settings.timeout / 2,
     )
     recall = Recall(
         storage=parts.storage,
@@ -144,6 +150,7 @@ def compose(settings: Settings, parts: Parts) -> App:
         cache=parts.cache,
         clock=parts.clock,
         fallback="sqlite_fallback",
+        embed_timeout=min(QUERY_TIMEOUT, settings.timeout / 2),
     )
     health = Health(
         storage=parts.storage,

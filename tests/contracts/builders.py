@@ -1,12 +1,12 @@
 """Makes what the contracts store."""
 
 import hashlib
+import math
+import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
-
-import numpy as np
 
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.embedding import EmbeddingModel, Vector
@@ -77,8 +77,8 @@ def content_hash(content: str) -> str:
 
 def vector(*values: float) -> Vector:
     """Return the vector of that direction, of norm 1."""
-    row = np.array(values, dtype="<f4")
-    return Vector((row / np.linalg.norm(row)).astype("<f4").tobytes())
+    norm = math.hypot(*values)
+    return Vector(struct.pack(f"<{len(values)}f", *(value / norm for value in values)))
 
 
 def scope(visibility: Visibility = EVERYTHING, *, at: datetime = NOON, **filters: Any) -> Scope:

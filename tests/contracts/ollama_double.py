@@ -43,6 +43,7 @@ class Fault(enum.Enum):
     UNAUTHORIZED = (401, "unauthorized")
 
     SLOW = "answers after SLOW_SECONDS"
+    HUNG = "does not answer before the double stops"
     DROPPED = "closes the connection instead of an answer"
     CUT_OFF = "closes the connection in the middle of the answer"
     MALFORMED = "answers with something that is no JSON"
@@ -245,8 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, b"<html>Welcome</html>", "text/html")
             case Fault.NOT_AN_OBJECT:
                 self._json(200, [1.0, 2.0])
-            case Fault.SLOW:
-                self._double.stopping.wait(SLOW_SECONDS)
+            case Fault.SLOW | Fault.HUNG:
+                self._double.stopping.wait(SLOW_SECONDS if fault is Fault.SLOW else None)
                 route(body, None)
             case _:
                 route(body, fault)

@@ -1,9 +1,10 @@
 """What works while a part does not, and what happens when it is back."""
 
 import anyio
+import attrs
 import pytest
 
-from tests.contracts.ollama_double import OllamaDouble, ollama_double
+from tests.contracts.ollama_double import Fault, OllamaDouble, ollama_double
 from tests.services.conftest import World
 from tmws_adapters.bootstrap import open_app, open_parts
 from tmws_adapters.settings import Settings, load_settings
@@ -99,3 +100,29 @@ async def test_an_error_inside_the_block_is_raised_as_it_is(settings: Settings) 
     with pytest.raises(KeyError):
         async with open_app(settings):
             raise KeyError
+
+
+async def test_an_embedder_that_hangs_holds_up_neither_storing_nor_searching(
+    settings: Settings, ollama: OllamaDouble
+) -> None:
+    hasty = attrs.evolve(settings, request_timeout=2.0)
+    ollama.fail_next(Fault.HUNG, times=10)
+    async with open_app(hasty) as app:
+        created = await app.call(hasty.agent("test"), CreateMemory(content="The rose blooms."))
+        found = await app.call(hasty.agent("test"), SearchMemories(query="rose"))
+    assert not created.embedding_generated
+    assert [hit.memory_id for hit in found.results] == [created.memory_id]
+    assert "no vector within" in (found.degraded or ("",))[0]
+
+
+async def test_a_text_that_the_model_refuses_holds_up_no_other(settings: Settings, ollama: OllamaDouble) -> None:
+    ollama.stop()
+    async with open_app(settings) as app:
+        for content in ("One.", "Two.", "Three."):
+            await app.call(settings.agent("test"), CreateMemory(content=content))
+    ollama.start()
+    async with open_parts(settings) as parts:
+        await parts.embedder.model()
+        ollama.fail_next(Fault.NAN_ERROR, times=2)
+        await Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus).embed_some()
+        assert (await parts.storage.health()).unembedded == 1

@@ -3,8 +3,8 @@
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import batched
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -12,3 +12,90 @@ import attrs
 
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.ranking import Hit
+
+if TYPE_CHECKING:
+    from tmws_adapters.exact.matrix import Matrix
+
+T = TypeVar("T")
+
+FetchVectors = Callable[[Sequence[int]], Awaitable[dict[int, Vector]]]
+"""Returns the vectors of those documents that have one, by document."""
+
+BATCH = 5000
+"""Vectors fetched at once: 7.5 MB with 384 dimensions."""
+
+SPARE_ROWS = 10_000
+"""Rows kept beyond twice the largest allowed set seen: 15 MB with 384 dimensions."""
+
+THREADS = 2
+"""Searches that compute at the same time; a product is bound by memory bandwidth, which two of them use up."""
+
+
+@attrs.define(eq=False)
+class ExactIndex:
+    """A VectorIndex that keeps what it has fetched.
+
+    A document's vector never changes, so what is kept is never stale. Rows of documents that are gone stay until there
+    are too many (SPARE_ROWS); then only those that the search at hand may see are kept, and others fetched again.
+    """
+
+    _fetch: FetchVectors
+    _matrix: "Matrix | None" = attrs.field(default=None, init=False)
+    _largest: int = attrs.field(default=0, init=False)
+    _loading: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
+    _limiter: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(THREADS), init=False)
+
+    @property
+    def source(self) -> str:
+        """The word for `search_source`."""
+        return "exact"
+
+    async def search(self, allowed: "array[int]", query: Vector, limit: int) -> list[Hit]:
+        """Return the `limit` allowed documents nearest to the query, best first, with their cosine similarity.
+
+        Of two equally near ones the one with the higher number comes first. ModelMismatch if the query has another
+        dimension than the vectors.
+        """
+        if not allowed:
+            return []
+        self._largest = max(self._largest, len(allowed))
+        if self._matrix is not None:
+            hits = await self._in_thread(partial(self._matrix.complete, allowed, query, limit))
+            if hits is not None:
+                return hits
+        matrix = await self._load(allowed)
+        return await self._in_thread(partial(matrix.nearest, allowed, query, limit))
+
+    async def health(self) -> dict[str, int]:
+        """Return how many vectors are held, and the bytes that they take."""
+        if self._matrix is None:
+            return {"vectors": 0, "bytes": 0}
+        return {"vectors": self._matrix.count, "bytes": self._matrix.size}
+
+    async def _load(self, allowed: "array[int]") -> "Matrix":
+        async with self._loading:
+            if self._matrix is None:
+                self._matrix = await self._in_thread(_empty)
+            missing = await self._in_thread(partial(self._matrix.missing, allowed))
+            for start in range(0, len(missing), BATCH):
+                vectors = await self._fetch(missing[start : start + BATCH])
+                self._matrix = await self._in_thread(partial(self._matrix.with_vectors, vectors))
+            if self._matrix.count > 2 * self._largest + SPARE_ROWS:
+                self._matrix = await self._in_thread(partial(self._matrix.only, allowed))
+            return self._matrix
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+
+@asynccontextmanager
+async def open_exact(vectors: FetchVectors) -> AsyncIterator[ExactIndex]:
+    """Open an index over the vectors that a store hands out; it holds memory only."""
+    yield ExactIndex(vectors)
+
+
+def _empty() -> "Matrix":
+    # numpy takes 0.1 s to import, which a start without a search need not pay.
+    from tmws_adapters.exact.matrix import Matrix  # noqa: PLC0415
+
+    return Matrix.empty()

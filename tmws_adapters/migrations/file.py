@@ -1,5 +1,6 @@
 """The database file: private to the user who creates it."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -8,9 +9,14 @@ PRIVATE_FILE = 0o600
 """Modes; SQLite gives the files that it puts beside the database the mode of the database."""
 
 
-def create_file(path: Path) -> None:
-    """Create an empty database file and its directory, where they are missing; raises OSError."""
+def writable_file(path: Path) -> None:
+    """Create an empty database file and its directory, where they are missing.
+
+    Raises OSError if that is impossible or if this user cannot write to the file.
+    """
     path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     # An existing file is not opened: closing it would drop this process's locks on it (POSIX).
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, PRIVATE_FILE))
+    elif not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from tmws_adapters.migrations.file import create_file
+from tmws_adapters.migrations.file import writable_file
 from tmws_core.errors import ConfigurationError, SchemaTooNew
 
 LOCK_WAIT = timedelta(seconds=30)
@@ -58,7 +58,7 @@ def connected(path: Path, *, lock_wait: timedelta = LOCK_WAIT) -> Iterator[Conne
 
     A missing file is created.
     """
-    create_file(path)
+    writable_file(path)
     engine = create_engine(
         f"sqlite:///{path.absolute()}", poolclass=NullPool, connect_args={"timeout": lock_wait.total_seconds()}
     )

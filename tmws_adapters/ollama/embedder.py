@@ -1,6 +1,5 @@
 """The embedder that asks an Ollama server."""
 
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,7 +15,7 @@ from tmws_adapters.ollama.answers import (
     wrong_dimension,
 )
 from tmws_adapters.ollama.connection import Connection, open_connection
-from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.domain.embedding import EmbeddingModel, Vector, prefixes_of
 from tmws_core.errors import EmbedderUnavailable
 from tmws_core.ports.embedder import Embedder, EmbedderHealth
 
@@ -25,8 +24,6 @@ BATCH_TEXTS = 16
 
 HEALTH_TIMEOUT = timedelta(seconds=2)
 """For the list of models, which a server keeps at hand."""
-
-_E5 = re.compile(r"(?<![a-z0-9])e5(?![a-z0-9])")
 
 
 @asynccontextmanager
@@ -56,18 +53,17 @@ class _OllamaEmbedder:
         self._name = connection.model
         self._timeout = timeout
         self._load_timeout = load_timeout
-        e5 = _E5.search(self._name.lower())
-        self._query_prefix, self._passage_prefix = ("query: ", "passage: ") if e5 else ("", "")
+        self._prefixes = prefixes_of(self._name)
         self._loaded = False
         self._one_by_one = False
         self._dimension: int | None = None
         self._identity: EmbeddingModel | None = None
 
     async def passages(self, texts: Sequence[str]) -> list[Vector]:
-        return await self._embed(texts, self._passage_prefix)
+        return await self._embed(texts, self._prefixes.passage)
 
     async def query(self, text: str) -> Vector:
-        return (await self._embed([text], self._query_prefix))[0]
+        return (await self._embed([text], self._prefixes.query))[0]
 
     async def model(self) -> EmbeddingModel:
         if self._identity is None:

@@ -1,6 +1,5 @@
 """The embedder that runs a model in this process; nothing is loaded before the first text."""
 
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,7 +10,7 @@ import anyio
 import anyio.to_thread
 
 from tmws_adapters.onnx.files import PART, find_files, name_of
-from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.domain.embedding import EmbeddingModel, Vector, prefixes_of
 from tmws_core.errors import EmbedderUnavailable
 from tmws_core.ports.embedder import Embedder, EmbedderHealth
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 THREADS = 2
-"""Inferences at once, each on one core: a question does not wait for a long import, and the machine stays usable."""
+"""Inferences at once, each on one core: a question need not wait for one long import, and the machine stays usable."""
 
 BATCH_TEXTS = 16
 """Texts of one inference: with 10 words each, a text costs 1.8 ms in a batch of 16 and 4.6 ms alone (measured)."""
@@ -29,8 +28,6 @@ BATCH_TEXTS = 16
 BATCH_TOKENS = 1024
 """Tokens of one inference, padding included: above it a batch costs more than its texts one by one (76 against 46 ms
 for 250 words, measured), and everyone else waits longer."""
-
-_E5 = re.compile(r"(?<![a-z0-9])e5(?![a-z0-9])")
 
 
 @asynccontextmanager
@@ -49,18 +46,17 @@ class _OnnxEmbedder:
     def __init__(self, model_dir: Path | None) -> None:
         self._model_dir = model_dir
         self._name = name_of(model_dir)
-        e5 = model_dir is not None and _E5.search(self._name.lower())
-        self._query_prefix, self._passage_prefix = ("query: ", "passage: ") if e5 else ("", "")
+        self._prefixes = prefixes_of(self._name)
         self._threads = anyio.CapacityLimiter(THREADS)
         self._loading = anyio.Lock()
         self._model: LoadedModel | None = None
         self._failure = ""
 
     async def passages(self, texts: Sequence[str]) -> list[Vector]:
-        return await self._embed([self._passage_prefix + text for text in texts])
+        return await self._embed([self._prefixes.passage + text for text in texts])
 
     async def query(self, text: str) -> Vector:
-        return (await self._embed([self._query_prefix + text]))[0]
+        return (await self._embed([self._prefixes.query + text]))[0]
 
     async def model(self) -> EmbeddingModel:
         return (await self._loaded()).identity

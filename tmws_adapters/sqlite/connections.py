@@ -1,7 +1,8 @@
 """Connections to one file: one for writing, which its users queue for, and two small pools for reading."""
 
 import sqlite3
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,9 @@ READERS = 4
 CACHE_KIB = 16 * 1024
 """Page cache of one connection, in KiB: the scope index of 100,000 memories, which a search may read whole."""
 
+SWITCH_RETRY = timedelta(milliseconds=5)
+"""Pause between attempts to switch a new file to write-ahead logging while other processes open it, too."""
+
 
 @attrs.frozen(kw_only=True)
 class Opener:
@@ -33,21 +37,30 @@ class Opener:
 
     def writer(self) -> sqlite3.Connection:
         """Open a connection for writing, and switch the file to write-ahead logging if it is not yet."""
-        connection = self._connect()
-        with translated():
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {self.synchronous}")
-            connection.execute("PRAGMA foreign_keys = ON")
-        return connection
+        return self._connect(
+            self._use_write_ahead_log,
+            lambda connection: connection.execute(f"PRAGMA synchronous = {self.synchronous}"),
+            lambda connection: connection.execute("PRAGMA foreign_keys = ON"),
+        )
 
     def reader(self) -> sqlite3.Connection:
         """Open a connection that refuses to write."""
-        connection = self._connect()
-        with translated():
-            connection.execute("PRAGMA query_only = ON")
-        return connection
+        return self._connect(lambda connection: connection.execute("PRAGMA query_only = ON"))
 
-    def _connect(self) -> sqlite3.Connection:
+    def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
+        deadline = time.monotonic() + self.busy_timeout.total_seconds()
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                # The switch needs the file for itself and, unlike statements, does not wait for others to leave it.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(SWITCH_RETRY.total_seconds())
+            else:
+                return
+
+    def _connect(self, *steps: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
         with translated():
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode=rw",
@@ -56,8 +69,14 @@ class Opener:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            connection.execute("PRAGMA temp_store = MEMORY")
+            try:
+                connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+                connection.execute("PRAGMA temp_store = MEMORY")
+                for step in steps:
+                    step(connection)
+            except sqlite3.Error:
+                connection.close()
+                raise
         return connection
 
 

@@ -10,7 +10,7 @@ import anyio.to_thread
 import attrs
 
 from tmws_adapters.migrations import HEAD
-from tmws_adapters.migrations.file import create_file
+from tmws_adapters.migrations.file import writable_file
 from tmws_adapters.sqlite.connections import Opener, Synchronous, open_connections
 from tmws_adapters.sqlite.errors import file_error, translated
 from tmws_adapters.sqlite.lexical import SqliteLexical
@@ -45,7 +45,7 @@ async def open_sqlite(
 
 def _prepare(path: Path, busy_timeout: timedelta) -> None:
     try:
-        create_file(path)
+        writable_file(path)
     except OSError as error:
         raise file_error(error) from error
     with translated():

@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Sequence
+from datetime import timedelta
 
+import anyio
 import attrs
 
 from tmws_core.domain.access import Visibility, may_manage, visibility_of
@@ -66,7 +68,10 @@ class _Draft:
 
 @attrs.frozen(kw_only=True)
 class Memories:
-    """The changes of memories: each is one transaction, and is acknowledged only once it is durable."""
+    """The changes of memories: each is one transaction, and is acknowledged only once it is durable.
+
+    A text that has no vector after `embed_timeout` is stored without one, and gets it when the embedder is back.
+    """
 
     storage: Storage
     embedder: Embedder
@@ -74,6 +79,7 @@ class Memories:
     clock: Clock
     ids: Ids
     audited: bool
+    embed_timeout: timedelta
 
     @operation(
         "create_memory",
@@ -248,8 +254,9 @@ class Memories:
         """Return the vectors and the milliseconds they took; no vectors while the embedder is down."""
         started = self.clock.monotonic()
         try:
-            vectors = await self.embedder.passages(passages)
-        except EmbedderUnavailable:
+            with anyio.fail_after(self.embed_timeout.total_seconds()):
+                vectors = await self.embedder.passages(passages)
+        except (EmbedderUnavailable, TimeoutError):
             return None, 0.0
         return vectors, (self.clock.monotonic() - started) * 1000
 

@@ -1,7 +1,7 @@
 """The search: who may see what first, then ranking inside that set."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
@@ -44,7 +44,11 @@ class _Findings:
 
 @attrs.frozen(kw_only=True)
 class Recall:
-    """Finds memories by meaning and by words. `fallback` is the `search_source` while there are no vectors to ask."""
+    """Finds memories by meaning and by words.
+
+    `fallback` is the `search_source` while meaning cannot be asked for: the embedder is down, or the query has no
+    vector after `embed_timeout`.
+    """
 
     storage: Storage
     lexical: LexicalIndex
@@ -53,6 +57,7 @@ class Recall:
     cache: Cache
     clock: Clock
     fallback: str
+    embed_timeout: timedelta
 
     @operation(
         "search_memories",
@@ -94,9 +99,13 @@ class Recall:
 
         async def by_meaning() -> None:
             try:
-                query = await self._vector(request.query)
+                with anyio.fail_after(self.embed_timeout.total_seconds()):
+                    query = await self._vector(request.query)
             except EmbedderUnavailable as error:
                 findings.degraded = (f"semantic search: {error.message}",)
+                return
+            except TimeoutError:
+                findings.degraded = (f"semantic search: no vector within {self.embed_timeout.total_seconds():g} s",)
                 return
             async with self.storage.read() as snapshot:
                 allowed = await snapshot.memories.documents(scope)

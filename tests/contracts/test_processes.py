@@ -1,0 +1,113 @@
+"""The contract of Storage among processes: nothing acknowledged is lost, nobody is locked out."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.builders import scope
+from tmws_adapters.sqlite import open_sqlite
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+PROCESSES = 4
+WRITES = 50
+
+
+@contextmanager
+def child(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a child that is ready to start, and end it with the block."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.contracts.store_child", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def start(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def finish(process: "subprocess.Popen[str]") -> list[str]:
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    return out.split()
+
+
+async def stored_ids(path: Path) -> list[str]:
+    async with open_sqlite(path) as store:
+        assert await store.storage.integrity() == []
+        async with store.storage.read() as snapshot:
+            page = await snapshot.memories.page(scope(), after=None, limit=9999, order="oldest")
+    return [each.id for each in page]
+
+
+async def test_processes_that_write_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "tmws.db"
+    with ExitStack() as stack:
+        children = [stack.enter_context(child("write", str(path), str(WRITES))) for _ in range(PROCESSES)]
+        for each in children:
+            start(each)
+        acknowledged = [memory_id for each in children for memory_id in finish(each)]
+
+    assert len(acknowledged) == PROCESSES * WRITES
+    assert await stored_ids(path) == sorted(acknowledged)
+
+
+async def test_what_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "tmws.db"
+    with child("write", str(path), "100000") as process:
+        start(process)
+        assert process.stdout
+        acknowledged = [process.stdout.readline().strip() for _ in range(100)]
+        process.kill()
+        lines = process.stdout.read().split("\n")
+        acknowledged += lines[:-1]
+
+    found = await stored_ids(path)
+    assert set(acknowledged) <= set(found)
+    assert len(found) - len(acknowledged) <= 1
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_processes_that_open_a_new_file_at_once_all_find_it_ready(tmp_path: Path, attempt: int) -> None:
+    path = tmp_path / f"{attempt}.db"
+    with ExitStack() as stack:
+        children = [stack.enter_context(child("open", str(path))) for _ in range(PROCESSES)]
+        for each in children:
+            start(each)
+
+        assert [finish(each) for each in children] == [["0"]] * PROCESSES
+
+
+async def test_an_ordinary_start_imports_neither_alembic_nor_numpy(tmp_path: Path) -> None:
+    path = tmp_path / "tmws.db"
+    async with open_sqlite(path):
+        pass
+    script = f"""
+import sys, pathlib, anyio
+import tmws_adapters.exact
+from tmws_adapters.sqlite import open_sqlite
+async def main():
+    async with open_sqlite(pathlib.Path({str(path)!r})):
+        print(*({{"alembic", "sqlalchemy", "numpy"}} & sys.modules.keys()))
+anyio.run(main)
+"""
+    finished = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert finished.stdout.split() == []

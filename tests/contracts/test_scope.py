@@ -1,0 +1,176 @@
+"""A store's predicate has no other meaning than the policy: what a scope holds, by every way of reading."""
+
+import shutil
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import anyio
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.contracts.builders import MODEL, NOON, new, vector
+from tests.domain.memories import agent_ids, callers, memories, namespaces
+from tmws_adapters.sqlite import SqliteStore, open_sqlite
+from tmws_core.domain.access import Scope, visibility_of
+from tmws_core.domain.memory import Memory, MemoryFilter, MemoryType
+from tmws_core.errors import MemoryNotFound
+
+moments = st.integers(-3, 3).map(lambda minutes: NOON + timedelta(minutes=minutes))
+optional_moments = st.none() | moments
+tags = st.lists(st.sampled_from(["red", "green", 'b"l\\ue']), max_size=3, unique=True).map(tuple)
+sessions = st.sampled_from(["s1", "s2"])
+fractions = st.sampled_from([0.0, 0.3, 0.30000000000000004, 1.0])
+
+populations = st.lists(
+    st.builds(
+        attrs.evolve,
+        memories,
+        importance=fractions,
+        tags=tags,
+        session_id=st.none() | sessions,
+        occurred_at=optional_moments,
+        expires_at=optional_moments,
+        superseded_at=optional_moments,
+        created_at=moments,
+    ),
+    max_size=20,
+    unique_by=lambda memory: memory.id,
+)
+
+FILTERS = {
+    "namespace": namespaces,
+    "agent_id": agent_ids,
+    "memory_type": st.sampled_from(MemoryType),
+    "tags_any": tags,
+    "tags_all": tags,
+    "session_id": sessions,
+    "occurred_after": moments,
+    "occurred_before": moments,
+    "created_after": moments,
+    "created_before": moments,
+    "min_importance": fractions,
+    "include_expired": st.booleans(),
+    "include_superseded": st.booleans(),
+}
+
+filters = st.lists(st.sampled_from(list(FILTERS)), max_size=3, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: FILTERS[name] for name in names}).map(
+        lambda values: MemoryFilter(**values)
+    )
+)
+
+scopes = st.builds(Scope, visibility=callers.map(visibility_of), filter=filters, at=moments)
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scope") / "empty.db"
+
+    async def create() -> None:
+        async with open_sqlite(path):
+            pass
+
+    anyio.run(create)
+    return path
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(population=populations, scope=scopes)
+def test_every_way_of_reading_agrees_with_the_policy(empty_store: Path, population: list[Memory], scope: Scope) -> None:
+    anyio.run(check, empty_store, population, scope)
+
+
+async def check(empty_store: Path, population: list[Memory], scope: Scope) -> None:
+    path = empty_store.with_name("filled.db")
+    shutil.copy(empty_store, path)
+    async with open_sqlite(path, synchronous="NORMAL") as store:
+        async with store.storage.write() as unit:
+            await unit.use_model(MODEL)
+            await unit.changes.add([new(each, vector=vector(1, 0, 0, 0)) for each in population])
+        expected = {each.id for each in population if inside(scope, each)}
+        assert await by_page(store, scope) == expected
+        assert await by_document(store, scope) == expected
+        assert await by_word(store, scope) == expected
+        visible = {each.id for each in population if scope.visibility.includes(each)}
+        assert await by_id(store, scope, population) == visible
+        assert await counted(store, scope) == len(visible)
+
+
+async def by_page(store: SqliteStore, scope: Scope) -> set[str]:
+    async with store.storage.read() as snapshot:
+        return {each.id for each in await snapshot.memories.page(scope, after=None, limit=99, order="newest")}
+
+
+async def by_document(store: SqliteStore, scope: Scope) -> set[str]:
+    async with store.storage.read() as snapshot:
+        documents = (await snapshot.memories.documents(scope)).tolist()
+        found = await snapshot.memories.of_documents(range(1, 99), scope)
+        assert sorted(found) == documents
+    return {each.id for each in found.values()}
+
+
+async def by_word(store: SqliteStore, scope: Scope) -> set[str]:
+    hits = await store.lexical.search(scope, ["vault"], 99)
+    async with store.storage.read() as snapshot:
+        return {
+            each.id for each in (await snapshot.memories.of_documents([hit.document for hit in hits], scope)).values()
+        }
+
+
+async def by_id(store: SqliteStore, scope: Scope, population: Sequence[Memory]) -> set[str]:
+    found = set()
+    async with store.storage.read() as snapshot:
+        for each in population:
+            try:
+                found.add((await snapshot.memories.get(each.id, scope.visibility)).id)
+            except MemoryNotFound:
+                continue
+    return found
+
+
+async def counted(store: SqliteStore, scope: Scope) -> int:
+    async with store.storage.read() as snapshot:
+        return (await snapshot.memories.stats(scope.visibility)).total
+
+
+def inside(scope: Scope, memory: Memory) -> bool:
+    """Tell, by the docstrings of Scope and MemoryFilter, whether a scope holds a memory."""
+    wanted = scope.filter
+    return (
+        scope.visibility.includes(memory)
+        and memory.created_at <= scope.at
+        and (wanted.include_expired or not passed(memory.expires_at, scope.at))
+        and (wanted.include_superseded or not passed(memory.superseded_at, scope.at))
+        and labelled(wanted, memory)
+        and during(memory.occurred_at, wanted.occurred_after, wanted.occurred_before)
+        and during(memory.created_at, wanted.created_after, wanted.created_before)
+    )
+
+
+def labelled(wanted: MemoryFilter, memory: Memory) -> bool:
+    return (
+        wanted.namespace in {None, memory.namespace}
+        and wanted.agent_id in {None, memory.agent_id}
+        and wanted.memory_type in {None, memory.memory_type}
+        and wanted.session_id in {None, memory.session_id}
+        and (not wanted.tags_any or bool(set(wanted.tags_any) & set(memory.tags)))
+        and set(wanted.tags_all) <= set(memory.tags)
+        and memory.importance >= (wanted.min_importance or 0)
+    )
+
+
+def during(moment: datetime | None, after: datetime | None, before: datetime | None) -> bool:
+    if moment is None:
+        return after is None and before is None
+    return (after is None or after <= moment) and (before is None or moment < before)
+
+
+def passed(moment: datetime | None, at: datetime) -> bool:
+    return moment is not None and moment <= at
+
+
+def test_every_filter_is_tried() -> None:
+    assert set(FILTERS) == {field.name for field in attrs.fields(MemoryFilter)}

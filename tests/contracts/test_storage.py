@@ -1,0 +1,402 @@
+"""The contract of Storage: memories, agents, models."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.contracts.builders import (
+    DAY,
+    EVERYTHING,
+    MODEL,
+    NOON,
+    fingerprint,
+    memory,
+    new,
+    scope,
+    vector,
+)
+from tmws_adapters.sqlite import open_sqlite
+from tmws_core.domain.access import Visibility
+from tmws_core.domain.agent import Agent
+from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.domain.memory import AccessLevel, Memory, MemoryType, MemoryVersion, Share, SharePermission
+from tmws_core.errors import MemoryNotFound, ModelMismatch
+from tmws_core.ports.storage import Known, NewMemory, Storage
+
+pytestmark = pytest.mark.anyio
+
+EAST = vector(1, 0, 0, 0)
+NORTH = vector(0, 1, 0, 0)
+
+
+@pytest.fixture(params=["sqlite"])
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    async with open_sqlite(tmp_path / "tmws.db", synchronous="NORMAL") as store:
+        yield store.storage
+
+
+async def store(storage: Storage, *memories: NewMemory) -> None:
+    async with storage.write() as unit:
+        await unit.use_model(MODEL)
+        await unit.changes.add(memories)
+
+
+async def replace(storage: Storage, former: Memory, changed: NewMemory) -> None:
+    async with storage.write() as unit:
+        await unit.changes.replace(former, changed)
+
+
+async def get(storage: Storage, memory_id: str) -> Memory:
+    async with storage.read() as snapshot:
+        return await snapshot.memories.get(memory_id, EVERYTHING)
+
+
+async def documents(storage: Storage) -> list[int]:
+    async with storage.read() as snapshot:
+        return (await snapshot.memories.documents(scope())).tolist()
+
+
+async def test_a_memory_comes_back_as_it_was_stored(storage: Storage) -> None:
+    stored = memory(
+        content="Ada \N{GREEK SMALL LETTER ALPHA} \N{ROCKET}\nsecond line",
+        memory_type=MemoryType.EPISODIC,
+        importance=0.1 + 0.2,
+        access_level=AccessLevel.SHARED,
+        shared_with=(Share("zoe", SharePermission.WRITE), Share("bob")),
+        tags=("b", "a", '"quoted"'),
+        metadata={"nested": {"list": [1, 2.5, None, True]}, "large": 2**63},
+        session_id="s1",
+        sequence=3,
+        occurred_at=DAY - timedelta(days=30_000, microseconds=1),
+        expires_at=DAY + timedelta(microseconds=1),
+        source="test",
+        written_by="eve",
+        transport="http",
+        version=4,
+        superseded_by="other",
+        superseded_at=DAY + timedelta(seconds=1),
+    )
+    await store(storage, new(stored, vector=EAST))
+
+    found = await get(storage, stored.id)
+
+    assert found == attrs.evolve(stored, document=found.document, embedded=True)
+
+
+async def test_a_memory_that_is_not_visible_is_not_found(storage: Storage) -> None:
+    stored = memory(agent_id="ada")
+    await store(storage, new(stored))
+
+    async with storage.read() as snapshot:
+        with pytest.raises(MemoryNotFound):
+            await snapshot.memories.get(stored.id, Visibility("bob", "acme"))
+
+
+async def test_an_unknown_memory_is_not_found(storage: Storage) -> None:
+    with pytest.raises(MemoryNotFound):
+        await get(storage, "018bcfe5-0000-7000-8000-000000000000")
+
+
+async def test_pages_go_through_all_memories_in_the_order_of_their_ids(storage: Storage) -> None:
+    memories = [memory() for _ in range(5)]
+    await store(storage, *map(new, reversed(memories)))
+    ids = [each.id for each in memories]
+
+    async with storage.read() as snapshot:
+        newest = await snapshot.memories.page(scope(), after=None, limit=2, order="newest")
+        older = await snapshot.memories.page(scope(), after=newest[-1].id, limit=9, order="newest")
+        oldest = await snapshot.memories.page(scope(), after=ids[0], limit=2, order="oldest")
+
+    assert [each.id for each in newest + older] == ids[::-1]
+    assert [each.id for each in oldest] == ids[1:3]
+
+
+async def test_a_page_begins_behind_a_memory_that_is_gone(storage: Storage) -> None:
+    memories = [memory() for _ in range(3)]
+    await store(storage, *map(new, memories))
+    async with storage.write() as unit:
+        await unit.changes.delete(await unit.memories.get(memories[1].id, EVERYTHING))
+
+    async with storage.read() as snapshot:
+        page = await snapshot.memories.page(scope(), after=memories[1].id, limit=5, order="newest")
+
+    assert [each.id for each in page] == [memories[0].id]
+
+
+async def test_documents_are_those_with_a_vector_in_ascending_order(storage: Storage) -> None:
+    memories = [memory() for _ in range(12)]
+    await store(storage, *(new(each, vector=EAST if index % 2 else None) for index, each in enumerate(memories)))
+
+    async with storage.read() as snapshot:
+        found = await snapshot.memories.documents(scope())
+        page = await snapshot.memories.page(scope(), after=None, limit=20, order="oldest")
+
+    assert found.typecode == "q"
+    assert found.tolist() == sorted(each.document for each in page if each.embedded)
+    assert len(found) == 6
+
+
+async def test_no_documents_in_a_scope_are_an_empty_array(storage: Storage) -> None:
+    assert await documents(storage) == []
+
+
+async def test_memories_are_found_by_their_documents(storage: Storage) -> None:
+    mine, other = memory(), memory(agent_id="bob")
+    await store(storage, new(mine), new(other))
+    numbers = [(await get(storage, each.id)).document for each in (mine, other)]
+
+    async with storage.read() as snapshot:
+        found = await snapshot.memories.of_documents([*numbers, 999], scope(Visibility("ada", "acme")))
+
+    assert {number: each.id for number, each in found.items()} == {numbers[0]: mine.id}
+
+
+async def test_the_number_of_a_deleted_document_is_never_given_again(storage: Storage) -> None:
+    first, second = memory(), memory()
+    await store(storage, new(first))
+    former = await get(storage, first.id)
+    async with storage.write() as unit:
+        await unit.changes.delete(former)
+
+    await store(storage, new(second))
+
+    assert (await get(storage, second.id)).document > former.document
+
+
+async def test_a_changed_text_is_another_document_with_its_own_vector(storage: Storage) -> None:
+    stored = memory(content="former")
+    await store(storage, new(stored, vector=EAST))
+    former = await get(storage, stored.id)
+
+    await replace(storage, former, new(attrs.evolve(former, content="latter", version=2), vector=NORTH))
+
+    latter = await get(storage, stored.id)
+    assert latter.document > former.document
+    assert (latter.content, latter.version, latter.embedded) == ("latter", 2, True)
+    assert await storage.vectors([former.document, latter.document]) == {latter.document: NORTH}
+    assert await storage.integrity() == []
+
+
+async def test_a_text_changed_without_a_vector_waits_for_one(storage: Storage) -> None:
+    stored = memory(content="former")
+    await store(storage, new(stored, vector=EAST))
+    former = await get(storage, stored.id)
+
+    await replace(storage, former, new(attrs.evolve(former, content="latter")))
+
+    assert not (await get(storage, stored.id)).embedded
+    assert await documents(storage) == []
+
+
+async def test_former_texts_are_kept_oldest_first(storage: Storage) -> None:
+    stored = memory(content="one", written_by="ada")
+    await store(storage, new(stored))
+    for version, content in ((2, "two"), (3, "three")):
+        former = await get(storage, stored.id)
+        moment = DAY + timedelta(hours=version)
+        changed = attrs.evolve(former, content=content, version=version, updated_at=moment, written_by="eve")
+        await replace(storage, former, new(changed))
+
+    async with storage.read() as snapshot:
+        history = await snapshot.memories.history(stored.id)
+
+    two, three = DAY + timedelta(hours=2), DAY + timedelta(hours=3)
+    assert history == [
+        MemoryVersion(version=1, content="one", valid_from=DAY, valid_to=two, changed_by="eve"),
+        MemoryVersion(version=2, content="two", valid_from=two, valid_to=three, changed_by="eve"),
+    ]
+
+
+async def test_an_unchanged_text_keeps_its_document_and_vector_while_the_rest_changes(storage: Storage) -> None:
+    stored = memory(shared_with=(Share("bob"),), tags=("old",), access_level=AccessLevel.SHARED)
+    await store(storage, new(stored, vector=EAST))
+    former = await get(storage, stored.id)
+    changed = attrs.evolve(former, shared_with=(Share("zoe"),), tags=("new",), metadata={"a": 1}, importance=1.0)
+
+    await replace(storage, former, attrs.evolve(new(changed), lexical="", vector=NORTH))
+
+    assert await get(storage, stored.id) == changed
+    assert await storage.vectors([former.document]) == {former.document: EAST}
+    async with storage.read() as snapshot:
+        assert await snapshot.memories.history(stored.id) == []
+
+
+async def test_a_memory_that_is_gone_cannot_be_replaced(storage: Storage) -> None:
+    with pytest.raises(MemoryNotFound):
+        await replace(storage, memory(), new(memory()))
+
+
+async def test_a_deleted_memory_leaves_nothing_but_its_idempotency_key(storage: Storage) -> None:
+    stored = memory(shared_with=(Share("bob"),))
+    await store(storage, new(stored, vector=EAST, key="k"))
+    former = await get(storage, stored.id)
+    await replace(storage, former, new(attrs.evolve(former, content="changed"), vector=NORTH))
+    former = await get(storage, stored.id)
+
+    async with storage.write() as unit:
+        await unit.changes.delete(former)
+
+    async with storage.read() as snapshot:
+        with pytest.raises(MemoryNotFound):
+            await snapshot.memories.get(stored.id, EVERYTHING)
+        assert await snapshot.memories.history(stored.id) == []
+        assert await snapshot.memories.known([fingerprint(former), fingerprint(former, "k")]) == [
+            None,
+            Known(memory_id=stored.id, embedded=False, duplicate=False),
+        ]
+    assert await storage.vectors([former.document]) == {}
+    assert await storage.integrity() == []
+
+
+async def test_a_repeated_key_wins_over_a_repeated_text(storage: Storage) -> None:
+    keyed, same_text = memory(), memory()
+    await store(storage, new(keyed, vector=EAST, key="k"), new(same_text))
+
+    async with storage.read() as snapshot:
+        known = await snapshot.memories.known(
+            [fingerprint(same_text, "k"), fingerprint(same_text, "other"), fingerprint(memory())]
+        )
+
+    assert known == [
+        Known(memory_id=keyed.id, embedded=True, duplicate=False),
+        Known(memory_id=same_text.id, embedded=False, duplicate=True),
+        None,
+    ]
+
+
+async def test_only_the_same_owner_and_namespace_repeat_a_text(storage: Storage) -> None:
+    stored = memory()
+    await store(storage, new(stored, key="k"))
+    others = [attrs.evolve(stored, agent_id="bob"), attrs.evolve(stored, namespace="globex")]
+
+    async with storage.read() as snapshot:
+        known = await snapshot.memories.known([fingerprint(others[0], "k"), fingerprint(others[1])])
+
+    assert known == [None, None]
+
+
+async def test_a_superseded_memory_is_not_repeated(storage: Storage) -> None:
+    stored = memory(superseded_by="other", superseded_at=DAY)
+    await store(storage, new(stored))
+
+    async with storage.read() as snapshot:
+        assert await snapshot.memories.known([fingerprint(stored)]) == [None]
+
+
+async def test_stats_count_what_is_visible_whether_or_not_it_is_in_force(storage: Storage) -> None:
+    await store(
+        storage,
+        new(memory(created_at=DAY), vector=EAST),
+        new(memory(access_level=AccessLevel.PUBLIC, memory_type=MemoryType.WORKING, expires_at=DAY)),
+        new(memory(namespace="globex", created_at=NOON, superseded_at=DAY)),
+        new(memory(agent_id="bob")),
+    )
+
+    async with storage.read() as snapshot:
+        stats = await snapshot.memories.stats(Visibility("ada", "acme"))
+        nothing = await snapshot.memories.stats(Visibility("nobody", "void"))
+
+    assert (stats.total, stats.embedded) == (3, 1)
+    assert stats.by_type == {"semantic": 2, "working": 1}
+    assert stats.by_access_level == {"private": 2, "public": 1}
+    assert stats.by_namespace == {"acme": 2, "globex": 1}
+    assert (stats.oldest, stats.newest) == (DAY, NOON)
+    assert (nothing.total, nothing.by_type, nothing.oldest) == (1, {"working": 1}, DAY)
+
+
+async def test_texts_wait_for_vectors_most_important_first_then_newest(storage: Storage) -> None:
+    memories = [memory(importance=importance) for importance in (0.5, 0.9, 0.5, 0.1)]
+    await store(storage, *map(new, memories), new(memory(), vector=EAST))
+
+    async with storage.read() as snapshot:
+        waiting = await snapshot.memories.unembedded(3)
+
+    assert [each.content for each in waiting] == [memories[index].content for index in (1, 2, 0)]
+
+
+async def test_vectors_are_added_to_the_texts_that_still_wait(storage: Storage) -> None:
+    waiting, embedded = memory(), memory()
+    await store(storage, new(waiting), new(embedded, vector=EAST))
+    numbers = [(await get(storage, each.id)).document for each in (waiting, embedded)]
+
+    async with storage.write() as unit:
+        added = await unit.changes.put_vectors({numbers[0]: NORTH, numbers[1]: NORTH, 999: NORTH})
+
+    assert added == 1
+    assert await storage.vectors([*numbers, 999]) == {numbers[0]: NORTH, numbers[1]: EAST}
+    assert await documents(storage) == numbers
+
+
+async def test_an_agent_is_registered_once(storage: Storage) -> None:
+    ada = Agent(id="ada", namespace="acme", created_at=DAY + timedelta(microseconds=7))
+    async with storage.write() as unit:
+        await unit.agents.add(ada)
+        await unit.agents.add(attrs.evolve(ada, namespace="globex"))
+
+    async with storage.read() as snapshot:
+        assert await snapshot.agents.find("ada") == ada
+        assert await snapshot.agents.find("bob") is None
+        assert await snapshot.agents.count() == 1
+
+
+async def test_the_first_model_stays_the_active_one(storage: Storage) -> None:
+    assert await storage.model() is None
+    async with storage.write() as unit:
+        await unit.use_model(MODEL)
+        await unit.use_model(MODEL)
+
+    assert await storage.model() == MODEL
+
+
+@pytest.mark.parametrize("other", [{"name": "other"}, {"dimension": 5}, {"digest": "d2"}])
+async def test_another_model_is_refused(storage: Storage, other: dict[str, str | int]) -> None:
+    await store(storage)
+
+    with pytest.raises(ModelMismatch) as raised:
+        async with storage.write() as unit:
+            await unit.use_model(EmbeddingModel(**(attrs.asdict(MODEL) | other)))
+
+    assert MODEL.name in raised.value.message
+
+
+async def test_a_model_of_unknown_digest_is_the_same_model(storage: Storage) -> None:
+    await store(storage)
+
+    async with storage.write() as unit:
+        await unit.use_model(attrs.evolve(MODEL, digest=""))
+
+    assert await storage.model() == MODEL
+
+
+@pytest.mark.parametrize("wrong", [vector(1, 0, 0), vector(1, 0, 0, 0, 0)])
+async def test_a_vector_of_another_dimension_is_refused(storage: Storage, wrong: Vector) -> None:
+    with pytest.raises(ModelMismatch):
+        await store(storage, new(memory(), vector=wrong))
+
+    assert await documents(storage) == []
+
+
+async def test_a_vector_without_a_model_is_refused(storage: Storage) -> None:
+    with pytest.raises(ModelMismatch):
+        async with storage.write() as unit:
+            await unit.changes.add([new(memory(), vector=EAST)])
+
+
+async def test_health_counts_memories_and_those_without_a_vector(storage: Storage) -> None:
+    await store(storage, new(memory(), vector=EAST), new(memory()))
+
+    health = await storage.health()
+
+    assert (health.memories, health.unembedded) == (2, 1)
+    assert health.version
+    assert health.bytes_on_disk > 0
+
+
+async def test_a_thousand_memories_are_stored_at_once(storage: Storage) -> None:
+    await store(storage, *(new(memory(), vector=EAST) for _ in range(1000)))
+
+    assert len(await documents(storage)) == 1000
+    assert await storage.integrity() == []

@@ -1,0 +1,197 @@
+"""The contract of Storage: snapshots and transactions."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import attrs
+import pytest
+
+from tests.contracts.builders import EVERYTHING, MODEL, memory, new, scope, vector
+from tmws_adapters.sqlite import open_sqlite
+from tmws_core.domain.agent import Agent
+from tmws_core.domain.memory import Memory
+from tmws_core.errors import MemoryNotFound, StorageUnavailable
+from tmws_core.ports.storage import Storage
+
+pytestmark = pytest.mark.anyio
+
+MANY = 20
+"""More tasks than any pool has connections."""
+
+
+class Mishap(Exception):
+    """Something that goes wrong inside a transaction."""
+
+
+@pytest.fixture(params=["sqlite"])
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    async with open_sqlite(tmp_path / "tmws.db", synchronous="NORMAL") as store:
+        yield store.storage
+
+
+async def add(storage: Storage, *memories: Memory) -> None:
+    async with storage.write() as unit:
+        await unit.changes.add([new(each) for each in memories])
+
+
+async def ids(storage: Storage) -> list[str]:
+    async with storage.read() as snapshot:
+        return [each.id for each in await snapshot.memories.page(scope(), after=None, limit=999, order="oldest")]
+
+
+async def test_a_transaction_sees_its_own_writes_and_nobody_else_does_before_it_commits(storage: Storage) -> None:
+    stored = memory()
+    async with storage.write() as unit:
+        await unit.changes.add([new(stored)])
+        assert (await unit.memories.get(stored.id, EVERYTHING)).id == stored.id
+        assert await ids(storage) == []
+
+    assert await ids(storage) == [stored.id]
+
+
+async def test_rolled_back_memory_is_not_found(storage: Storage) -> None:
+    with pytest.raises(Mishap):
+        async with storage.write() as unit:
+            await unit.use_model(MODEL)
+            await unit.changes.add([new(memory(), vector=vector(1, 0, 0, 0), key="k")])
+            raise Mishap
+
+    assert await ids(storage) == []
+    assert await storage.model() is None
+    assert await storage.integrity() == []
+
+
+async def test_a_cancelled_transaction_is_rolled_back_and_the_next_one_goes_on(storage: Storage) -> None:
+    with anyio.CancelScope() as cancelled:
+        async with storage.write() as unit:
+            await unit.changes.add([new(memory())])
+            cancelled.cancel()
+            await anyio.lowlevel.checkpoint()
+    stored = memory()
+
+    await add(storage, stored)
+
+    assert await ids(storage) == [stored.id]
+
+
+@pytest.mark.parametrize("delay", [0, 0.0001, 0.0003, 0.001, 0.003])
+async def test_a_task_cancelled_at_any_moment_stores_all_or_nothing(storage: Storage, delay: float) -> None:
+    batch = [memory() for _ in range(50)]
+    writing = asyncio.ensure_future(add(storage, *batch))
+    await anyio.sleep(delay)
+    writing.cancel()
+    await asyncio.wait([writing])
+    stored = memory()
+
+    await add(storage, stored)
+
+    found = await ids(storage)
+    assert found in ([stored.id], [*(each.id for each in batch), stored.id])
+    assert await storage.integrity() == []
+
+
+async def test_a_failed_statement_ends_its_transaction_even_if_the_error_is_swallowed(storage: Storage) -> None:
+    stored = memory()
+    with pytest.raises(StorageUnavailable):
+        async with storage.write() as unit:
+            await unit.changes.add([new(memory())])
+            with pytest.raises(StorageUnavailable):
+                await unit.changes.add([new(stored), new(stored)])
+
+    assert await ids(storage) == []
+
+
+async def test_a_memory_that_is_not_found_does_not_end_the_transaction(storage: Storage) -> None:
+    stored = memory()
+    async with storage.write() as unit:
+        with pytest.raises(MemoryNotFound):
+            await unit.memories.get(stored.id, EVERYTHING)
+        await unit.changes.add([new(stored)])
+
+    assert await ids(storage) == [stored.id]
+
+
+async def test_a_snapshot_stays_as_its_first_read_found_it(storage: Storage) -> None:
+    first, second = memory(), memory()
+    await add(storage, first)
+    async with storage.read() as snapshot:
+        before = await snapshot.memories.page(scope(), after=None, limit=9, order="oldest")
+        await add(storage, second)
+        after = await snapshot.memories.page(scope(), after=None, limit=9, order="oldest")
+
+    assert [each.id for each in before] == [each.id for each in after] == [first.id]
+    assert await ids(storage) == [first.id, second.id]
+
+
+async def test_a_snapshot_refuses_to_write(storage: Storage) -> None:
+    async with storage.read() as snapshot:
+        with pytest.raises(StorageUnavailable):
+            await snapshot.agents.add(Agent(id="ada", namespace="acme", created_at=memory().created_at))
+
+
+async def test_tasks_that_write_at_the_same_time_lose_nothing(storage: Storage) -> None:
+    memories = [memory() for _ in range(MANY)]
+    async with anyio.create_task_group() as tasks:
+        for each in memories:
+            tasks.start_soon(add, storage, each)
+
+    assert await ids(storage) == [each.id for each in memories]
+
+
+async def test_read_then_write_in_one_transaction_loses_no_update(storage: Storage) -> None:
+    stored = memory()
+    await add(storage, stored)
+
+    async def count_up() -> None:
+        async with storage.write() as unit:
+            former = await unit.memories.get(stored.id, EVERYTHING)
+            await unit.changes.replace(former, new(attrs.evolve(former, version=former.version + 1)))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(MANY):
+            tasks.start_soon(count_up)
+
+    async with storage.read() as snapshot:
+        assert (await snapshot.memories.get(stored.id, EVERYTHING)).version == 1 + MANY
+
+
+async def test_any_number_of_snapshots_can_ask_the_store_more(storage: Storage) -> None:
+    await add(storage, memory())
+    answers: list[int] = []
+
+    async def ask() -> None:
+        async with storage.read() as snapshot:
+            documents = [
+                each.document for each in await snapshot.memories.page(scope(), after=None, limit=9, order="newest")
+            ]
+            await storage.vectors(documents)
+            answers.append((await storage.health()).memories)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(MANY):
+                tasks.start_soon(ask)
+
+    assert answers == [1] * MANY
+
+
+async def test_a_cancelled_reader_gives_its_connection_back(storage: Storage) -> None:
+    for _ in range(MANY):
+        with anyio.CancelScope() as cancelled:
+            async with storage.read() as snapshot:
+                await snapshot.agents.count()
+                cancelled.cancel()
+                await anyio.lowlevel.checkpoint()
+
+    with anyio.fail_after(5):
+        assert await ids(storage) == []
+
+
+async def test_a_transaction_cannot_be_used_after_its_end(storage: Storage) -> None:
+    async with storage.write() as unit:
+        pass
+
+    with pytest.raises(RuntimeError):
+        await unit.agents.count()
