@@ -73,14 +73,15 @@ def operation(
     """Describe a service method `async def method(self, caller, request) -> answer` as an operation.
 
     Its docstring becomes the description. Without `command`, the word for the command line is the name without its
-    noun: `get_memory_stats` is `tmws memory get-stats`.
+    noun: `get_memory_stats` is `tmws memory get-stats`, `list_memories` is `tmws memory list`.
     """
     group = toolset.removesuffix("s") if toolset != "system" else toolset
+    nouns = (group, f"{group}s", f"{group[:-1]}ies")
     description = _Description(
         name=name,
         toolset=toolset,
         group=group,
-        command=command or "-".join(word for word in name.split("_") if word != group),
+        command=command or "-".join(word for word in name.split("_") if word not in nouns),
         permission=permission,
         effect=effect,
         raises=raises,

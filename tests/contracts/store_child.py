@@ -2,7 +2,6 @@
 
 write COUNT    wait for a line on stdin, then add COUNT memories one by one and print the id of each acknowledged one
 open           wait for a line, then open the store and print its number of memories
-modules        open the store and print which heavy modules that took
 unprivileged   open the store as a user without rights, and print what happened
 """
 
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import anyio
 
-from tests.contracts.builders import memory, new
+from tests.contracts.builders import fingerprint, memory, new
 from tmws_adapters.migrations import runner
 from tmws_adapters.sqlite import open_sqlite
 from tmws_adapters.system import SystemClock, SystemIds
@@ -36,6 +35,7 @@ async def write(path: Path, count: int) -> None:
         for _ in range(count):
             stored = memory(id=ids.new())
             async with store.storage.write() as unit:
+                await unit.memories.known([fingerprint(stored)])
                 await unit.changes.add([new(stored)])
             sys.stdout.write(f"{stored.id}\n")
             sys.stdout.flush()

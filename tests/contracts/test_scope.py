@@ -1,7 +1,8 @@
 """A store's predicate has no other meaning than the policy: what a scope holds, by every way of reading."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -77,6 +78,20 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(population=populations, scope=scopes, times=st.lists(moments, min_size=2, max_size=8))
+def test_an_answer_is_right_at_every_time_it_is_asked_for(
+    empty_store: Path, population: list[Memory], scope: Scope, times: list[datetime]
+) -> None:
+    anyio.run(check_times, empty_store, population, [attrs.evolve(scope, at=at) for at in times])
+
+
+async def check_times(empty_store: Path, population: list[Memory], scopes: list[Scope]) -> None:
+    async with open_filled(empty_store, population) as store:
+        for scope in scopes:
+            assert await by_document(store, scope) == {each.id for each in population if inside(scope, each)}
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(population=populations, scope=scopes)
 def test_every_way_of_reading_agrees_with_the_policy(empty_store: Path, population: list[Memory], scope: Scope) -> None:
@@ -84,12 +99,7 @@ def test_every_way_of_reading_agrees_with_the_policy(empty_store: Path, populati
 
 
 async def check(empty_store: Path, population: list[Memory], scope: Scope) -> None:
-    path = empty_store.with_name("filled.db")
-    shutil.copy(empty_store, path)
-    async with open_sqlite(path, synchronous="NORMAL") as store:
-        async with store.storage.write() as unit:
-            await unit.use_model(MODEL)
-            await unit.changes.add([new(each, vector=vector(1, 0, 0, 0)) for each in population])
+    async with open_filled(empty_store, population) as store:
         expected = {each.id for each in population if inside(scope, each)}
         assert await by_page(store, scope) == expected
         assert await by_document(store, scope) == expected
@@ -97,6 +107,17 @@ async def check(empty_store: Path, population: list[Memory], scope: Scope) -> No
         visible = {each.id for each in population if scope.visibility.includes(each)}
         assert await by_id(store, scope, population) == visible
         assert await counted(store, scope) == len(visible)
+
+
+@asynccontextmanager
+async def open_filled(empty_store: Path, population: list[Memory]) -> AsyncIterator[SqliteStore]:
+    path = empty_store.with_name("filled.db")
+    shutil.copy(empty_store, path)
+    async with open_sqlite(path, synchronous="NORMAL") as store:
+        async with store.storage.write() as unit:
+            await unit.use_model(MODEL)
+            await unit.changes.add([new(each, vector=vector(1, 0, 0, 0)) for each in population])
+        yield store
 
 
 async def by_page(store: SqliteStore, scope: Scope) -> set[str]:

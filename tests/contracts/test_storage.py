@@ -1,4 +1,4 @@
-"""The contract of Storage: memories, agents, models."""
+"""The contract of Storage: memories."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -18,13 +18,12 @@ from tests.contracts.builders import (
     scope,
     vector,
 )
+from tests.contracts.steps import documents, get, replace, store
 from tmws_adapters.sqlite import open_sqlite
 from tmws_core.domain.access import Visibility
-from tmws_core.domain.agent import Agent
-from tmws_core.domain.embedding import EmbeddingModel, Vector
-from tmws_core.domain.memory import AccessLevel, Memory, MemoryType, MemoryVersion, Share, SharePermission
-from tmws_core.errors import MemoryNotFound, ModelMismatch
-from tmws_core.ports.storage import Known, NewMemory, Storage
+from tmws_core.domain.memory import AccessLevel, MemoryType, MemoryVersion, Share, SharePermission
+from tmws_core.errors import MemoryNotFound
+from tmws_core.ports.storage import Known, Storage
 
 pytestmark = pytest.mark.anyio
 
@@ -34,29 +33,8 @@ NORTH = vector(0, 1, 0, 0)
 
 @pytest.fixture(params=["sqlite"])
 async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    async with open_sqlite(tmp_path / "tmws.db", synchronous="NORMAL") as store:
-        yield store.storage
-
-
-async def store(storage: Storage, *memories: NewMemory) -> None:
-    async with storage.write() as unit:
-        await unit.use_model(MODEL)
-        await unit.changes.add(memories)
-
-
-async def replace(storage: Storage, former: Memory, changed: NewMemory) -> None:
-    async with storage.write() as unit:
-        await unit.changes.replace(former, changed)
-
-
-async def get(storage: Storage, memory_id: str) -> Memory:
-    async with storage.read() as snapshot:
-        return await snapshot.memories.get(memory_id, EVERYTHING)
-
-
-async def documents(storage: Storage) -> list[int]:
-    async with storage.read() as snapshot:
-        return (await snapshot.memories.documents(scope())).tolist()
+    async with open_sqlite(tmp_path / "tmws.db", synchronous="NORMAL") as opened:
+        yield opened.storage
 
 
 async def test_a_memory_comes_back_as_it_was_stored(storage: Storage) -> None:
@@ -137,6 +115,53 @@ async def test_documents_are_those_with_a_vector_in_ascending_order(storage: Sto
     assert found.typecode == "q"
     assert found.tolist() == sorted(each.document for each in page if each.embedded)
     assert len(found) == 6
+
+
+async def test_documents_follow_every_change(storage: Storage) -> None:
+    memories = [memory(), memory(), memory()]
+    seen = [await documents(storage)]
+    await store(storage, new(memories[0], vector=EAST), new(memories[1]), new(memories[2], vector=EAST))
+    seen.append(await documents(storage))
+    async with storage.write() as unit:
+        await unit.changes.put_vectors({2: NORTH})
+    seen.append(await documents(storage))
+    async with storage.write() as unit:
+        await unit.changes.delete(await unit.memories.get(memories[0].id, EVERYTHING))
+    seen.append(await documents(storage))
+    former = await get(storage, memories[2].id)
+    await replace(storage, former, new(attrs.evolve(former, superseded_at=DAY)))
+    seen.append(await documents(storage))
+
+    assert seen == [[], [1, 3], [1, 2, 3], [2, 3], [2]]
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after"), [("created_at", 0, 1), ("expires_at", 1, 0), ("superseded_at", 1, 0)]
+)
+async def test_documents_follow_the_time(storage: Storage, field: str, before: int, after: int) -> None:
+    moment = NOON + timedelta(hours=1)
+    await store(storage, new(memory(**{field: moment}), vector=EAST))
+    times = [NOON, moment - timedelta(microseconds=1), moment, NOON + timedelta(days=1), NOON]
+
+    async with storage.read() as snapshot:
+        found = [len(await snapshot.memories.documents(scope(at=at))) for at in times]
+
+    assert found == [before, before, after, after, before]
+
+
+async def test_documents_of_a_transaction_that_is_rolled_back_are_not_remembered(storage: Storage) -> None:
+    async def fail() -> None:
+        async with storage.write() as unit:
+            await unit.use_model(MODEL)
+            await unit.changes.add([new(memory(), vector=EAST)])
+            assert (await unit.memories.documents(scope())).tolist() == [1]
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await fail()
+    await store(storage, new(memory()))
+
+    assert await documents(storage) == []
 
 
 async def test_no_documents_in_a_scope_are_an_empty_array(storage: Storage) -> None:
@@ -305,98 +330,3 @@ async def test_stats_count_what_is_visible_whether_or_not_it_is_in_force(storage
     assert stats.by_namespace == {"acme": 2, "globex": 1}
     assert (stats.oldest, stats.newest) == (DAY, NOON)
     assert (nothing.total, nothing.by_type, nothing.oldest) == (1, {"working": 1}, DAY)
-
-
-async def test_texts_wait_for_vectors_most_important_first_then_newest(storage: Storage) -> None:
-    memories = [memory(importance=importance) for importance in (0.5, 0.9, 0.5, 0.1)]
-    await store(storage, *map(new, memories), new(memory(), vector=EAST))
-
-    async with storage.read() as snapshot:
-        waiting = await snapshot.memories.unembedded(3)
-
-    assert [each.content for each in waiting] == [memories[index].content for index in (1, 2, 0)]
-
-
-async def test_vectors_are_added_to_the_texts_that_still_wait(storage: Storage) -> None:
-    waiting, embedded = memory(), memory()
-    await store(storage, new(waiting), new(embedded, vector=EAST))
-    numbers = [(await get(storage, each.id)).document for each in (waiting, embedded)]
-
-    async with storage.write() as unit:
-        added = await unit.changes.put_vectors({numbers[0]: NORTH, numbers[1]: NORTH, 999: NORTH})
-
-    assert added == 1
-    assert await storage.vectors([*numbers, 999]) == {numbers[0]: NORTH, numbers[1]: EAST}
-    assert await documents(storage) == numbers
-
-
-async def test_an_agent_is_registered_once(storage: Storage) -> None:
-    ada = Agent(id="ada", namespace="acme", created_at=DAY + timedelta(microseconds=7))
-    async with storage.write() as unit:
-        await unit.agents.add(ada)
-        await unit.agents.add(attrs.evolve(ada, namespace="globex"))
-
-    async with storage.read() as snapshot:
-        assert await snapshot.agents.find("ada") == ada
-        assert await snapshot.agents.find("bob") is None
-        assert await snapshot.agents.count() == 1
-
-
-async def test_the_first_model_stays_the_active_one(storage: Storage) -> None:
-    assert await storage.model() is None
-    async with storage.write() as unit:
-        await unit.use_model(MODEL)
-        await unit.use_model(MODEL)
-
-    assert await storage.model() == MODEL
-
-
-@pytest.mark.parametrize("other", [{"name": "other"}, {"dimension": 5}, {"digest": "d2"}])
-async def test_another_model_is_refused(storage: Storage, other: dict[str, str | int]) -> None:
-    await store(storage)
-
-    with pytest.raises(ModelMismatch) as raised:
-        async with storage.write() as unit:
-            await unit.use_model(EmbeddingModel(**(attrs.asdict(MODEL) | other)))
-
-    assert MODEL.name in raised.value.message
-
-
-async def test_a_model_of_unknown_digest_is_the_same_model(storage: Storage) -> None:
-    await store(storage)
-
-    async with storage.write() as unit:
-        await unit.use_model(attrs.evolve(MODEL, digest=""))
-
-    assert await storage.model() == MODEL
-
-
-@pytest.mark.parametrize("wrong", [vector(1, 0, 0), vector(1, 0, 0, 0, 0)])
-async def test_a_vector_of_another_dimension_is_refused(storage: Storage, wrong: Vector) -> None:
-    with pytest.raises(ModelMismatch):
-        await store(storage, new(memory(), vector=wrong))
-
-    assert await documents(storage) == []
-
-
-async def test_a_vector_without_a_model_is_refused(storage: Storage) -> None:
-    with pytest.raises(ModelMismatch):
-        async with storage.write() as unit:
-            await unit.changes.add([new(memory(), vector=EAST)])
-
-
-async def test_health_counts_memories_and_those_without_a_vector(storage: Storage) -> None:
-    await store(storage, new(memory(), vector=EAST), new(memory()))
-
-    health = await storage.health()
-
-    assert (health.memories, health.unembedded) == (2, 1)
-    assert health.version
-    assert health.bytes_on_disk > 0
-
-
-async def test_a_thousand_memories_are_stored_at_once(storage: Storage) -> None:
-    await store(storage, *(new(memory(), vector=EAST) for _ in range(1000)))
-
-    assert len(await documents(storage)) == 1000
-    assert await storage.integrity() == []

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -52,11 +53,14 @@ async def test_a_transaction_sees_its_own_writes_and_nobody_else_does_before_it_
 
 
 async def test_rolled_back_memory_is_not_found(storage: Storage) -> None:
-    with pytest.raises(Mishap):
+    async def fail() -> None:
         async with storage.write() as unit:
             await unit.use_model(MODEL)
             await unit.changes.add([new(memory(), vector=vector(1, 0, 0, 0), key="k")])
             raise Mishap
+
+    with pytest.raises(Mishap):
+        await fail()
 
     assert await ids(storage) == []
     assert await storage.model() is None
@@ -94,11 +98,15 @@ async def test_a_task_cancelled_at_any_moment_stores_all_or_nothing(storage: Sto
 
 async def test_a_failed_statement_ends_its_transaction_even_if_the_error_is_swallowed(storage: Storage) -> None:
     stored = memory()
-    with pytest.raises(StorageUnavailable):
+
+    async def swallow() -> None:
         async with storage.write() as unit:
             await unit.changes.add([new(memory())])
-            with pytest.raises(StorageUnavailable):
+            with suppress(StorageUnavailable):
                 await unit.changes.add([new(stored), new(stored)])
+
+    with pytest.raises(StorageUnavailable):
+        await swallow()
 
     assert await ids(storage) == []
 

@@ -1,5 +1,6 @@
 """Lexical search with FTS5."""
 
+import sqlite3
 from collections.abc import Sequence
 
 import attrs
@@ -9,29 +10,87 @@ from tmws_adapters.sqlite.predicate import inside
 from tmws_core.domain.access import Scope
 from tmws_core.domain.ranking import Hit
 
+SCORED = 2500
+"""Matches that one search may score: about 1 us each."""
 
-@attrs.frozen
+SCORED_SHARE = 20
+"""In a large store a search may score one in this many documents instead, so that its terms stay many enough."""
+
+KEPT_TERMS = 2
+"""Terms that are kept however frequent they are."""
+
+GENERATION = 1000
+"""New documents after which the frequencies of terms are counted again; they bound a cost only."""
+
+COUNTED_TERMS = 10_000
+"""Terms whose frequency is remembered: about 1 MB."""
+
+
+@attrs.define(eq=False)
 class SqliteLexical:
     """A LexicalIndex over memories_fts."""
 
     _readers: ReaderPool
+    _generation: int = attrs.field(default=-1, init=False)
+    _frequencies: dict[str, int] = attrs.field(factory=dict, init=False)
 
     async def search(self, scope: Scope, terms: Sequence[str], limit: int) -> list[Hit]:
         """Return the `limit` documents of the scope that match any of the terms, by BM25, best first.
 
-        Of two equally good ones the one with the higher number comes first.
+        Of two equally good ones the one with the higher number comes first. Terms so frequent that scoring their
+        matches would take long are left out as long as the rarer ones fill the limit.
+
+        The scope is a join inside the query. Fetching FTS5's own order and filtering it afterwards, widening until
+        the limit is filled, is never faster: 100,000 memories, 60,000 matches, 73 and 80 ms if all of them are
+        visible, 30 and 148 ms if one in ten is.
         """
         if not terms:
             return []
-        part = inside(scope)
-        sql = f"""
-            SELECT m.document, -bm25(memories_fts) AS score
-            FROM memories_fts JOIN memories_v2 AS m ON m.document = memories_fts.rowid
-            WHERE memories_fts MATCH :match AND {part.sql} ORDER BY score DESC, m.document DESC LIMIT :limit
-        """  # noqa: S608 - texts are constants, values are bound
-        values = {**part.values, "match": _any_of(terms), "limit": limit}
+
+        def work(connection: sqlite3.Connection) -> list[Hit]:
+            telling = self._telling(connection, terms)
+            hits = _search(connection, scope, telling, limit)
+            if len(hits) < limit and len(telling) < len(terms):
+                return _search(connection, scope, terms, limit)
+            return hits
+
         async with self._readers.session() as session:
-            return await session.run(lambda connection: [Hit(*row) for row in connection.execute(sql, values)])
+            return await session.run(work)
+
+    def _telling(self, connection: sqlite3.Connection, terms: Sequence[str]) -> list[str]:
+        """Return the rarest terms, as many as can be scored in time."""
+        (last,) = connection.execute("SELECT last FROM document_numbers").fetchone()
+        if last // GENERATION != self._generation or len(self._frequencies) > COUNTED_TERMS:
+            self._generation, self._frequencies = last // GENERATION, {}
+        bound = max(SCORED, last // SCORED_SHARE)
+        frequencies = {term: self._frequency(connection, term, bound) for term in terms}
+        telling: list[str] = []
+        matches = 0
+        for term in sorted(terms, key=frequencies.__getitem__):
+            matches += frequencies[term]
+            if matches > bound and len(telling) >= KEPT_TERMS:
+                break
+            telling.append(term)
+        return telling
+
+    def _frequency(self, connection: sqlite3.Connection, term: str, bound: int) -> int:
+        """Count the documents that hold a term, up to `bound` and one more."""
+        sql = "SELECT count(*) FROM (SELECT 1 FROM memories_fts WHERE memories_fts MATCH ? LIMIT ?)"
+        frequencies = self._frequencies
+        if term not in frequencies:
+            (frequencies[term],) = connection.execute(sql, (_any_of([term]), bound + 1)).fetchone()
+        return frequencies[term]
+
+
+def _search(connection: sqlite3.Connection, scope: Scope, terms: Sequence[str], limit: int) -> list[Hit]:
+    part = inside(scope)
+    sql = f"""
+        SELECT m.document, -bm25(memories_fts) AS score
+        FROM memories_fts CROSS JOIN memories_v2 AS m ON m.document = memories_fts.rowid
+        WHERE memories_fts MATCH :match AND {part.sql} ORDER BY score DESC, m.document DESC LIMIT :limit
+    """  # noqa: S608 - texts are constants, values are bound
+    values = {**part.values, "match": _any_of(terms), "limit": limit}
+    return [Hit(document, score) for document, score in connection.execute(sql, values)]
 
 
 def _any_of(terms: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import orjson
 from tmws_adapters.sqlite import checks, models
 from tmws_adapters.sqlite.connections import Connections
 from tmws_adapters.sqlite.reader import SqliteMemoryReader
+from tmws_adapters.sqlite.scopes import Scopes
 from tmws_adapters.sqlite.session import Session
 from tmws_adapters.sqlite.times import from_rfc3339, rfc3339
 from tmws_adapters.sqlite.writer import SqliteMemoryWriter
@@ -82,12 +83,13 @@ class SqliteStorage:
 
     _path: Path
     _connections: Connections
+    _scopes: Scopes = attrs.field(factory=Scopes, init=False)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqliteSnapshot]:
         """Open a snapshot."""
         async with self._connections.snapshots.session() as session:
-            yield SqliteSnapshot(SqliteMemoryReader(session), SqliteAgents(session))
+            yield SqliteSnapshot(SqliteMemoryReader(session, self._scopes), SqliteAgents(session))
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqliteUnitOfWork]:

@@ -40,6 +40,7 @@ class SqliteMemoryWriter:
         """Remove a memory with its shares, history, lexical entry and vector; its idempotency key stays."""
 
         def work(connection: sqlite3.Connection) -> None:
+            _documents(connection, 0)
             _drop_text(connection, memory.document)
             connection.execute("DELETE FROM memories_v2 WHERE id = ?", (memory.id,))
 
@@ -74,17 +75,17 @@ def _add(connection: sqlite3.Connection, new: Sequence[NewMemory]) -> None:
 
 def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory) -> None:
     memory = changed.memory
+    document = _documents(connection, 1)
     if connection.execute(_UPDATE, (*values_of(changed), memory.id)).rowcount == 0:
         raise MemoryNotFound(memory_id=memory.id)
     connection.execute("DELETE FROM memory_shares WHERE memory_id = ?", (memory.id,))
     insert_shares(connection, memory)
     if memory.content != former.content:
-        _replace_text(connection, former, changed)
+        _replace_text(connection, former, changed, document)
 
 
-def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMemory) -> None:
+def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMemory, document: int) -> None:
     memory = changed.memory
-    document = _documents(connection, 1)
     vectors = [] if changed.vector is None else [changed.vector]
     model = model_for(connection, vectors)
     _drop_text(connection, former.document)
@@ -107,7 +108,8 @@ def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMe
 
 
 def _documents(connection: sqlite3.Connection, count: int) -> int:
-    sql = "UPDATE document_numbers SET last = last + ? RETURNING last"
+    """Take the numbers of `count` documents, and return the first; this also counts one change of the memories."""
+    sql = "UPDATE document_numbers SET last = last + ?, changes = changes + 1 RETURNING last"
     ((last,),) = connection.execute(sql, (count,)).fetchall()
     return int(last) - count + 1
 
@@ -130,6 +132,7 @@ def _drop_text(connection: sqlite3.Connection, document: int) -> None:
 
 def _put_vectors(connection: sqlite3.Connection, vectors: Mapping[int, Vector]) -> int:
     model = model_for(connection, vectors.values())
+    _documents(connection, 0)
     added = 0
     for document, vector in vectors.items():
         waiting = "UPDATE memories_v2 SET model = ? WHERE document = ? AND model IS NULL"

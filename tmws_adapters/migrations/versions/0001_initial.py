@@ -31,9 +31,16 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         ) STRICT
         """,
         "CREATE UNIQUE INDEX embedding_models_active ON embedding_models (active) WHERE active = 1",
-        # Documents get their numbers from here, so that none is given twice, not even the newest after it is deleted.
-        "CREATE TABLE document_numbers (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL) STRICT",
-        "INSERT INTO document_numbers (id, last) VALUES (1, 0)",
+        # One row. Documents get their numbers from `last`, so that none is given twice, not even the newest after it is
+        # deleted; `changes` counts the changes of memories, so that an answer can be kept while it stands still.
+        """
+        CREATE TABLE document_numbers (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            last INTEGER NOT NULL,
+            changes INTEGER NOT NULL
+        ) STRICT
+        """,
+        "INSERT INTO document_numbers (id, last, changes) VALUES (1, 0, 0)",
         # The long columns stand last: reading those before them touches no overflow page.
         """
         CREATE TABLE memories_v2 (
@@ -74,6 +81,10 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         CREATE INDEX memories_v2_text ON memories_v2 (agent_id, namespace, content_hash, id)
         WHERE superseded_at IS NULL
         """,
+        # The moments at which a scope gains or loses a memory although nothing changes.
+        "CREATE INDEX memories_v2_created ON memories_v2 (created_at)",
+        "CREATE INDEX memories_v2_expires ON memories_v2 (expires_at) WHERE expires_at IS NOT NULL",
+        "CREATE INDEX memories_v2_superseded ON memories_v2 (superseded_at) WHERE superseded_at IS NOT NULL",
         "CREATE INDEX memories_v2_unembedded ON memories_v2 (importance DESC, id DESC) WHERE model IS NULL",
         """
         CREATE TABLE memory_shares (

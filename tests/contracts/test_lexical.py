@@ -1,0 +1,163 @@
+"""The contract of LexicalIndex."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import attrs
+import pytest
+
+from tests.contracts.builders import EVERYTHING, memory, new, scope
+from tmws_adapters.sqlite import SqliteStore, open_sqlite
+from tmws_adapters.sqlite.lexical import SCORED
+from tmws_core.domain.access import Visibility
+from tmws_core.domain.text import query_terms
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["sqlite"])
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    async with open_sqlite(tmp_path / "tmws.db", synchronous="NORMAL") as opened:
+        yield opened
+
+
+async def add(store: SqliteStore, *contents: str) -> list[str]:
+    """Store texts and return the ids, which are in the order of the documents."""
+    memories = [memory(content=content) for content in contents]
+    async with store.storage.write() as unit:
+        await unit.changes.add([new(each) for each in memories])
+    return [each.id for each in memories]
+
+
+async def search(store: SqliteStore, query: str, limit: int = 10) -> list[str]:
+    hits = await store.lexical.search(scope(), query_terms(query), limit)
+    async with store.storage.read() as snapshot:
+        found = await snapshot.memories.of_documents([hit.document for hit in hits], scope())
+    return [found[hit.document].content for hit in hits]
+
+
+async def test_any_of_the_terms_is_enough(store: SqliteStore) -> None:
+    await add(store, "red apples", "green pears", "blue plums")
+
+    assert sorted(await search(store, "apples pears")) == ["green pears", "red apples"]
+
+
+async def test_rare_words_count_more_than_frequent_ones(store: SqliteStore) -> None:
+    await add(store, "apples stored", "apples eaten", "apples sold", "pears stored", "plums sold here")
+
+    assert (await search(store, "apples pears"))[0] == "pears stored"
+
+
+async def test_short_texts_count_more_than_long_ones(store: SqliteStore) -> None:
+    await add(store, "apples and many other things that nobody asked for", "apples", "pears", "plums")
+
+    assert (await search(store, "apples"))[0] == "apples"
+
+
+async def test_scores_are_positive_and_fall(store: SqliteStore) -> None:
+    await add(store, "apples pears", "apples", "apples and more and more", "plums", "cherries")
+
+    scores = [hit.score for hit in await store.lexical.search(scope(), ["apples", "pears"], 10)]
+
+    assert scores == sorted(scores, reverse=True)
+    assert min(scores) > 0
+    assert len(scores) == 3
+
+
+async def test_of_equal_texts_the_newest_come_first_even_at_the_limit(store: SqliteStore) -> None:
+    await add(store, *["the same apples"] * 30)
+    every = await store.lexical.search(scope(), ["apples"], 30)
+
+    hits = await store.lexical.search(scope(), ["apples"], 3)
+
+    assert hits == every[:3]
+    assert [hit.document for hit in every] == sorted((hit.document for hit in every), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "query"),
+    [
+        ("He was running", "run"),
+        ("The cafés of Zürich", "cafe zurich"),
+        ("HTTP timeouts", "http"),
+        ("東京都の天気", "天気"),
+        ("서울의 날씨", "날씨"),
+        ("full width \uff21\uff22\uff23", "abc"),
+        ("error 500", "500"),
+    ],
+)
+async def test_words_are_found_in_other_forms(store: SqliteStore, content: str, query: str) -> None:
+    await add(store, content, "something else")
+
+    assert await search(store, query) == [content]
+
+
+@pytest.mark.parametrize("term", ["or", "and", "not", "near", 'a"b', "a*", "text:a", "^a", "-a", "("])
+async def test_no_term_is_query_syntax(store: SqliteStore, term: str) -> None:
+    await add(store, "apples or pears and not plums")
+
+    assert isinstance(await store.lexical.search(scope(), [term, "plums"], 5), list)
+
+
+async def test_no_terms_find_nothing(store: SqliteStore) -> None:
+    await add(store, "apples")
+
+    assert await store.lexical.search(scope(), [], 5) == []
+
+
+async def test_a_limit_is_filled_from_the_scope_however_many_better_hits_lie_outside(store: SqliteStore) -> None:
+    mine = [memory(content="apples among a lot of other words", agent_id="ada") for _ in range(5)]
+    others = [memory(content="apples", agent_id="bob") for _ in range(300)]
+    async with store.storage.write() as unit:
+        await unit.changes.add([new(each) for each in [*others, *mine, *(attrs.evolve(memory()) for _ in range(50))]])
+
+    hits = await store.lexical.search(scope(Visibility("ada", "acme")), ["apples"], 5)
+
+    async with store.storage.read() as snapshot:
+        found = await snapshot.memories.of_documents([hit.document for hit in hits], scope())
+    assert {each.id for each in found.values()} == {each.id for each in mine}
+
+
+async def test_a_changed_text_is_found_by_its_new_words_only(store: SqliteStore) -> None:
+    (memory_id,) = await add(store, "apples")
+    async with store.storage.write() as unit:
+        former = await unit.memories.get(memory_id, EVERYTHING)
+        await unit.changes.replace(former, new(attrs.evolve(former, content="pears")))
+
+    assert await search(store, "apples") == []
+    assert await search(store, "pears") == ["pears"]
+
+
+async def test_a_deleted_text_is_not_found(store: SqliteStore) -> None:
+    (memory_id,) = await add(store, "apples")
+    async with store.storage.write() as unit:
+        await unit.changes.delete(await unit.memories.get(memory_id, EVERYTHING))
+
+    assert await search(store, "apples") == []
+
+
+async def test_terms_too_frequent_to_score_give_way_to_rare_ones_and_fill_the_limit_after_them(
+    store: SqliteStore,
+) -> None:
+    frequent = ["apples", "pears", "plums", "cherries"]
+    count = SCORED + 500
+    await add(store, *[f"{frequent[number % 4]} {number}" for number in range(count)], "a quince tree stands here")
+
+    first = await store.lexical.search(scope(), [*frequent, "quince"], 1)
+    filled = await store.lexical.search(scope(), [*frequent, "quince"], count + 1)
+
+    assert [hit.document for hit in first] == [count + 1]
+    assert len(filled) == count + 1
+
+
+async def test_searches_run_while_others_write(store: SqliteStore) -> None:
+    async def write(number: int) -> None:
+        await add(store, f"apples {number}")
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(write, number)
+            tasks.start_soon(search, store, "apples")
+
+    assert len(await search(store, "apples", 30)) == 20

@@ -1,0 +1,122 @@
+"""The contract of Storage: vectors and their model, agents, and the store as a whole."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.contracts.builders import DAY, MODEL, memory, new, vector
+from tests.contracts.steps import documents, get, store
+from tmws_adapters.sqlite import open_sqlite
+from tmws_core.domain.agent import Agent
+from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.errors import ModelMismatch
+from tmws_core.ports.storage import Storage
+
+pytestmark = pytest.mark.anyio
+
+EAST = vector(1, 0, 0, 0)
+NORTH = vector(0, 1, 0, 0)
+
+
+@pytest.fixture(params=["sqlite"])
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    async with open_sqlite(tmp_path / "tmws.db", synchronous="NORMAL") as opened:
+        yield opened.storage
+
+
+async def test_texts_wait_for_vectors_most_important_first_then_newest(storage: Storage) -> None:
+    memories = [memory(importance=importance) for importance in (0.5, 0.9, 0.5, 0.1)]
+    await store(storage, *map(new, memories), new(memory(), vector=EAST))
+
+    async with storage.read() as snapshot:
+        waiting = await snapshot.memories.unembedded(3)
+
+    assert [each.content for each in waiting] == [memories[index].content for index in (1, 2, 0)]
+
+
+async def test_vectors_are_added_to_the_texts_that_still_wait(storage: Storage) -> None:
+    waiting, embedded = memory(), memory()
+    await store(storage, new(waiting), new(embedded, vector=EAST))
+    numbers = [(await get(storage, each.id)).document for each in (waiting, embedded)]
+
+    async with storage.write() as unit:
+        added = await unit.changes.put_vectors({numbers[0]: NORTH, numbers[1]: NORTH, 999: NORTH})
+
+    assert added == 1
+    assert await storage.vectors([*numbers, 999]) == {numbers[0]: NORTH, numbers[1]: EAST}
+    assert await documents(storage) == numbers
+
+
+async def test_an_agent_is_registered_once(storage: Storage) -> None:
+    ada = Agent(id="ada", namespace="acme", created_at=DAY + timedelta(microseconds=7))
+    async with storage.write() as unit:
+        await unit.agents.add(ada)
+        await unit.agents.add(attrs.evolve(ada, namespace="globex"))
+
+    async with storage.read() as snapshot:
+        assert await snapshot.agents.find("ada") == ada
+        assert await snapshot.agents.find("bob") is None
+        assert await snapshot.agents.count() == 1
+
+
+async def test_the_first_model_stays_the_active_one(storage: Storage) -> None:
+    assert await storage.model() is None
+    async with storage.write() as unit:
+        await unit.use_model(MODEL)
+        await unit.use_model(MODEL)
+
+    assert await storage.model() == MODEL
+
+
+@pytest.mark.parametrize("other", [{"name": "other"}, {"dimension": 5}, {"digest": "d2"}])
+async def test_another_model_is_refused(storage: Storage, other: dict[str, str | int]) -> None:
+    await store(storage)
+
+    with pytest.raises(ModelMismatch) as raised:
+        async with storage.write() as unit:
+            await unit.use_model(EmbeddingModel(**(attrs.asdict(MODEL) | other)))
+
+    assert MODEL.name in raised.value.message
+
+
+async def test_a_model_of_unknown_digest_is_the_same_model(storage: Storage) -> None:
+    await store(storage)
+
+    async with storage.write() as unit:
+        await unit.use_model(attrs.evolve(MODEL, digest=""))
+
+    assert await storage.model() == MODEL
+
+
+@pytest.mark.parametrize("wrong", [vector(1, 0, 0), vector(1, 0, 0, 0, 0)])
+async def test_a_vector_of_another_dimension_is_refused(storage: Storage, wrong: Vector) -> None:
+    with pytest.raises(ModelMismatch):
+        await store(storage, new(memory(), vector=wrong))
+
+    assert await documents(storage) == []
+
+
+async def test_a_vector_without_a_model_is_refused(storage: Storage) -> None:
+    with pytest.raises(ModelMismatch):
+        async with storage.write() as unit:
+            await unit.changes.add([new(memory(), vector=EAST)])
+
+
+async def test_health_counts_memories_and_those_without_a_vector(storage: Storage) -> None:
+    await store(storage, new(memory(), vector=EAST), new(memory()))
+
+    health = await storage.health()
+
+    assert (health.memories, health.unembedded) == (2, 1)
+    assert health.version
+    assert health.bytes_on_disk > 0
+
+
+async def test_a_thousand_memories_are_stored_at_once(storage: Storage) -> None:
+    await store(storage, *(new(memory(), vector=EAST) for _ in range(1000)))
+
+    assert len(await documents(storage)) == 1000
+    assert await storage.integrity() == []

@@ -1,0 +1,88 @@
+"""The documentation is complete and does not point into the void."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.docs.pages import ROOT, anchors, links, name_of, pages
+from tmws_adapters.settings import RESERVED, known_names
+from tmws_cli.commands import SERVICES, root
+from tmws_core.errors import TmwsError
+from tmws_core.operation import operations_described_by
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def generate(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(REFERENCE / "generate.py"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"},
+    )
+
+
+def commands(command: click.Command, path: str) -> Iterator[str]:
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from commands(below, f"{path} {name}")
+
+
+def codes(cls: type[TmwsError]) -> Iterator[str]:
+    yield cls.code
+    for below in cls.__subclasses__():
+        yield from codes(below)
+
+
+def reference(name: str) -> str:
+    return (REFERENCE / name).read_text(encoding="utf-8")
+
+
+def test_the_generated_pages_are_what_the_code_says() -> None:
+    done = generate("--check")
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_operation_is_documented() -> None:
+    names = operations_described_by(SERVICES)
+    assert names
+    assert [name for name in names if f"\n## {name}\n" not in reference("operations.md")] == []
+    assert [name for name in names if f"POST /mcp/tools/{name}`" not in reference("http.md")] == []
+
+
+def test_every_setting_is_documented() -> None:
+    names = [*known_names(), *RESERVED]
+    assert [name for name in names if f"| `{name}` |" not in reference("settings.md")] == []
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert [name for name in known_names() if f"\n#{name}=" not in example] == []
+
+
+def test_every_command_is_documented() -> None:
+    assert [path for path in commands(root, "tmws") if f"\n## {path}\n" not in reference("commands.md")] == []
+
+
+def test_every_error_code_is_documented() -> None:
+    assert [code for code in codes(TmwsError) if f"| `{code}` |" not in reference("errors.md")] == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    broken = []
+    for link in links(page):
+        if "://" in link:
+            continue
+        path, _, fragment = link.partition("#")
+        target = page if not path else (page.parent / path).resolve()
+        if not target.exists() or (fragment and fragment not in anchors(target)):
+            broken.append(link)
+    assert broken == []

@@ -1,0 +1,120 @@
+"""The schema's history on SQLite: from nothing, from the command line, and when it fails."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tmws_adapters.migrations import HEAD
+from tmws_adapters.migrations.runner import configured_path, newest, upgrade
+from tmws_core.errors import ConfigurationError, SchemaTooNew
+
+ROOT = Path(__file__).parents[2]
+
+
+def schema(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+
+
+def alembic(path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"TMWS_DATABASE_URL": f"sqlite+aiosqlite:///{path}"}
+    command = [sys.executable, "-m", "alembic", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_newest_revision_is_the_one_that_opening_expects() -> None:
+    assert newest() == HEAD
+
+
+def test_every_table_of_the_specification_is_created(tmp_path: Path) -> None:
+    upgrade(tmp_path / "tmws.db")
+
+    assert schema(tmp_path / "tmws.db") >= {
+        "agents",
+        "memories_v2",
+        "memory_history",
+        "memory_shares",
+        "embeddings",
+        "embedding_models",
+        "security_audit_logs",
+        "alembic_version",
+    }
+
+
+def test_an_upgrade_of_the_newest_schema_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "tmws.db"
+    upgrade(path)
+    before = path.read_bytes()
+
+    upgrade(path)
+
+    assert path.read_bytes() == before
+
+
+def test_a_failed_upgrade_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "tmws.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE security_audit_logs (somebody TEXT)")
+
+    with pytest.raises(sqlite3.OperationalError, match="security_audit_logs"):
+        upgrade(path)
+
+    assert schema(path) == {"security_audit_logs"}
+
+
+def test_an_unknown_revision_is_a_newer_version(tmp_path: Path) -> None:
+    path = tmp_path / "tmws.db"
+    upgrade(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(SchemaTooNew):
+        upgrade(path)
+
+
+def test_the_alembic_command_creates_and_names_the_schema(tmp_path: Path) -> None:
+    path = tmp_path / "home" / "tmws.db"
+
+    upgraded = alembic(path, "upgrade", "head")
+    current = alembic(path, "current")
+
+    assert (upgraded.returncode, upgraded.stderr) == (0, "")
+    assert current.stdout.split() == [HEAD, "(head)"]
+    assert "memories_v2" in schema(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:////app/data/tmws.db", "/app/data/tmws.db"),
+        ("sqlite+aiosqlite:////app/data/tmws.db", "/app/data/tmws.db"),
+        ("sqlite:///data/tmws.db", "data/tmws.db"),
+        ("sqlite:////with%20space/tmws.db", "/with space/tmws.db"),
+    ],
+)
+def test_the_url_names_the_file(monkeypatch: pytest.MonkeyPatch, url: str, path: str) -> None:
+    monkeypatch.setenv("TMWS_DATABASE_URL", url)
+
+    assert configured_path() == Path(path)
+
+
+def test_without_a_url_the_file_lies_in_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("TMWS_DATABASE_URL", raising=False)
+    monkeypatch.setenv("TMWS_HOME", str(tmp_path))
+    assert configured_path() == tmp_path / "tmws.db"
+
+    monkeypatch.delenv("TMWS_HOME")
+    assert configured_path() == Path.home() / ".tmws" / "tmws.db"
+
+
+@pytest.mark.parametrize("url", ["postgresql://localhost/tmws", "sqlite://host/x.db", "sqlite:///", "tmws.db"])
+def test_a_url_of_something_else_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("TMWS_DATABASE_URL", url)
+
+    with pytest.raises(ConfigurationError):
+        configured_path()

@@ -1,0 +1,25 @@
+"""The demonstration answers from the project's own documentation."""
+
+from pathlib import Path
+
+from tests.shells.command import Command
+
+RIGHT_PAGES = {
+    "How do I connect Claude Code?": "how-to/connect-a-client.md",
+    "What happens to my memories when Ollama is down?": "explanation/durability.md",
+    "Who can read a private memory?": "explanation/access.md",
+}
+
+
+def test_each_question_finds_the_right_page_and_the_home_stays_untouched(tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    done = command.ok("demo", "--json").answer
+    assert {answer["question"]: answer["page"] for answer in done["answers"]} == RIGHT_PAGES
+    assert not command.home.exists()
+
+
+def test_demo_says_what_it_found_and_how_to_go_on(tmp_path: Path) -> None:
+    # Without an embedder the search is by words only, and the demonstration is over in no time.
+    done = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing").ok("demo")
+    assert all(f"? {question}" in done.out for question in RIGHT_PAGES)
+    assert "claude mcp add tmws -- tmws" in done.out

@@ -1,0 +1,109 @@
+"""The doctor says what is wrong, and goes on looking."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from tests.shells.command import Command, Done, without_the_rights_of_root
+from tmws_adapters.onnx.files import find_files
+
+
+def states(done: Done) -> dict[str, str]:
+    return {check["name"]: check["state"] for check in done.answer["checks"]}
+
+
+def check_named(done: Done, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(check for check in done.answer["checks"] if check["name"] == name)
+    return found
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
+def test_doctor_creates_nothing(tmp_path: Path) -> None:
+    done = Command(tmp_path).using(TMWS_PORT=free_port()).ok("doctor")
+    assert all(line.startswith("✅ ") for line in done.out.splitlines()), done.out
+    assert "there is none yet" in done.out
+    assert not (tmp_path / "home").exists()
+
+
+def test_doctor_reads_the_whole_database_if_it_is_asked_to(tmp_path: Path) -> None:
+    command = Command(tmp_path).using(TMWS_PORT=free_port())
+    command.ok("memory", "create", "one")
+    done = command.ok("doctor", "--deep", "--json")
+    assert done.answer["success"] is True
+    assert set(states(done).values()) == {"ok"}
+    assert {"versions", "settings", "home directory", "database", "integrity", "vectors", "embedder", "port"} == set(
+        states(done)
+    )
+    assert "1 memories" in check_named(done, "database")["detail"]
+
+
+def test_one_broken_part_does_not_hide_another(tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    command.home.mkdir()
+    (command.home / "tmws.db").write_bytes(b"\x00garbage" * 1000)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.onnx").write_bytes(b"tampered")
+    (model / "tokenizer.json").write_text("{}", encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment = {
+            "TMWS_ONNX_MODEL_DIR": str(model),
+            "TMWS_PORT": str(taken.getsockname()[1]),
+            "TMWS_REDIS_URL": "redis://localhost",
+        }
+        done = command.using(**environment).run("doctor", "--json")
+    assert (done.code, done.answer["success"]) == (1, False)
+    assert states(done) == {
+        "versions": "ok",
+        "settings": "warning",
+        "home directory": "ok",
+        "database": "broken",
+        "embedder": "broken",
+        "port": "warning",
+    }
+    assert "TMWS_REDIS_URL" in check_named(done, "settings")["detail"]
+    assert "model" in check_named(done, "embedder")["detail"]
+    assert "TMWS_ONNX_MODEL_DIR" in check_named(done, "embedder")["remedy"]
+
+
+def test_missing_model_and_waiting_texts_are_told_with_remedies(tmp_path: Path) -> None:
+    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing", TMWS_PORT=free_port())
+    lines = "\n".join(json.dumps({"content": content}) for content in ("one", "two"))
+    command.ok("memory", "create-batch", "-", stdin=lines)
+    done = command.run("doctor")
+    assert done.code == 1
+    assert "⚠️ vectors: 2 texts wait for a vector → " in done.out
+    assert "❌ embedder: " in done.out
+    assert "is missing → Put an exported sentence embedding model there" in done.out
+
+
+def test_store_of_another_model_is_told(tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    command.ok("memory", "create", "one")
+    other = tmp_path / "other-model"
+    other.mkdir()
+    files = find_files(None)
+    for file in (files.weights, files.tokenizer):
+        (other / file.path.name).symlink_to(file.path)
+    done = command.using(TMWS_ONNX_MODEL_DIR=str(other), TMWS_PORT=free_port()).run("doctor", "--json")
+    assert (done.code, states(done)["database"]) == (1, "ok")
+    assert files.name in check_named(done, "embedder")["detail"]
+    assert "other-model" in check_named(done, "embedder")["detail"]
+
+
+def test_home_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    command.home.mkdir(mode=0o555)
+    done = without_the_rights_of_root(command).run("doctor", "--json")
+    assert (done.code, states(done)["home directory"], states(done)["embedder"]) == (1, "broken", "ok")
+
+
+def test_unknown_setting_is_told(tmp_path: Path) -> None:
+    done = Command(tmp_path).using(TMWS_PROT="1").run("doctor", "--json")
+    assert done.code == 1
+    assert check_named(done, "settings")["remedy"] == "Did you mean TMWS_PORT?"

@@ -1,0 +1,275 @@
+"""The HTTP server around the operations: routes, who may call, limits, start and stop."""
+
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from tests.shells.serving import PATIENCE, HttpServer, http_server
+from tmws_adapters.settings import load_settings
+from tmws_core.errors import ConfigurationError
+from tmws_mcp.bodies import BODY_BYTES
+from tmws_mcp.http import serve_http
+
+JSON = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+
+
+def rpc(method: str, id_: int = 1, **params: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
+
+
+def refusal(response: httpx.Response) -> tuple[int, str]:
+    error = response.json()["error"]
+    assert error["request_id"] == response.headers["x-request-id"]
+    return response.status_code, error["code"]
+
+
+def session(server: HttpServer) -> dict[str, str]:
+    """Open an MCP session and return the headers of its requests."""
+    hello = rpc(
+        "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "test", "version": "1"}
+    )
+    answer = server.client.post("/mcp", json=hello, headers=JSON)
+    assert answer.json()["result"]["serverInfo"]["name"] == "tmws"
+    return JSON | {"mcp-session-id": answer.headers["mcp-session-id"]}
+
+
+def connect(server: HttpServer) -> socket.socket:
+    url = httpx.URL(server.url)
+    return socket.create_connection((url.host, url.port or 0), timeout=PATIENCE)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def ask_until_refused(server: HttpServer) -> None:
+    while httpx.get(f"{server.url}/health/live", timeout=PATIENCE, trust_env=False).is_success:
+        pass
+
+
+def test_health_reports_every_part(server: HttpServer) -> None:
+    answer = server.client.get("/health")
+    assert answer.status_code == 200
+    report = answer.json()
+    assert (report["status"], report["database"], report["license"]) == ("healthy", "connected", "free")
+    assert {part["status"] for part in report["components"].values()} == {"up"}
+    assert {"sqlite", "exact", "onnx"} == report["components"].keys()
+
+
+def test_probes_answer(server: HttpServer) -> None:
+    assert server.client.get("/health/live").json() == {"status": "alive"}
+    assert server.client.get("/health/ready").json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/nothing/here", (404, "unknown_route")),
+        ("GET", "/mcp/tools/", (404, "unknown_route")),
+        ("GET", "/mcp/tools/health_check", (405, "method_not_allowed")),
+        ("DELETE", "/health", (405, "method_not_allowed")),
+        ("POST", "/openapi.json", (405, "method_not_allowed")),
+    ],
+)
+def test_what_is_not_served_is_a_json_error(
+    server: HttpServer, method: str, path: str, expected: tuple[int, str]
+) -> None:
+    assert refusal(server.client.request(method, path)) == expected
+
+
+def test_every_answer_has_a_request_id_of_its_own(server: HttpServer) -> None:
+    ids = {server.client.get("/health/live").headers["x-request-id"] for _ in range(5)}
+    assert len(ids) == 5
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "LOCALHOST:80", "[::1]:8000"])
+def test_loopback_host_is_served(server: HttpServer, host: str) -> None:
+    assert server.client.get("/health/live", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io:8000", "10.0.0.1", ""])
+@pytest.mark.parametrize("path", ["/health", "/mcp", "/mcp/tools/health_check"])
+def test_foreign_host_is_refused(server: HttpServer, host: str, path: str) -> None:
+    assert refusal(server.client.post(path, headers={"host": host}, json={})) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:3000", "http://localhost:5173", "https://127.0.0.1", "http://[::1]:9"]
+)
+def test_known_origin_may_read_the_answer(server: HttpServer, origin: str) -> None:
+    answer = server.client.get("/health/live", headers={"origin": origin})
+    assert answer.headers["access-control-allow-origin"] == origin
+    asked = {
+        "origin": origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "mcp-session-id",
+    }
+    preflight = server.client.options("/mcp", headers=asked)
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-headers"] == "mcp-session-id"
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost.evil.example", "file://"])
+def test_foreign_origin_is_refused_and_stores_nothing(server: HttpServer, origin: str) -> None:
+    body = {"content": "from a web page", "agent_id": "victim"}
+    answer = server.client.post("/mcp/tools/create_memory", json=body, headers={"origin": origin})
+    assert refusal(answer) == (403, "forbidden")
+    assert "access-control-allow-origin" not in answer.headers
+    assert server.call("get_memory_stats", agent_id="victim").json()["total"] == 0
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/tools/create_memory"])
+def test_body_over_the_limit_is_refused(server: HttpServer, path: str) -> None:
+    declared = server.client.post(path, content=b"x" * (BODY_BYTES + 1), headers=JSON)
+    assert refusal(declared) == (413, "request_too_large")
+    assert str(BODY_BYTES) in declared.json()["error"]["message"]
+    streamed = server.client.post(path, content=(b"x" * 65536 for _ in range(BODY_BYTES // 65536 + 1)), headers=JSON)
+    assert refusal(streamed) == (413, "request_too_large")
+    assert server.client.get("/health/live").status_code == 200
+
+
+def test_body_that_ends_early_does_no_harm(server: HttpServer) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"POST /mcp/tools/create_memory HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
+    assert server.client.get("/health/live").status_code == 200
+
+
+def test_plain_request_to_mcp_needs_no_session(server: HttpServer) -> None:
+    answer = server.client.post("/mcp", json=rpc("tools/call", name="health_check"), headers=JSON)
+    assert json.loads(answer.json()["result"]["content"][0]["text"])["status"] == "healthy"
+    assert "mcp-session-id" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"nonsense", 400, -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}', 400, -32700),
+        (b"[" * 10_000, 400, -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}', 400, -32700),
+        (b"{}", 400, -32600),
+        (b"[]", 400, -32600),
+        (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', 400, -32600),
+    ],
+)
+def test_bad_message_to_mcp_is_a_json_rpc_error(server: HttpServer, body: bytes, status: int, code: int) -> None:
+    for headers in (JSON, session(server), JSON | {"mcp-protocol-version": "2026-07-28"}):
+        answer = server.client.post("/mcp", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+        assert answer.json()["id"] is None
+
+
+def test_refusals_of_the_protocol_library_are_json_too(server: HttpServer) -> None:
+    plain = server.client.post("/mcp", content=b"{}", headers={"content-type": "text/plain"})
+    assert plain.json()["error"]["code"] in ("malformed_request", -32600)
+    modern = JSON | {"mcp-protocol-version": "2026-07-28", "accept": "text/html"}
+    assert refusal(server.client.post("/mcp", json=rpc("ping"), headers=modern)) == (406, "malformed_request")
+    ended = session(server)
+    assert server.client.delete("/mcp", headers=ended).status_code == 200
+    assert server.client.post("/mcp", json=rpc("ping"), headers=ended).status_code == 404
+
+
+async def _twice(server: HttpServer) -> list[httpx.Response]:
+    headers = session(server)
+    memories = [{"content": f"twice {number}"} for number in range(50)]
+    answers: list[httpx.Response] = []
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as client:
+
+        async def post() -> None:
+            call = rpc("tools/call", 7, name="create_memories", arguments={"memories": memories})
+            answers.append(await client.post("/mcp", json=call, headers=headers))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(post)
+            tasks.start_soon(post)
+    return answers
+
+
+@pytest.mark.anyio
+async def test_id_in_use_is_refused_and_the_first_request_is_answered(server: HttpServer) -> None:
+    refused, answered = await _twice(server)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32600)
+    assert len(answered.json()["result"]["structuredContent"]["results"]) == 50
+
+
+def test_slow_body_is_refused(home: Path) -> None:
+    with http_server(home, TMWS_REQUEST_TIMEOUT="0.5") as server:
+        with connect(server) as connection:
+            connection.sendall(
+                b"POST /mcp/tools/health_check HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{"
+            )
+            answer = read_all(connection)
+        log = server.stop()
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b'"code":"timeout"' in answer
+    assert f"MCP server started on {server.url}" in log
+    assert "Traceback" not in log
+
+
+def test_stop_does_not_wait_for_clients_that_only_listen(home: Path) -> None:
+    with (
+        http_server(home, TMWS_REQUEST_TIMEOUT="3600") as server,
+        server.client.stream("GET", "/mcp", headers=session(server)) as listening,
+    ):
+        assert listening.status_code == 200
+        assert "Traceback" not in server.stop()
+        assert list(listening.iter_bytes()) == []
+
+
+def test_stop_refuses_new_requests_and_finishes_the_running_one(home: Path) -> None:
+    with http_server(home) as server:
+        with connect(server) as connection:
+            connection.sendall(
+                b"POST /mcp/tools/health_check HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{"
+            )
+            server.client.get("/health/live")
+            server.process.terminate()
+            with pytest.raises(httpx.TransportError):
+                ask_until_refused(server)
+            connection.sendall(b"}")
+            answer = read_all(connection)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b'"status":"healthy"' in answer
+        server.stop()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("given", "setting"),
+    [
+        ({"TMWS_AUTH_ENABLED": "true"}, "TMWS_AUTH_ENABLED"),
+        ({"TMWS_ENVIRONMENT": "production"}, "TMWS_AUTH_ENABLED"),
+        ({"TMWS_HOST": "0.0.0.0"}, "TMWS_HOST"),
+        ({"TMWS_HOST": "192.0.2.1", "TMWS_ALLOW_INSECURE": "true"}, "TMWS_HOST"),
+        ({"TMWS_HOST": "no such host", "TMWS_ALLOW_INSECURE": "true"}, "TMWS_HOST"),
+    ],
+)
+async def test_server_does_not_start_where_it_may_not_listen(home: Path, given: dict[str, str], setting: str) -> None:
+    settings = load_settings({"TMWS_HOME": str(home), "TMWS_PORT": "0", **given}, dotenv=None)
+    with pytest.raises(ConfigurationError) as caught:
+        await serve_http(settings)
+    assert caught.value.setting == setting
+    assert caught.value.remedy
+    assert not (home / "tmws.db").exists()
+
+
+def test_port_in_use_is_named(server: HttpServer, home: Path) -> None:
+    port = str(httpx.URL(server.url).port)
+    with (
+        pytest.raises(AssertionError, match=re.escape(f"TMWS_PORT: {port} is in use")),
+        http_server(home, TMWS_PORT=port),
+    ):
+        pass
+
+
+def test_insecure_server_is_reached_by_any_name(home: Path) -> None:
+    with http_server(home, TMWS_ALLOW_INSECURE="true", TMWS_HOST="0.0.0.0") as server:
+        url = server.url.replace("0.0.0.0", "127.0.0.1")
+        answer = httpx.get(f"{url}/health/live", headers={"host": "memory.internal"}, trust_env=False)
+        assert answer.status_code == 200

@@ -1,0 +1,225 @@
+"""Memories in and out of files: complete, resumable, and nothing twice."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.shells.command import Command
+
+ELSEWHERE = {"memory_id", "superseded_by", "created_at", "updated_at", "version", "written_by", "transport"}
+"""What may differ between a memory and its copy in another home."""
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Return the command without an embedder: these tests are about texts, and vectors cost time."""
+    return Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+
+
+def lines(*memories: dict[str, Any]) -> str:
+    return "".join(json.dumps(memory, ensure_ascii=False) + "\n" for memory in memories)
+
+
+def exported(command: Command) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in command.ok("export", "-").out.removesuffix("\n").split("\n")]
+
+
+def copies(memories: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what a copy must keep: replacements by the text of what replaced them, the rest as it is."""
+    contents = {memory["memory_id"]: memory["content"] for memory in memories}
+    return [
+        {name: value for name, value in memory.items() if name not in ELSEWHERE}
+        | {"replaced_by": contents.get(memory.get("superseded_by", ""))}
+        for memory in memories
+    ]
+
+
+def turns(count: int) -> list[dict[str, Any]]:
+    """Return memories in the form of the retrieval evaluation sets."""
+    return [
+        {
+            "key": f"talk-{number % 3}/D1:{number}",
+            "content": f"Caroline: this is turn number {number}.",
+            "session_id": f"talk-{number % 3}/s1",
+            "sequence": number,
+            "occurred_at": "2023-05-08T13:56:00+00:00",
+            "namespace": f"talk-{number % 3}",
+        }
+        for number in range(count)
+    ]
+
+
+def wait_for_progress(process: "subprocess.Popen[str]") -> None:
+    assert process.stderr is not None
+    assert any(line.startswith("import: 1000 memories") for line in process.stderr)
+
+
+def test_evaluation_set_is_imported_as_it_is_and_only_once(command: Command) -> None:
+    path = command.directory / "memories.jsonl"
+    path.write_text(lines(*turns(205)), encoding="utf-8")
+    first = command.ok("import", "memories.jsonl", "--json").answer
+    assert (first["stored"], first["already_there"], first["refused"]) == (205, 0, 0)
+    assert command.ok("import", "memories.jsonl").out == "Stored 0, already there 205, refused 0\n"
+    stored = exported(command)
+    assert [memory["content"] for memory in stored] == [turn["content"] for turn in turns(205)]
+    assert stored[4]["session_id"] == "talk-1/s1"
+    assert stored[4]["namespace"] == "talk-1"
+    assert stored[4]["sequence"] == 4
+    assert stored[4]["occurred_at"] == "2023-05-08T13:56:00Z"
+
+
+def test_bad_lines_are_reported_with_their_numbers_and_the_others_are_stored(command: Command) -> None:
+    bad = [
+        b"no json",
+        b'["no object"]',
+        b'{"content": "\xff"}',
+        b'{"content": ""}',
+        b'{"content": "x", "colour": "red"}',
+        b'{"content": "' + b"x" * (1024 * 1024) + b'"}',
+        b'{"content": "x", "created_at": "yesterday"}',
+        b'{"content": "x", "shared_with": ["bob"]}',
+    ]
+    good = [f'{{"content": "good {number}"}}'.encode() for number in range(len(bad))]
+    source = b"\n".join(line for pair in zip(good, bad, strict=True) for line in pair)
+    done = command.run("import", "-", stdin=b"\xef\xbb\xbf" + source)
+    assert done.code == 1
+    assert done.out.splitlines()[0] == f"Stored {len(good)}, already there 0, refused {len(bad)}"
+    places = [f"line {2 * number + 2}" for number in range(len(bad))]
+    assert done.out.splitlines()[1].startswith("Refused: ")
+    reports = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    reports.sort(key=lambda report: int(report.split()[2].rstrip(":")))
+    assert [report.split(": ")[1] for report in reports] == places
+    words = ("JSON", "object", "UTF-8", "content", "colour", "1048576", "created_at", "shared_with")
+    assert all(word.lower() in report.lower() for word, report in zip(words, reports, strict=True)), reports
+
+    ignoring = command.ok("import", "-", "--ignore-unknown", "--json", stdin=bad[4]).answer
+    assert (ignoring["stored"], ignoring["refused"]) == (1, 0)
+
+
+def test_strict_import_stops_at_the_first_bad_line(command: Command) -> None:
+    source = lines({"content": "one"}) + "bad\n" + lines({"content": "two"})
+    done = command.run("import", "-", "--strict", "--json", stdin=source)
+    assert (done.code, done.answer["stored"], done.answer["refused"]) == (1, 1, 1)
+    assert done.answer["refusals"][0]["place"] == "line 2"
+
+
+def test_foreign_ids_tell_memories_apart_only_together_with_their_text(command: Command) -> None:
+    source = lines(
+        {"id": 1, "content": "first dump", "created_at": "2024-01-01T00:00:00Z"},
+        {"id": 1, "content": "second dump", "agent_id": None},
+        {"id": 1, "content": "first dump", "importance": 1.0},
+    )
+    answer = command.ok("import", "-", "--json", stdin=source).answer
+    assert (answer["stored"], answer["already_there"]) == (2, 1)
+    first, second = exported(command)
+    assert first["occurred_at"] == "2024-01-01T00:00:00Z"
+    assert second["content"] == "second dump"
+
+
+def store_one_of_each(command: Command) -> None:
+    """Store memories with everything that a copy has to keep."""
+    odd = "\n\n  --- \n# not a heading\r\n```\n\u2028 日本語 😀 'quoted': \"yes\"\x85\n\n"
+    source = lines(
+        {"content": odd, "tags": ["a", "b: c"], "metadata": {"deep": {"list": [1, 2.5, None, True, "\n---\n"]}}},
+        {"content": "likes tea", "agent_id": "alice", "namespace": "acme/backend", "access_level": "team"},
+        {"content": "likes coffee", "agent_id": "alice", "namespace": "acme/backend", "access_level": "public"},
+        {"content": "read this", "access_level": "shared", "shared_with": ["bob", "carol"], "importance": 0.9},
+        {"content": "for everybody", "access_level": "system", "memory_type": "procedural", "source": "a#b"},
+        {"content": "gone", "occurred_at": "2020-01-01T00:00:00.000001Z", "expires_at": "2021-01-01T00:00:00Z"},
+        {"content": "session", "session_id": "s", "sequence": 3, "metadata": {"tmws": 1}},
+    )
+    command.ok("import", "-", stdin=source)
+    _, tea, coffee, shared, *_ = (memory["memory_id"] for memory in exported(command))
+    command.ok("memory", "share", shared, "carol", "--permission", "write")
+    command.ok("memory", "update", tea, "--superseded-by", coffee)
+    again = {"content": "likes tea", "agent_id": "alice", "namespace": "acme/backend", "idempotency_key": "again"}
+    command.ok("import", "-", stdin=lines(again))
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "markdown"])
+def test_copy_in_a_new_home_is_the_same(command: Command, format_: str) -> None:
+    store_one_of_each(command)
+    command.ok("export", "copy", "--format", format_)
+    new = command.using(TMWS_HOME=str(command.directory / "new"))
+    new.ok("import", "copy", "--format", format_)
+    original = copies(exported(command))
+    assert len(original) == 8
+    assert original[1]["replaced_by"] == "likes coffee"
+    assert copies(exported(new)) == original
+    repeated = new.ok("import", "copy", "--format", format_, "--json").answer
+    assert (repeated["stored"], repeated["already_there"]) == (0, 8)
+    assert copies(exported(new)) == original
+
+
+def test_import_that_was_killed_goes_on_and_stores_nothing_twice(command: Command) -> None:
+    count = 5000
+    (command.directory / "many.jsonl").write_text(lines(*turns(count)), encoding="utf-8")
+    with command.start("import", "many.jsonl") as process:
+        wait_for_progress(process)
+        os.kill(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    resumed = command.ok("import", "many.jsonl", "--json").answer
+    assert resumed["already_there"] >= 1000
+    assert resumed["stored"] > 0
+    assert resumed["stored"] + resumed["already_there"] == count
+    assert [memory["content"] for memory in exported(command)] == [turn["content"] for turn in turns(count)]
+
+
+def test_interrupt_ends_quietly_with_130(command: Command) -> None:
+    (command.directory / "many.jsonl").write_text(lines(*turns(5000)), encoding="utf-8")
+    with command.start("import", "many.jsonl") as process:
+        wait_for_progress(process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_export_that_was_interrupted_goes_on_behind_its_last_complete_line(command: Command) -> None:
+    command.ok("import", "-", stdin=lines(*turns(250)))
+    command.ok("export", "whole.jsonl")
+    whole = (command.directory / "whole.jsonl").read_bytes()
+    assert (command.directory / "whole.jsonl").stat().st_mode & 0o777 == 0o600
+    partial = command.directory / "again.jsonl.partial"
+    marked = whole.splitlines(keepends=True)[:120]
+    marked[0] = marked[0].replace(b"turn number 0", b"what the first run wrote")
+    partial.write_bytes(b"".join(marked) + b'{"memory_id": "torn')
+    assert command.ok("export", "again.jsonl", "--json").answer["memories"] == 250
+    result = (command.directory / "again.jsonl").read_bytes()
+    assert result == whole.replace(b"turn number 0", b"what the first run wrote", 1)
+    assert not partial.exists()
+
+    partial.write_bytes(b'{"memory_id": "00000000-0000-7000-8000-000000000000"}\n')
+    command.ok("export", "again.jsonl")
+    assert (command.directory / "again.jsonl").read_bytes() == whole
+
+
+def test_markdown_folder_becomes_a_memory_a_section(command: Command) -> None:
+    folder = command.directory / "handbook"
+    (folder / "sub").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "page.md").write_text("secret", encoding="utf-8")
+    (folder / "on-call.md").write_text(
+        "---\ntags: [ops, night]\nnamespace: acme\nreviewed: 2026-01-31\n---\n"
+        "# On call\n\n## Empty\n\n## Escalation\n\nPage the lead.\n\n```\n# no heading\n```\n",
+        encoding="utf-8",
+    )
+    (folder / "sub" / "plain.md").write_text("Just text.\n", encoding="utf-8")
+    (folder / "broken.md").write_text("---\ntags: [\n---\ntext\n", encoding="utf-8")
+    done = command.run("import", "handbook", "--json")
+    assert (done.code, done.answer["stored"]) == (1, 2)
+    assert done.answer["refusals"][0]["place"] == "broken.md"
+    section, plain = exported(command)
+    assert section["content"] == "On call > Escalation\n\nPage the lead.\n\n```\n# no heading\n```"
+    assert (section["source"], section["session_id"]) == ("on-call.md#escalation", "on-call.md")
+    assert (section["tags"], section["namespace"]) == (["ops", "night"], "acme")
+    assert section["metadata"] == {"reviewed": "2026-01-31"}
+    assert section["memory_type"] == "semantic"
+    assert plain["content"] == "plain\n\nJust text."
+    assert plain["session_id"] == "sub/plain.md"
+    assert command.run("import", "handbook", "--json").answer["already_there"] == 2

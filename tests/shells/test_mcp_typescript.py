@@ -1,0 +1,55 @@
+"""The official TypeScript client over real stdio and real HTTP."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.shells.serving import COMMAND, PATIENCE, HttpServer, environment
+
+SOURCES = Path(__file__).parent / "typescript"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the SDK and return the client's script."""
+    npm = shutil.which("npm")
+    if npm is None:
+        if os.environ.get("CI"):
+            pytest.fail("npm is missing")
+        pytest.skip("npm is missing")
+    folder = tmp_path_factory.mktemp("typescript")
+    shutil.copytree(SOURCES, folder, dirs_exist_ok=True)
+    subprocess.run(
+        [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"],
+        cwd=folder,
+        capture_output=True,
+        timeout=5 * PATIENCE,
+        check=True,
+    )
+    return folder / "client.mjs"
+
+
+@pytest.mark.parametrize("way", ["stdio", "http"])
+def test_typescript_client_lists_stores_and_searches(client: Path, way: str, server: HttpServer, home: Path) -> None:
+    target = [f"{server.url}/mcp"] if way == "http" else [*COMMAND, "stdio"]
+    done = subprocess.run(
+        ["node", str(client), way, *target],
+        capture_output=True,
+        cwd=home,
+        env=environment(home),
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    seen = json.loads(done.stdout)
+    text = f"Over {way}, the gardener prunes the pear tree in March."
+    assert seen["server"] == "tmws"
+    assert {"create_memory", "search_memories", "health_check"} <= set(seen["tools"])
+    assert (seen["created"]["success"], seen["created"]["embedding_generated"]) == (True, True)
+    assert seen["found"] == [text]
+    assert seen["refused"] == {"isError": True, "code": "not_found"}
+    assert seen["resource"] == text

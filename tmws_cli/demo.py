@@ -1,0 +1,112 @@
+"""The demonstration: TMWS reads its own documentation, and answers three questions from it."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import attrs
+
+from tmws_adapters.bootstrap import open_app
+from tmws_adapters.settings import Settings
+from tmws_cli.output import clipped
+from tmws_cli.transfer.importing import Import
+from tmws_cli.transfer.pages import MarkdownPages
+from tmws_core.app import App
+from tmws_core.domain.agent import Caller
+from tmws_core.errors import PartUnavailable
+from tmws_core.messages.search import MemoryHit, SearchMemories
+
+QUESTIONS = (
+    "How do I connect Claude Code?",
+    "What happens to my memories when Ollama is down?",
+    "Who can read a private memory?",
+)
+
+_EXCERPT_COLUMNS = 100
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """The best section for a question, and how long it took to find."""
+
+    question: str
+    hit: MemoryHit
+    milliseconds: float
+
+    def wire(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "question": self.question,
+            "page": self.hit.session_id,
+            "section": self.section,
+            "score": self.hit.score,
+            "excerpt": self.excerpt,
+            "latency_ms": self.milliseconds,
+        }
+
+    @property
+    def section(self) -> str:
+        """Return the headings that lead to the section."""
+        return self.hit.content.split("\n", 1)[0]
+
+    @property
+    def excerpt(self) -> str:
+        """Return the beginning of the section's first line."""
+        lines = (line for line in self.hit.content.split("\n")[1:] if line.strip())
+        return clipped(next(lines, ""), _EXCERPT_COLUMNS)
+
+
+@attrs.frozen(kw_only=True)
+class Demonstration:
+    """What the demonstration did."""
+
+    pages: int
+    memories: int
+    seconds: float
+    answers: tuple[Answer, ...]
+
+
+async def demonstrate(settings: Settings) -> Demonstration:
+    """Import the documentation into a store that is thrown away afterwards, and ask the questions.
+
+    The user's own store is not opened, whatever the settings say; their embedder is used.
+
+    Raises:
+        PartUnavailable: the documentation is not installed.
+    """
+    started = perf_counter()
+    sources = [MarkdownPages.at(path, ignore_unknown=False) for path in _places()]
+    with TemporaryDirectory(prefix="tmws-demo-") as home:
+        temporary = attrs.evolve(settings, home=Path(home), database_url="")
+        async with open_app(temporary) as app:
+            caller = temporary.operator("cli")
+            run = Import(app=app, caller=caller, on_refusal=lambda _: None)
+            for source in sources:
+                await run.run(source, lambda _position, _memories: None)
+            seconds = perf_counter() - started
+            answers = [await _ask(app, caller, question) for question in QUESTIONS]
+    return Demonstration(
+        pages=sum(source.pages for source in sources),
+        memories=run.tally.stored,
+        seconds=round(seconds, 2),
+        answers=tuple(answer for answer in answers if answer is not None),
+    )
+
+
+async def _ask(app: App, caller: Caller, question: str) -> Answer | None:
+    found = await app.call(caller, SearchMemories(query=question, limit=1))
+    return next((Answer(question=question, hit=hit, milliseconds=found.latency_ms) for hit in found.results), None)
+
+
+def _places() -> list[Path]:
+    """Return where the pages are: in the installed package, or in the checkout around it."""
+    packaged = Path(__file__).with_name("_docs")
+    checkout = Path(__file__).parents[1]
+    for places in ([packaged], [checkout / "docs", checkout / "README.md"]):
+        found = [place for place in places if place.exists()]
+        if found:
+            return found
+    raise PartUnavailable(
+        part="documentation", reason="it is not installed", hint="Run `pip install --force-reinstall tmws`"
+    )

@@ -1,0 +1,164 @@
+"""The doctor: what works, what does not, why, and what to do about it."""
+
+import errno
+import os
+import platform
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Literal
+
+import anyio
+import attrs
+
+from tmws_adapters.bootstrap import Parts, open_parts, version
+from tmws_adapters.settings import Settings
+from tmws_core.errors import TmwsError
+
+State = Literal["ok", "warning", "broken"]
+
+PACKAGES = ("mcp", "onnxruntime", "tokenizers", "numpy", "click")
+"""The dependencies whose versions matter most when something is reported."""
+
+FREE_BYTES = 200 * 1024 * 1024
+"""Below it there is a warning: room for about 50,000 memories with their vectors."""
+
+_MEBIBYTE = 1024 * 1024
+
+
+@attrs.frozen
+class Check:
+    """One thing that was looked at: how it is, and what to do about it where there is something to do."""
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+async def examine(load: Callable[[], Settings], *, deep: bool) -> list[Check]:
+    """Look at everything, and go on where something is broken; with `deep` the whole database is read.
+
+    Nothing is created: a database that is not there stays away.
+    """
+    checks = [_versions()]
+    try:
+        settings = load()
+        path = settings.sqlite_path
+    except TmwsError as error:
+        return [*checks, _broken("settings", error)]
+    checks += [_settings(settings), _directory(path.parent)]
+    checks += [check async for check in _store(settings, path, deep=deep)]
+    return [*checks, _port(settings)]
+
+
+def _versions() -> Check:
+    try:
+        packages = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    except metadata.PackageNotFoundError as error:
+        return Check("versions", "broken", f"the package {error.name} is missing", "Install tmws with pip again")
+    return Check("versions", "ok", f"tmws {version()}, Python {platform.python_version()}, {packages}")
+
+
+def _settings(settings: Settings) -> Check:
+    if settings.without_effect:
+        names = ", ".join(settings.without_effect)
+        return Check("settings", "warning", f"without effect in this version: {names}", "Remove them")
+    return Check("settings", "ok", f"{settings.environment}, agent {settings.agent_id} in {settings.agent_namespace}")
+
+
+def _directory(path: Path) -> Check:
+    name = "home directory"
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        return Check(name, "broken", f"{existing} is no directory", "Set TMWS_HOME to a directory")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        remedy = "Give this user the right to write there, or set TMWS_HOME to another directory"
+        return Check(name, "broken", f"{existing} cannot be written", remedy)
+    free = shutil.disk_usage(existing).free
+    detail = f"{path}, {free // _MEBIBYTE} MiB free"
+    if free < FREE_BYTES:
+        return Check(name, "warning", detail, "Free some space, or set TMWS_HOME to a larger disk")
+    return Check(name, "ok", detail if existing == path else f"{detail}; it is created on first use")
+
+
+async def _store(settings: Settings, path: Path, *, deep: bool) -> AsyncIterator[Check]:
+    """Look at the database and the embedder; without a usable database the embedder is tried beside an empty one."""
+    if await anyio.Path(path).exists():
+        try:
+            async with open_parts(settings) as parts:
+                async for check in _database(parts, path, deep=deep):
+                    yield check
+                yield await _embedder(parts)
+        except TmwsError as error:
+            yield _broken("database", error)
+        else:
+            return
+    else:
+        yield Check("database", "ok", f"there is none yet at {path}; the first memory creates it")
+    with TemporaryDirectory(prefix="tmws-doctor-") as home:
+        try:
+            async with open_parts(attrs.evolve(settings, home=Path(home), database_url="")) as parts:
+                yield await _embedder(parts)
+        except TmwsError as error:
+            yield _broken("embedder", error)
+
+
+async def _database(parts: Parts, path: Path, *, deep: bool) -> AsyncIterator[Check]:
+    health = await parts.storage.health()
+    size = health.bytes_on_disk / _MEBIBYTE
+    yield Check("database", "ok", f"{path}, schema {health.version}, {health.memories} memories, {size:.1f} MiB")
+    if deep:
+        problems = await parts.storage.integrity()
+        if problems:
+            remedy = "Stop TMWS, keep a copy of the file, and restore the last backup"
+            yield Check("integrity", "broken", "; ".join(problems[:5]), remedy)
+        else:
+            yield Check("integrity", "ok", "the whole file is sound")
+    if health.unembedded:
+        remedy = "They get theirs while a server runs, once the embedder works"
+        yield Check("vectors", "warning", f"{health.unembedded} texts wait for a vector", remedy)
+    else:
+        yield Check("vectors", "ok", "every text has one")
+
+
+async def _embedder(parts: Parts) -> Check:
+    started = perf_counter()
+    try:
+        vector = await parts.embedder.query("word")
+        model = await parts.embedder.model()
+    except TmwsError as error:
+        return _broken("embedder", error)
+    milliseconds = (perf_counter() - started) * 1000
+    return Check("embedder", "ok", f"{model.name}, {vector.dimension} values, first word after {milliseconds:.0f} ms")
+
+
+def _port(settings: Settings) -> Check:
+    address = f"{settings.listen_host}:{settings.port}"
+    try:
+        family, *_ = socket.getaddrinfo(settings.listen_host, settings.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.listen_host, settings.port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            remedy = "That may be `tmws serve` itself; else choose another with TMWS_PORT"
+            return Check("port", "warning", f"{address} is in use", remedy)
+        remedy = "Set TMWS_HOST and TMWS_PORT to an address of this machine"
+        return Check("port", "broken", f"{address} cannot be listened on ({error.strerror})", remedy)
+    return Check("port", "ok", f"{address} is free")
+
+
+def _broken(name: str, error: TmwsError) -> Check:
+    return Check(name, "broken", error.problem, error.remedy)
+
+
+def lines(checks: list[Check]) -> Iterator[str]:
+    """Yield a line a check."""
+    signs = {"ok": "✅", "warning": "⚠️", "broken": "❌"}
+    for check in checks:
+        yield f"{signs[check.state]} {check.name}: {check.detail}{f' → {check.remedy}' if check.remedy else ''}"

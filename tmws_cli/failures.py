@@ -1,0 +1,69 @@
+"""How a failure ends the process: one line for people or one object for programs, and an exit code."""
+
+import json
+import logging
+import sys
+
+import attrs
+import click
+
+from tmws_core.errors import Kind, TmwsError
+
+logger = logging.getLogger("tmws.cli")
+
+FAILURE = 1
+USAGE = 2
+INTERRUPTED = 130
+"""What shells report for a process that SIGINT ended: 128 + 2."""
+
+EXIT_CODES = {
+    Kind.INVALID: USAGE,
+    Kind.TOO_LARGE: USAGE,
+    Kind.NOT_FOUND: 3,
+    Kind.UNAUTHENTICATED: 4,
+    Kind.FORBIDDEN: 4,
+    Kind.LIMITED: 4,
+    Kind.UNAVAILABLE: 5,
+    Kind.CONFLICT: FAILURE,
+    Kind.INTERNAL: FAILURE,
+}
+
+
+@attrs.frozen(kw_only=True)
+class Failure:
+    """Why a command failed."""
+
+    code: str
+    message: str
+    field: str | None = None
+    exit_code: int = FAILURE
+
+    def report(self, *, as_json: bool) -> None:
+        """Write it: one line on stderr, or a JSON object on stdout."""
+        line = " ".join(self.message.split())
+        if as_json:
+            facts = {"code": self.code, "message": line, "field": self.field}
+            error = {name: fact for name, fact in facts.items() if fact is not None}
+            print(json.dumps({"success": False, "error": error}, ensure_ascii=False))
+        else:
+            print(f"error: {line}", file=sys.stderr)
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return what an exception means to whoever typed the command; the log has its traceback at DEBUG."""
+    logger.debug("The command failed", exc_info=error)
+    match error:
+        case TmwsError():
+            return Failure(code=error.code, message=error.message, field=error.field, exit_code=EXIT_CODES[error.kind])
+        case click.UsageError():
+            place = error.ctx.command_path if error.ctx else "tmws"
+            message = f"{error.format_message()} See `{place} --help`."
+            return Failure(code="usage", message=message, exit_code=USAGE)
+        case click.ClickException():
+            return Failure(code="usage", message=error.format_message(), exit_code=error.exit_code)
+        case OSError():
+            name = f"{error.filename}: " if error.filename else ""
+            return Failure(code="input_output", message=f"{name}{error.strerror or error}")
+        case _:
+            message = f"{type(error).__name__}: {error} (set TMWS_LOG_LEVEL=DEBUG to see where)"
+            return Failure(code="internal", message=message)

@@ -1,0 +1,148 @@
+"""Between the words of a command line and the JSON values of a request, as the request's schema describes them."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+import orjson
+
+from tmws_core.domain.memory import BATCH, CONTENT_BYTES, METADATA_BYTES
+from tmws_core.errors import ContentTooLarge, InvalidField, RequestTooLarge
+from tmws_core.schema import JsonSchema
+
+BATCH_BYTES = BATCH * (CONTENT_BYTES + METADATA_BYTES)
+"""The longest file of create-batch: the most memories of one call, each as large as one may be."""
+
+_TYPES = {"integer": click.INT, "number": click.FLOAT}
+
+
+def parameters_of(schema: JsonSchema) -> list[click.Parameter]:
+    """Return the parameters of a command: required fields by position, the others as options."""
+    required = schema.get("required", [])
+    properties = schema["properties"]
+    arguments: list[click.Parameter] = [_argument(name, properties[name]) for name in required]
+    return arguments + [_option(name, field) for name, field in properties.items() if name not in required]
+
+
+def request_of(schema: JsonSchema, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON object of a request; what was not given is left out.
+
+    Raises:
+        InvalidField: a value that has to be JSON is none, or stdin holds no text.
+        RequestTooLarge: a file is longer than BATCH_BYTES.
+        OSError: a file cannot be read.
+    """
+    properties = schema["properties"]
+    given = {name: value for name, value in values.items() if value not in (None, ())}
+    return {name: _json_value(name, properties[name], value) for name, value in given.items()}
+
+
+def _argument(name: str, field: JsonSchema) -> click.Argument:
+    if _holds_objects(field):
+        return click.Argument([name], metavar="FILE")
+    several = field["type"] == "array"
+    return click.Argument([name], metavar=f"{name.upper()}..." if several else name.upper(), nargs=-1 if several else 1)
+
+
+def _option(name: str, field: JsonSchema) -> click.Option:
+    words = [f"--{name.replace('_', '-')}", name]
+    help_text = _help(field)
+    match field:
+        case {"type": "boolean", "default": True}:
+            return click.Option([f"{words[0]}/--no-{words[0][2:]}", name], default=None, help=help_text)
+        case {"type": "boolean"}:
+            return click.Option(words, is_flag=True, default=None, help=help_text)
+        case {"type": "array"}:
+            return click.Option(words, multiple=True, metavar="TEXT", help=f"{help_text} May be repeated.".strip())
+        case {"enum": choices}:
+            return click.Option(words, type=click.Choice(choices), help=help_text)
+        case _:
+            return click.Option(words, type=_TYPES.get(field["type"]), metavar=_metavar(field), help=help_text)
+
+
+def _metavar(field: JsonSchema) -> str:
+    names = {"integer": "N", "number": "NUMBER", "object": "JSON"}
+    return "TIME" if field.get("format") == "date-time" else names.get(field["type"], "TEXT")
+
+
+def _help(field: JsonSchema) -> str:
+    facts = [field.get("description", ""), _range(field)]
+    if field.get("default") not in (None, False):
+        facts.append(f"default {field['default']}")
+    return "; ".join(fact for fact in facts if fact)
+
+
+def _range(field: JsonSchema) -> str:
+    match field:
+        case {"minimum": low, "maximum": high}:
+            return f"{low} to {high}"
+        case {"minimum": low}:
+            return f"at least {low}"
+        case {"format": "date-time"}:
+            return "such as 2026-01-31T12:00:00Z"
+        case _:
+            return ""
+
+
+def _json_value(name: str, field: JsonSchema, value: Any) -> Any:
+    match field["type"]:
+        case "array" if _holds_objects(field):
+            return _objects(name, value)
+        case "array":
+            return list(value)
+        case "object":
+            return _json(name, value.encode("utf-8", "surrogateescape"))
+        case "string" if value == "-":
+            return _piped_text(name)
+        case _:
+            return value
+
+
+def _piped_text(name: str) -> str:
+    """Return the text on stdin without its last line break; an endless one is refused."""
+    raw = _stdin().read(CONTENT_BYTES + 2)
+    if len(raw) > CONTENT_BYTES + 1:
+        raise ContentTooLarge(
+            name=name,
+            reason=f"has more than {CONTENT_BYTES} bytes on stdin",
+            hint="Split the text over several memories",
+        )
+    try:
+        return raw.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise InvalidField(name=name, reason="is no UTF-8 on stdin", hint="Convert it to UTF-8") from None
+
+
+def _objects(name: str, path: str) -> list[Any]:
+    """Return the objects in a file: a JSON array, or one object a line."""
+    if path == "-":
+        raw = _stdin().read(BATCH_BYTES + 1)
+    else:
+        with Path(path).open("rb") as file:
+            raw = file.read(BATCH_BYTES + 1)
+    if len(raw) > BATCH_BYTES:
+        raise RequestTooLarge(limit=BATCH_BYTES)
+    if raw.lstrip().startswith(b"["):
+        array: list[Any] = _json(name, raw)
+        return array
+    lines = (line for line in raw.splitlines() if line.strip())
+    return [_json(f"{name}[{index}]", line) for index, line in enumerate(lines)]
+
+
+def _json(name: str, raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidField(
+            name=name, reason=f"is no JSON: {error}", hint='Give JSON, such as {"key": "value"}'
+        ) from None
+
+
+def _holds_objects(field: JsonSchema) -> bool:
+    return field["type"] == "array" and bool(field["items"]["type"] == "object")
+
+
+def _stdin() -> BinaryIO:
+    return sys.stdin.buffer

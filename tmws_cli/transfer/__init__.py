@@ -1,0 +1,1 @@
+"""Memories in files: JSON lines and Markdown, in and out."""

@@ -1,0 +1,54 @@
+"""JSON lines: one memory a line, read one at a time however long the file is."""
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import attrs
+import orjson
+
+from tmws_cli.transfer.records import Record, Refusal, record_of
+from tmws_core.errors import InvalidField
+
+LINE_BYTES = 1024 * 1024
+"""The longest line: ten times what a memory can need, however its text is escaped."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+@attrs.define
+class JsonLines:
+    """The memories of an open file; `position` counts the bytes that were read, `total` those there are."""
+
+    _file: BinaryIO
+    total: int | None
+    _ignore_unknown: bool
+    position: int = attrs.field(default=0, init=False)
+
+    def __iter__(self) -> Iterator[Record | Refusal]:
+        number = 0
+        while line := self._file.readline(LINE_BYTES + 1):
+            number += 1
+            self.position += len(line)
+            place = f"line {number}"
+            if len(line) > LINE_BYTES:
+                self._skip_the_rest(line)
+                yield Refusal(place=place, reason=f"is longer than {LINE_BYTES} bytes")
+            elif line.removeprefix(_BOM).strip():
+                yield self._read(place, line.removeprefix(_BOM))
+
+    def _read(self, place: str, line: bytes) -> Record | Refusal:
+        try:
+            fields: Any = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            return Refusal(place=place, reason=f"is no JSON: {error}")
+        if not isinstance(fields, dict):
+            return Refusal(place=place, reason="is no JSON object")
+        try:
+            return record_of(place, fields, ignore_unknown=self._ignore_unknown)
+        except InvalidField as error:
+            return Refusal(place=place, reason=error.message)
+
+    def _skip_the_rest(self, part: bytes) -> None:
+        while part and not part.endswith(b"\n"):
+            part = self._file.readline(LINE_BYTES)
+            self.position += len(part)

@@ -1,0 +1,62 @@
+"""What creating a memory cannot say: which agents may change it, and which memory replaced it."""
+
+from collections import defaultdict
+
+import attrs
+
+from tmws_cli.transfer.records import Record
+from tmws_core.app import App
+from tmws_core.domain.agent import Caller
+from tmws_core.domain.memory import SharePermission
+from tmws_core.messages.memory import GetMemory, MemoryView, ShareMemory, UpdateMemory
+
+
+@attrs.define
+class Links:
+    """Restores rights to write and replacements, also those that an interrupted import left behind.
+
+    `_waiting` holds, by the former id of a memory to come, the present ids of those that it replaced: as many as the
+    file has replaced memories, 150 bytes each.
+    """
+
+    _app: App
+    _caller: Caller
+    _awaited: set[str] = attrs.field(factory=set, init=False)
+    _waiting: dict[str, list[str]] = attrs.field(factory=lambda: defaultdict(list), init=False)
+
+    @property
+    def open(self) -> int:
+        """Count the memories whose successor did not come after them."""
+        return sum(map(len, self._waiting.values()))
+
+    def completes(self, record: Record) -> bool:
+        """Tell whether an earlier memory was replaced by this one, so that it must be linked before more is stored.
+
+        Until then the replaced memory would pass for a duplicate of a later one with the same text.
+        """
+        if record.superseded_by is not None:
+            self._awaited.add(record.superseded_by)
+        return record.identity in self._awaited
+
+    async def restore(self, record: Record, memory_id: str) -> None:
+        """Restore what belongs to one memory that is stored."""
+        if record.writers:
+            await self._let_write(record, memory_id)
+        if record.superseded_by is not None:
+            self._waiting[record.superseded_by].append(memory_id)
+        if record.identity is not None:
+            for former in self._waiting.pop(record.identity, ()):
+                await self._replace(former, memory_id)
+
+    async def _let_write(self, record: Record, memory_id: str) -> None:
+        # A memory that was changed since keeps the rights that it has now.
+        if (await self._view(memory_id)).version == 1:
+            request = ShareMemory(memory_id=memory_id, shared_with=record.writers, permission=SharePermission.WRITE)
+            await self._app.call(self._caller, request)
+
+    async def _replace(self, former: str, successor: str) -> None:
+        if former != successor and (await self._view(former)).superseded_by is None:
+            await self._app.call(self._caller, UpdateMemory(memory_id=former, superseded_by=successor))
+
+    async def _view(self, memory_id: str) -> MemoryView:
+        return (await self._app.call(self._caller, GetMemory(memory_id=memory_id))).memory

@@ -1,0 +1,112 @@
+"""Memories of a file, ours or another store's, as requests."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from tmws_core.domain.memory import AccessLevel, SharePermission
+from tmws_core.errors import InvalidField
+from tmws_core.messages.memory import CreateMemory, MemoryView
+from tmws_core.wire import structure
+
+FIELDS = frozenset(field.name for field in attrs.fields(CreateMemory))
+
+_ANSWER_ONLY = frozenset(field.name for field in attrs.fields(MemoryView)) - FIELDS
+"""What our own exports say about a memory and a new one cannot have."""
+
+_IDENTITIES = ("memory_id", "id", "key")
+"""What stores call the identity of a memory, in the order in which it is looked for."""
+
+_OWN_MARKS = frozenset({"memory_id", "version", "written_by"})
+"""What only our own exports have."""
+
+_DIGEST_CHARACTERS = 32
+"""Of a SHA-256 in hexadecimal: 128 bits are enough to tell texts apart."""
+
+
+@attrs.frozen(kw_only=True)
+class Record:
+    """A memory in a file, checked.
+
+    `place` says where it stands, for people. `identity` is its id in the store that it comes from, `superseded_by` the
+    id there of the memory that replaced it, and `writers` the agents on its list that may change it.
+    """
+
+    place: str
+    request: CreateMemory
+    identity: str | None = None
+    superseded_by: str | None = None
+    writers: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """Something in a file that is no memory."""
+
+    place: str
+    reason: str
+
+
+def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool) -> Record:
+    """Return the memory that the fields of a file describe.
+
+    Without an idempotency key it gets one that depends on its identity there and its text, so that importing a file
+    again stores nothing twice and a changed text is not taken for the one that was imported first.
+
+    Raises:
+        InvalidField: a field is unknown or not valid.
+    """
+    given = dict(fields)
+    identity = _identity(given)
+    own = given.keys() >= _OWN_MARKS
+    if own and given.get("access_level") != AccessLevel.SHARED.value:
+        given.pop("shared_with", None)  # a list that was left over when the level changed has no effect
+    writers = _take_writers(given)
+    superseded_by = given.get("superseded_by")
+    created_at = given.pop("created_at", None)
+    dated = not own and given.get("occurred_at") is None and created_at is not None
+    if dated:
+        given["occurred_at"] = created_at
+    if given.get("idempotency_key") is None:
+        given["idempotency_key"] = _key(identity, fields)
+    dropped = {*_IDENTITIES, *_ANSWER_ONLY} | (given.keys() - FIELDS if ignore_unknown else set())
+    wanted = {name: value for name, value in given.items() if name not in dropped and value is not None}
+    try:
+        request = structure(wanted, CreateMemory)
+    except InvalidField as error:
+        raise (attrs.evolve(error, name="created_at") if dated and error.name == "occurred_at" else error) from None
+    return Record(
+        place=place,
+        request=request,
+        identity=identity,
+        superseded_by=superseded_by if isinstance(superseded_by, str) else None,
+        writers=writers,
+    )
+
+
+def _identity(given: Mapping[str, Any]) -> str | None:
+    found = next((given[name] for name in _IDENTITIES if given.get(name) is not None), None)
+    return None if found is None or isinstance(found, dict | list) else str(found)
+
+
+def _take_writers(given: dict[str, Any]) -> tuple[str, ...]:
+    """Bring the list of agents into the form of a request, and return those on it that may write."""
+    shares = given.get("shared_with")
+    if not isinstance(shares, list) or not all(isinstance(share, dict) and "agent_id" in share for share in shares):
+        return ()
+    given["shared_with"] = [share["agent_id"] for share in shares]
+    return tuple(share["agent_id"] for share in shares if share.get("permission") == SharePermission.WRITE.value)
+
+
+def _key(identity: str | None, fields: Mapping[str, Any]) -> str:
+    if identity is None:
+        return f"import:{_digest(fields)}"
+    return f"import:{_digest([identity, fields.get('namespace'), fields.get('content')])}"
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARACTERS]

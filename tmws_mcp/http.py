@@ -1,0 +1,130 @@
+"""MCP and REST over HTTP."""
+
+import logging
+import math
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+
+import anyio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from tmws_adapters.bootstrap import open_app
+from tmws_adapters.settings import Settings
+from tmws_core.app import App
+from tmws_core.errors import TmwsError
+from tmws_mcp.contained import Contained, not_served, refused
+from tmws_mcp.endpoint import McpEndpoint, open_endpoint
+from tmws_mcp.guard import LOOPBACK_ORIGIN, Guard
+from tmws_mcp.listening import check_exposure, listen, url_of
+from tmws_mcp.probes import probe_routes
+from tmws_mcp.rest import rest_routes
+from tmws_mcp.server import mcp_server
+from tmws_mcp.tasks import ungrouped
+
+logger = logging.getLogger("tmws")
+
+
+async def serve_http(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; then what is running is finished, for as long as a request may take.
+
+    `ready` gets the base URL once requests are answered.
+
+    Raises:
+        ConfigurationError: the server may not or cannot listen where it should.
+        TmwsError: the store cannot be opened; see `open_app`.
+    """
+    check_exposure(settings)
+    with await anyio.to_thread.run_sync(listen, settings.listen_host, settings.port) as listener:
+        url = url_of(settings.listen_host, listener)
+
+        def announce() -> None:
+            logger.info("✅ MCP server started on %s", url)
+            if ready is not None:
+                ready(url)
+
+        with ungrouped():
+            async with open_app(settings) as app, _open_endpoint(app, settings) as endpoint:
+                server = _Server(_config(application(app, settings, endpoint), settings), announce)
+                async with anyio.create_task_group() as watching:
+                    watching.start_soon(_stop_on_signal, server, endpoint)
+                    await server.serve([listener])
+                    watching.cancel_scope.cancel()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, told when to stop instead of watching signals: it would raise them again once it has stopped."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        self._announce()
+        await super().main_loop()
+
+
+async def _stop_on_signal(server: _Server, endpoint: McpEndpoint) -> None:
+    """Stop accepting at the first signal, and waiting for what is running at the second."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            server.force_exit = server.should_exit
+            server.should_exit = True
+            endpoint.stop()
+
+
+def _open_endpoint(app: App, settings: Settings) -> AbstractAsyncContextManager[McpEndpoint]:
+    caller = settings.operator("mcp-http")
+
+    async def opened() -> App:
+        return app
+
+    server = mcp_server(opened, toolsets=settings.mcp_toolsets, caller_of=lambda _: caller)
+    return open_endpoint(server, settings.timeout.total_seconds())
+
+
+def application(app: App, settings: Settings, endpoint: McpEndpoint) -> Starlette:
+    """Return the ASGI application: all routes, behind the guard."""
+    caller = settings.operator("rest")
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_origin_regex=LOOPBACK_ORIGIN,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["mcp-session-id", "x-request-id"],
+    )
+    guard = Middleware(
+        Guard, host=settings.listen_host, any_host=settings.allow_insecure, origins=settings.cors_origins
+    )
+    return Starlette(
+        routes=[
+            Route("/mcp", endpoint),
+            *rest_routes(app, caller, settings.timeout.total_seconds()),
+            *probe_routes(app, caller),
+        ],
+        middleware=[Middleware(Contained), guard, cors],
+        exception_handlers={TmwsError: refused, HTTPException: not_served},
+    )
+
+
+def _config(application: Starlette, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(settings.timeout.total_seconds()),
+    )

@@ -1,0 +1,81 @@
+"""Where an HTTP server listens, and whether it may."""
+
+import errno
+import ipaddress
+import socket
+
+from tmws_adapters.settings import Settings
+from tmws_core.errors import ConfigurationError
+from tmws_mcp.guard import url_host
+
+_BACKLOG = 2048
+"""Connections that wait to be accepted: uvicorn's own default."""
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse to serve other machines without knowing who asks.
+
+    Raises:
+        ConfigurationError: authentication is wanted, or it is not and the address is no loopback address.
+    """
+    if settings.authenticates:
+        raise ConfigurationError(
+            setting="TMWS_AUTH_ENABLED",
+            reason="this version has no authentication over HTTP",
+            hint="Set TMWS_AUTH_ENABLED=false and TMWS_HOST=127.0.0.1",
+        )
+    if not settings.allow_insecure and not _is_loopback(settings.listen_host):
+        raise ConfigurationError(
+            setting="TMWS_HOST",
+            reason=f"without authentication, {settings.listen_host} would let other machines read and write everything",
+            hint="Listen on 127.0.0.1, or set TMWS_ALLOW_INSECURE=true if a trusted network is in front",
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one.
+
+    Raises:
+        ConfigurationError: the address cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, UnicodeError):
+        raise ConfigurationError(
+            setting="TMWS_HOST", reason=f"{host[:100]!r} cannot be resolved", hint="Give an address such as 127.0.0.1"
+        ) from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _refusal(host, port, error) from None
+    return listener
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """Return the base URL of a listening socket."""
+    return f"http://{url_host(host)}:{listener.getsockname()[1]}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refusal(host: str, port: int, error: OSError) -> ConfigurationError:
+    match error.errno:
+        case errno.EADDRINUSE:
+            hint = "Stop what listens there or choose another with --port"
+            return ConfigurationError(setting="TMWS_PORT", reason=f"{port} is in use", hint=hint)
+        case errno.EACCES:
+            hint = "Choose one above 1023 with --port"
+            return ConfigurationError(setting="TMWS_PORT", reason=f"{port} is not open to this user", hint=hint)
+        case _:
+            hint = "Give an address of this machine, such as 127.0.0.1"
+            reason = f"cannot listen on {host}: {error.strerror}"
+            return ConfigurationError(setting="TMWS_HOST", reason=reason, hint=hint)

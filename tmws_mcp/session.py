@@ -1,0 +1,178 @@
+"""One client of a JSON-RPC wire, from its first line to the last answer."""
+
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import attrs
+import mcp_types as types
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.server.connection import Connection
+from mcp.server.lowlevel import Server
+from mcp.server.runner import serve_connection, serve_dual_era_loop
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
+from mcp.shared.transport_context import TransportContext
+from mcp_types.jsonrpc import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+from mcp_types.version import LATEST_HANDSHAKE_VERSION
+
+from tmws_mcp.frames import LINE_BYTES, BadFrame, parse
+from tmws_mcp.standard import Wire
+
+_RUNNING = 100
+"""Requests that run at once; reading pauses above. The thread pool behind them is smaller still."""
+
+_SHOWN = 60
+"""Characters of a method's name in a line for a person."""
+
+
+_HOW_TO_ASK = (
+    'tmws: {method} without an "id" is a notification and gets no answer; ask like this: '
+    '{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {{"name": "health_check"}}}}\n'
+)
+
+_Outgoing = SessionMessage | JSONRPCError
+"""What is written: answers of the server, and refusals of lines that never reached it."""
+
+
+@attrs.define
+class _Running:
+    """The ids of the requests without an answer; "7" and 7 count as one, as they do for the SDK."""
+
+    _ids: set[types.RequestId] = attrs.field(factory=set)
+    _changed: anyio.Event = attrs.field(factory=anyio.Event)
+
+    def __contains__(self, request_id: types.RequestId) -> bool:
+        return coerce_request_id(request_id) in self._ids
+
+    def add(self, request_id: types.RequestId) -> None:
+        self._ids.add(coerce_request_id(request_id))
+
+    def settle(self, request_id: types.RequestId) -> None:
+        self._ids.discard(coerce_request_id(request_id))
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def at_most(self, number: int) -> None:
+        while len(self._ids) > number:
+            await self._changed.wait()
+
+
+@attrs.define(kw_only=True)
+class Session:
+    """Reads requests, has the server answer them, and writes the answers; `ready` is called behind the first one.
+
+    What the SDK does not do is done here: lines that are no message are answered, an id that is in use is refused
+    (the SDK would forget the first request), a client may ask without introducing itself, and what runs when the
+    input ends is still answered.
+    """
+
+    wire: Wire
+    server: Server[Any]
+    timeout: float
+    ready: Callable[[], None]
+    _running: _Running = attrs.field(factory=_Running)
+    _requests: MemoryObjectSendStream[SessionMessage | Exception] | None = None
+
+    async def run(self) -> None:
+        """Serve until the input ends or a signal comes; what then still runs has `timeout` seconds."""
+        reading = anyio.CancelScope()
+        async with anyio.create_task_group() as watching:
+            async with anyio.create_task_group() as work:
+                watching.start_soon(_stop_on_signal, reading, work.cancel_scope)
+                answers, written = anyio.create_memory_object_stream[_Outgoing](0)
+                work.start_soon(self._write, written, work.cancel_scope)
+                async with answers:
+                    with reading:
+                        await self._read(work, answers)
+                    work.cancel_scope.deadline = anyio.current_time() + self.timeout
+                    await self._running.at_most(0)
+                    if self._requests is not None:
+                        self._requests.close()
+            watching.cancel_scope.cancel()
+
+    async def _read(self, work: TaskGroup, answers: MemoryObjectSendStream[_Outgoing]) -> None:
+        async with aclosing(self.wire.lines(LINE_BYTES)) as lines:
+            async for line in lines:
+                await self._running.at_most(_RUNNING - 1)
+                try:
+                    await self._take(line, work, answers)
+                except BadFrame as bad:
+                    refusal = types.ErrorData(code=bad.code, message=bad.message)
+                    await answers.send(JSONRPCError(jsonrpc="2.0", id=bad.request_id, error=refusal))
+
+    async def _take(self, line: bytes | None, work: TaskGroup, answers: MemoryObjectSendStream[_Outgoing]) -> None:
+        if line is None:
+            raise BadFrame(
+                types.INVALID_REQUEST, f"A line is longer than {LINE_BYTES} bytes: send fewer memories in one call"
+            )
+        match parse(line) if line.strip() else None:
+            case JSONRPCRequest() as request:
+                if request.id in self._running:
+                    raise BadFrame(
+                        types.INVALID_REQUEST, f"The id {request.id!r} belongs to a request that is still running"
+                    )
+                self._running.add(request.id)
+                await self._pass_on(request, work, answers)
+            case JSONRPCNotification(method=method) if not method.startswith("notifications/"):
+                sys.stderr.write(_HOW_TO_ASK.format(method=ascii(method[:_SHOWN])))
+            case JSONRPCNotification() as notification if self._requests is not None:
+                await self._requests.send(SessionMessage(notification))
+
+    async def _pass_on(
+        self, request: JSONRPCRequest, work: TaskGroup, answers: MemoryObjectSendStream[_Outgoing]
+    ) -> None:
+        if self._requests is None:
+            self._requests, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+            work.start_soon(self._answer, request, incoming, answers.clone())
+
+        async def unanswered() -> None:
+            self._running.settle(request.id)
+
+        metadata = ServerMessageMetadata(on_request_unanswered=unanswered)
+        await self._requests.send(SessionMessage(request, metadata))
+
+    async def _answer(
+        self,
+        opening: JSONRPCRequest,
+        incoming: MemoryObjectReceiveStream[SessionMessage | Exception],
+        answers: MemoryObjectSendStream[_Outgoing],
+    ) -> None:
+        """Let the SDK serve the era that the first request belongs to, or without any introduction."""
+        meta = (opening.params or {}).get("_meta")
+        if opening.method == "initialize" or (isinstance(meta, dict) and types.PROTOCOL_VERSION_META_KEY in meta):
+            await serve_dual_era_loop(self.server, incoming, answers, lifespan_state=None)
+            return
+        dispatcher = JSONRPCDispatcher[TransportContext](incoming, answers, inline_methods=frozenset({"initialize"}))
+        connection = Connection.from_envelope(LATEST_HANDSHAKE_VERSION, None, None, outbound=dispatcher)
+        await serve_connection(self.server, dispatcher, connection=connection, lifespan_state=None)
+
+    async def _write(self, written: MemoryObjectReceiveStream[_Outgoing], work: anyio.CancelScope) -> None:
+        try:
+            async with written:
+                async for outgoing in written:
+                    message = outgoing.message if isinstance(outgoing, SessionMessage) else outgoing
+                    await self.wire.write(message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
+                    if isinstance(outgoing, SessionMessage) and isinstance(message, JSONRPCResponse | JSONRPCError):
+                        self._settle(message.id)
+        except BrokenPipeError:
+            raise  # nobody reads answers any more
+
+    def _settle(self, request_id: types.RequestId | None) -> None:
+        if request_id is not None:
+            self._running.settle(request_id)
+        self.ready()
+
+
+async def _stop_on_signal(reading: anyio.CancelScope, work: anyio.CancelScope) -> None:
+    """Stop reading at the first signal, and working at the second."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            if reading.cancel_called:
+                work.cancel()
+            reading.cancel()
