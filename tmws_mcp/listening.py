@@ -2,11 +2,14 @@
 
 import errno
 import ipaddress
+import logging
 import socket
 
 from tmws_adapters.settings import Settings
 from tmws_core.errors import ConfigurationError
 from tmws_mcp.guard import url_host
+
+logger = logging.getLogger("tmws")
 
 _BACKLOG = 2048
 """Connections that wait to be accepted: uvicorn's own default."""
@@ -24,12 +27,15 @@ def check_exposure(settings: Settings) -> None:
             reason="this version has no authentication over HTTP",
             hint="Set TMWS_AUTH_ENABLED=false and TMWS_HOST=127.0.0.1",
         )
-    if not settings.allow_insecure and not _is_loopback(settings.listen_host):
+    if _is_loopback(settings.listen_host):
+        return
+    if not settings.allow_insecure:
         raise ConfigurationError(
             setting="TMWS_HOST",
             reason=f"without authentication, {settings.listen_host} would let other machines read and write everything",
             hint="Listen on 127.0.0.1, or set TMWS_ALLOW_INSECURE=true if a trusted network is in front",
         )
+    logger.warning("⚠️ No authentication: whoever reaches %s reads and writes everything", settings.listen_host)
 
 
 def listen(host: str, port: int) -> socket.socket:

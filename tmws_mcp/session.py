@@ -160,8 +160,8 @@ class Session:
                     await self.wire.write(message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
                     if isinstance(outgoing, SessionMessage) and isinstance(message, JSONRPCResponse | JSONRPCError):
                         self._settle(message.id)
-        except BrokenPipeError:
-            raise  # nobody reads answers any more
+        except ConnectionError:
+            work.cancel()  # nobody reads answers any more
 
     def _settle(self, request_id: types.RequestId | None) -> None:
         if request_id is not None:

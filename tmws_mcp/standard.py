@@ -42,7 +42,7 @@ class Wire:
         """Write everything; there is no checkpoint after the last byte.
 
         Raises:
-            BrokenPipeError: nobody reads any more.
+            ConnectionError: nobody reads any more.
         """
         rest = memoryview(data)
         while rest:
@@ -60,6 +60,8 @@ class Wire:
                 return os.read(self.source, _CHUNK)
             except BlockingIOError:
                 continue
+            except ConnectionError:  # a socket whose other end is gone
+                return b""
 
 
 async def _ready(wait: Callable[[int], Awaitable[None]], descriptor: int) -> None:

@@ -123,6 +123,10 @@ class HttpServer:
     def stop(self) -> str:
         """End the server and return its log."""
         self.process.terminate()
+        return self.log()
+
+    def log(self) -> str:
+        """Return the log of a server that has been told to end."""
         _, log = self.process.communicate(timeout=PATIENCE)
         assert self.process.returncode == 0, log
         return log

@@ -63,6 +63,19 @@ def test_version_is_that_of_the_distribution(tmp_path: Path) -> None:
     assert Command(tmp_path).ok("--version").out == f"tmws {version()}\n"
 
 
+def test_server_command_is_serve_by_another_name(tmp_path: Path) -> None:
+    code = "import sys; from tmws_cli.__main__ import serve; sys.argv = ['tmws-mcp-server', '--help']; serve()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+    )
+    assert done.stdout.startswith("Usage: tmws serve ")
+
+
 def test_group_without_a_command_shows_its_help_as_a_mistake(tmp_path: Path) -> None:
     done = Command(tmp_path).run("memory")
     assert (done.code, done.out) == (2, "")

@@ -107,3 +107,4 @@ def test_unknown_setting_is_told(tmp_path: Path) -> None:
     done = Command(tmp_path).using(TMWS_PROT="1").run("doctor", "--json")
     assert done.code == 1
     assert check_named(done, "settings")["remedy"] == "Did you mean TMWS_PORT?"
+    assert check_named(done, "everything else")["detail"] == "not looked at"

@@ -64,6 +64,7 @@ def test_evaluation_set_is_imported_as_it_is_and_only_once(command: Command) -> 
     path.write_text(lines(*turns(205)), encoding="utf-8")
     first = command.ok("import", "memories.jsonl", "--json").answer
     assert (first["stored"], first["already_there"], first["refused"]) == (205, 0, 0)
+    assert first["without_vector"] == 205
     assert command.ok("import", "memories.jsonl").out == "Stored 0, already there 205, refused 0\n"
     stored = exported(command)
     assert [memory["content"] for memory in stored] == [turn["content"] for turn in turns(205)]
@@ -121,8 +122,10 @@ def test_foreign_ids_tell_memories_apart_only_together_with_their_text(command: 
     assert second["content"] == "second dump"
 
 
-def store_one_of_each(command: Command) -> None:
-    """Store memories with everything that a copy has to keep."""
+@pytest.fixture(scope="module")
+def one_of_each(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Return the command in a home with memories that have everything that a copy has to keep."""
+    command = Command(tmp_path_factory.mktemp("original")).using(TMWS_ONNX_MODEL_DIR="missing")
     odd = "\n\n  --- \n# not a heading\r\n```\n\u2028 日本語 😀 'quoted': \"yes\"\x85\n\n"
     source = lines(
         {"content": odd, "tags": ["a", "b: c"], "metadata": {"deep": {"list": [1, 2.5, None, True, "\n---\n"]}}},
@@ -139,21 +142,21 @@ def store_one_of_each(command: Command) -> None:
     command.ok("memory", "update", tea, "--superseded-by", coffee)
     again = {"content": "likes tea", "agent_id": "alice", "namespace": "acme/backend", "idempotency_key": "again"}
     command.ok("import", "-", stdin=lines(again))
+    return command
 
 
 @pytest.mark.parametrize("format_", ["jsonl", "markdown"])
-def test_copy_in_a_new_home_is_the_same(command: Command, format_: str) -> None:
-    store_one_of_each(command)
-    command.ok("export", "copy", "--format", format_)
-    new = command.using(TMWS_HOME=str(command.directory / "new"))
-    new.ok("import", "copy", "--format", format_)
-    original = copies(exported(command))
+def test_copy_in_a_new_home_is_the_same(one_of_each: Command, command: Command, format_: str) -> None:
+    copy = str(command.directory / "copy")
+    one_of_each.ok("export", copy, "--format", format_)
+    command.ok("import", copy, "--format", format_)
+    original = copies(exported(one_of_each))
     assert len(original) == 8
     assert original[1]["replaced_by"] == "likes coffee"
-    assert copies(exported(new)) == original
-    repeated = new.ok("import", "copy", "--format", format_, "--json").answer
+    assert copies(exported(command)) == original
+    repeated = command.ok("import", copy, "--format", format_, "--json").answer
     assert (repeated["stored"], repeated["already_there"]) == (0, 8)
-    assert copies(exported(new)) == original
+    assert copies(exported(command)) == original
 
 
 def test_import_that_was_killed_goes_on_and_stores_nothing_twice(command: Command) -> None:
