@@ -170,6 +170,7 @@ def _tally_facts(tally: Tally) -> dict[str, Any]:
     return {
         "success": not tally.refused,
         "stored": tally.stored,
+        "without_vector": tally.without_vector,
         "already_there": tally.already_there,
         "refused": tally.refused,
         "refusals": [{"place": refusal.place, "message": refusal.reason} for refusal in tally.refusals],
@@ -181,6 +182,8 @@ def _print_tally(tally: Tally) -> None:
     if tally.refusals:
         more = ", …" if tally.refused > len(tally.refusals) else ""
         print(f"Refused: {', '.join(refusal.place for refusal in tally.refusals)}{more}")
+    if tally.without_vector:
+        print(f"warning: {tally.without_vector} of them wait for a vector: see `tmws doctor`", file=sys.stderr)
     if tally.unlinked:
         print(
             f"warning: {tally.unlinked} memories stay current: what replaced them is not behind them", file=sys.stderr

@@ -50,7 +50,8 @@ async def examine(load: Callable[[], Settings], *, deep: bool) -> list[Check]:
         settings = load()
         path = settings.sqlite_path
     except TmwsError as error:
-        return [*checks, _broken("settings", error)]
+        rest = Check("everything else", "warning", "not looked at", "Set the settings right first")
+        return [*checks, _broken("settings", error), rest]
     checks += [_settings(settings), _directory(path.parent)]
     checks += [check async for check in _store(settings, path, deep=deep)]
     return [*checks, _port(settings)]

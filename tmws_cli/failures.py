@@ -7,6 +7,7 @@ import sys
 import attrs
 import click
 
+from tmws_cli.output import printable
 from tmws_core.errors import Kind, TmwsError
 
 logger = logging.getLogger("tmws.cli")
@@ -40,7 +41,7 @@ class Failure:
 
     def report(self, *, as_json: bool) -> None:
         """Write it: one line on stderr, or a JSON object on stdout."""
-        line = " ".join(self.message.split())
+        line = printable(" ".join(self.message.split()))
         if as_json:
             facts = {"code": self.code, "message": line, "field": self.field}
             error = {name: fact for name, fact in facts.items() if fact is not None}

@@ -20,9 +20,9 @@ class Invocation:
     def settings(self) -> Settings:
         """Return the settings, with the options on top, and send the log where they say."""
         settings = load_settings(flags=self.flags)
-        # A command is no server: what went well is its output, not its log.
+        # A command is no server: what was missing is part of its answer, and its error is one line.
         quiet = settings.log_level == "INFO" and settings.log_file is None
-        configure_logging(attrs.evolve(settings, log_level="WARNING") if quiet else settings)
+        configure_logging(attrs.evolve(settings, log_level="ERROR") if quiet else settings)
         return settings
 
     def server_settings(self) -> Settings:

@@ -232,6 +232,22 @@ async def test_a_rollback_waits_for_the_thread_of_a_task_that_is_gone(path: Path
         assert other.execute("SELECT last FROM document_numbers").fetchone() == (0,)
 
 
+async def test_a_file_that_was_deleted_under_its_users_is_unhealthy(path: Path) -> None:
+    async with open_sqlite(path) as store:
+        await anyio.Path(path).unlink()
+        with pytest.raises(StorageUnavailable):
+            await store.storage.health()
+
+
+async def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
+    path = tmp_path / "a b?c%20d#e" / "tmws.db"
+    async with open_sqlite(path) as store:
+        await add_one(store)
+        names = sorted(each.name for each in path.parent.iterdir())
+
+    assert names == ["tmws.db", "tmws.db-shm", "tmws.db-wal"]
+
+
 async def test_a_store_whose_directory_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 

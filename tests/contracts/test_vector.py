@@ -11,6 +11,7 @@ import pytest
 from tests.contracts.builders import vector
 from tmws_adapters.exact import ExactIndex, open_exact
 from tmws_adapters.exact.index import BATCH, SPARE_ROWS
+from tmws_adapters.exact.matrix import Matrix
 from tmws_core.domain.embedding import Vector
 from tmws_core.errors import ModelMismatch
 
@@ -145,6 +146,16 @@ async def test_searches_at_the_same_time_each_get_their_own_answer(index: ExactI
     assert sorted(document for asked in vectors.asked for document in asked) == list(range(1, 2000))
 
 
+def test_a_search_under_way_does_not_notice_that_vectors_are_added() -> None:
+    before = Matrix.empty().with_vectors({1: vector(0, 1), 2: vector(1, 1)})
+
+    after = before.with_vectors({3: vector(1, 0)})
+
+    assert after.rows is before.rows
+    assert [hit.document for hit in before.nearest(allow(1, 2, 3), vector(1, 0), 3)] == [2, 1]
+    assert [hit.document for hit in after.nearest(allow(1, 2, 3), vector(1, 0), 3)] == [3, 2, 1]
+
+
 async def test_a_cancelled_load_leaves_the_index_usable(index: ExactIndex, vectors: Vectors) -> None:
     vectors.fill(range(1, 101))
     with anyio.CancelScope() as scope:
@@ -158,7 +169,7 @@ async def test_a_cancelled_load_leaves_the_index_usable(index: ExactIndex, vecto
 async def test_vectors_of_documents_that_are_gone_are_dropped_in_the_end(index: ExactIndex, vectors: Vectors) -> None:
     vectors.fill(range(1, SPARE_ROWS + 2000))
     query = vectors.by_document[3]
-    for start in range(1, SPARE_ROWS + 1000, 500):
+    for start in range(1, SPARE_ROWS + 1500, 500):
         allowed = range(start, start + 500)
         hits = await index.search(array("q", allowed), query, 3)
         assert [hit.document for hit in hits] == vectors.best(allowed, query, 3)

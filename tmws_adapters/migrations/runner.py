@@ -11,10 +11,9 @@ from alembic import command, context, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import NullPool
 
 from tmws_adapters.migrations.file import writable_file
 from tmws_core.errors import ConfigurationError, SchemaTooNew
@@ -60,9 +59,10 @@ def connected(path: Path, *, lock_wait: timedelta = LOCK_WAIT) -> Iterator[Conne
     """
     writable_file(path)
     engine = create_engine(
-        f"sqlite:///{path.absolute()}", poolclass=NullPool, connect_args={"timeout": lock_wait.total_seconds()}
+        URL.create("sqlite", database=str(path.absolute())),
+        poolclass=NullPool,
+        connect_args={"timeout": lock_wait.total_seconds()},
     )
-    event.listen(engine, "connect", _leave_transactions_to_us)
     event.listen(engine, "begin", _begin_immediate)
     try:
         with engine.begin() as connection:
@@ -104,11 +104,6 @@ def _configuration(connection: Connection | None) -> Config:
     configuration.set_main_option("script_location", "tmws_adapters:migrations")
     configuration.attributes["connection"] = connection
     return configuration
-
-
-def _leave_transactions_to_us(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    # sqlite3 would commit before DDL otherwise, and a failed revision would leave half of itself behind.
-    connection.isolation_level = None
 
 
 def _begin_immediate(connection: Connection) -> None:

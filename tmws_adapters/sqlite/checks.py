@@ -1,9 +1,10 @@
 """What the store says of its own state."""
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
-from tmws_adapters.sqlite.errors import PART
+from tmws_adapters.sqlite.errors import PART, file_error
 from tmws_core.ports.storage import StorageHealth
 
 _SIDES = {
@@ -55,4 +56,11 @@ def integrity(connection: sqlite3.Connection) -> list[str]:
 
 def _bytes_on_disk(path: Path) -> int:
     log = path.with_name(f"{path.name}-wal")
-    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        # SQLite goes on with a file that was deleted under it, until it is closed.
+        raise file_error(error) from error
+    with suppress(FileNotFoundError):
+        size += log.stat().st_size
+    return size

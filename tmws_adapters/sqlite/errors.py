@@ -63,7 +63,7 @@ _OS_MEANINGS: dict[int, _Meaning] = {
 }
 
 _UNUSABLE = _Meaning(
-    StorageUnavailable, "the database file cannot be created", "Check that TMWS_HOME names a directory"
+    StorageUnavailable, "the database file cannot be reached", "Check that its directory is one and exists"
 )
 
 
@@ -77,7 +77,7 @@ def storage_error(error: sqlite3.Error) -> StorageUnavailable:
 
 
 def file_error(error: OSError) -> StorageUnavailable:
-    """Return what a failure to create the file or its directory means."""
+    """Return what a failure to reach or create the file or its directory means."""
     meaning = _OS_MEANINGS.get(error.errno or 0, _UNUSABLE)
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     return meaning.error(part=PART, reason=f"{meaning.reason} ({name})", hint=meaning.hint)

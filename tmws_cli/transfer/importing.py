@@ -44,9 +44,14 @@ class Source(Protocol):
 
 @attrs.define
 class Tally:
-    """What an import has done so far. `unlinked` counts replaced memories whose successor was not found."""
+    """What an import has done so far.
+
+    Of the stored ones, `without_vector` wait for the embedder. `unlinked` counts replaced memories whose successor was
+    not found.
+    """
 
     stored: int = 0
+    without_vector: int = 0
     already_there: int = 0
     refused: int = 0
     unlinked: int = 0
@@ -139,6 +144,7 @@ class Import:
         if result.memory_id > self._newest:
             self._newest = result.memory_id
             self.tally.stored += 1
+            self.tally.without_vector += not result.embedding_generated
         else:
             self.tally.already_there += 1
 
