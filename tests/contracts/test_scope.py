@@ -63,7 +63,7 @@ filters = st.lists(st.sampled_from(list(FILTERS)), max_size=3, unique=True).flat
     )
 )
 
-scopes = st.builds(Scope, visibility=callers.map(visibility_of), filter=filters, at=moments)
+scopes = st.builds(Scope, visibility=callers.map(visibility_of), filter=filters, at=moments, historic=st.booleans())
 
 
 @pytest.fixture(scope="module")
@@ -162,13 +162,17 @@ def inside(scope: Scope, memory: Memory) -> bool:
     wanted = scope.filter
     return (
         scope.visibility.includes(memory)
-        and memory.created_at <= scope.at
+        and (not scope.historic or memory.created_at <= scope.at)
         and (wanted.include_expired or not passed(memory.expires_at, scope.at))
-        and (wanted.include_superseded or not passed(memory.superseded_at, scope.at))
+        and (wanted.include_superseded or not superseded(scope, memory))
         and labelled(wanted, memory)
         and during(memory.occurred_at, wanted.occurred_after, wanted.occurred_before)
         and during(memory.created_at, wanted.created_after, wanted.created_before)
     )
+
+
+def superseded(scope: Scope, memory: Memory) -> bool:
+    return passed(memory.superseded_at, scope.at) if scope.historic else memory.superseded_at is not None
 
 
 def labelled(wanted: MemoryFilter, memory: Memory) -> bool:

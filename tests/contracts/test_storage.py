@@ -144,7 +144,7 @@ async def test_documents_follow_the_time(storage: Storage, field: str, before: i
     times = [NOON, moment - timedelta(microseconds=1), moment, NOON + timedelta(days=1), NOON]
 
     async with storage.read() as snapshot:
-        found = [len(await snapshot.memories.documents(scope(at=at))) for at in times]
+        found = [len(await snapshot.memories.documents(attrs.evolve(scope(at=at), historic=True))) for at in times]
 
     assert found == [before, before, after, after, before]
 

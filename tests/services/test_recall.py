@@ -6,6 +6,8 @@ import attrs
 import pytest
 
 from tests.services.conftest import World
+from tmws_adapters.bootstrap import compose, open_parts
+from tmws_adapters.settings import Settings
 from tmws_core.domain.memory import MemoryType
 from tmws_core.errors import InvalidField
 from tmws_core.messages.memory import CreateMemories, CreateMemory, ListMemories, UpdateMemory
@@ -13,6 +15,19 @@ from tmws_core.messages.search import SearchMemories, SearchMode
 
 pytestmark = pytest.mark.anyio
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)  # noqa: TID251 - expiry is about the real present
+
+
+@attrs.define
+class SettableClock:
+    """A clock that the test sets."""
+
+    time: datetime
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
 
 
 async def _fill(world: World, number: int) -> list[str]:
@@ -155,3 +170,16 @@ async def test_japanese_is_found_by_words_of_two_characters(world: World) -> Non
     await world.app.call(athena, CreateMemory(content="大阪の料理は美味しい。"))
     found = await world.app.call(athena, SearchMemories(query="天気", mode=SearchMode.LEXICAL))
     assert [hit.memory_id for hit in found.results] == [created.memory_id]
+
+
+async def test_a_clock_that_steps_back_hides_nothing_and_brings_nothing_back(settings: Settings) -> None:
+    clock = SettableClock(YESTERDAY + timedelta(days=1))
+    async with open_parts(settings) as parts:
+        app = compose(settings, attrs.evolve(parts, clock=clock))
+        athena = settings.agent("test")
+        old = await app.call(athena, CreateMemory(content="The office is in Oslo."))
+        new = await app.call(athena, CreateMemory(content="The office is in Bergen."))
+        await app.call(athena, UpdateMemory(memory_id=old.memory_id, superseded_by=new.memory_id))
+        clock.time = YESTERDAY
+        found = await app.call(athena, SearchMemories(query="office"))
+    assert [hit.memory_id for hit in found.results] == [new.memory_id]

@@ -45,6 +45,9 @@ _FILTERS = {
 """By field of MemoryFilter; "after" is inclusive and "before" is not, so that adjoining ranges share no memory."""
 
 
+_SUPERSEDED_LATER = "(m.superseded_at IS NULL OR m.superseded_at > :at)"
+
+
 @attrs.frozen
 class Predicate:
     """A condition and the values that it binds by name."""
@@ -64,11 +67,13 @@ def inside(scope: Scope) -> Predicate:
     """Return the condition for lying in a scope."""
     seen = visible(scope.visibility)
     values = dict(_filter_values(scope.filter))
-    conditions = [seen.sql, "m.created_at <= :at", *(_FILTERS[name] for name in values)]
+    conditions = [seen.sql, *(_FILTERS[name] for name in values)]
+    if scope.historic:
+        conditions.append("m.created_at <= :at")
     if not scope.filter.include_expired:
         conditions.append("(m.expires_at IS NULL OR m.expires_at > :at)")
     if not scope.filter.include_superseded:
-        conditions.append("(m.superseded_at IS NULL OR m.superseded_at > :at)")
+        conditions.append(_SUPERSEDED_LATER if scope.historic else "m.superseded_at IS NULL")
     return Predicate(" AND ".join(conditions), {**seen.values, **values, "at": microseconds(scope.at)})
 
 

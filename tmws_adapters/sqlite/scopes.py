@@ -50,12 +50,14 @@ class Scopes:
     Only for committed states: the count of changes of a transaction that is rolled back is counted again.
     """
 
-    _answers: "OrderedDict[tuple[Visibility, MemoryFilter], _Answer]" = attrs.field(factory=OrderedDict, init=False)
+    _answers: "OrderedDict[tuple[Visibility, MemoryFilter, bool], _Answer]" = attrs.field(
+        factory=OrderedDict, init=False
+    )
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     def documents(self, connection: sqlite3.Connection, scope: Scope) -> "array[int]":
         """Return the documents of a scope."""
-        key, at = (scope.visibility, scope.filter), microseconds(scope.at)
+        key, at = (scope.visibility, scope.filter, scope.historic), microseconds(scope.at)
         (changes,) = connection.execute("SELECT changes FROM document_numbers").fetchone()
         with self._lock:
             kept = self._answers.get(key)

@@ -38,15 +38,17 @@ class Visibility:
 
 @attrs.frozen(kw_only=True)
 class Scope:
-    """What a list or a search may return: visible to the caller, inside the filter, and in force at `at`.
+    """What a list or a search may return: visible to the caller, inside the filter, and in force.
 
-    Rows created after `at` are outside. Unless the filter includes them, so are rows that had expired or had been
-    superseded at `at`.
+    A memory that had expired at `at` is outside, and so is one that has been superseded, unless the filter includes
+    them. With `historic` the scope is the world at `at`: rows created later are outside, and rows superseded later are
+    inside. Without it the clock of the moment does not matter to either, so a clock that steps back hides nothing.
     """
 
     visibility: Visibility
     filter: MemoryFilter
     at: datetime
+    historic: bool = False
 
 
 def acting_for(caller: Caller, agent_id: str, namespace: str) -> Caller:

@@ -102,7 +102,10 @@ class MemoryVersion:
 
 @attrs.frozen(kw_only=True)
 class MemoryFilter:
-    """What a list or a search is narrowed to; None and empty mean: not narrowed."""
+    """What a list or a search is narrowed to; None and empty mean: not narrowed.
+
+    A time of `…_after` is inside, one of `…_before` is not, so that adjoining ranges share no memory.
+    """
 
     namespace: str | None = None
     agent_id: str | None = None

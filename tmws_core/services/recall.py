@@ -73,7 +73,10 @@ class Recall:
         offset = 0 if request.cursor is None else int(cursor.decode(seal, request.cursor))
         wanted = min(offset + request.limit + 1, DEPTH)
         scope = Scope(
-            visibility=visibility_of(caller), filter=request.as_filter(), at=request.as_of or self.clock.now()
+            visibility=visibility_of(caller),
+            filter=request.as_filter(),
+            at=request.as_of or self.clock.now(),
+            historic=request.as_of is not None,
         )
         findings = await self._find(scope, request, max(CANDIDATES, wanted))
         ranked = fuse(findings.lexical, findings.semantic)
