@@ -9,7 +9,7 @@ import click
 import pytest
 
 from tests.docs.pages import ROOT, anchors, links, name_of, pages
-from tmws_adapters.settings import RESERVED, known_names
+from tmws_adapters.settings import RESERVED, Settings, known_names, load_settings
 from tmws_cli.commands import SERVICES, root
 from tmws_core.errors import TmwsError
 from tmws_core.operation import operations_described_by
@@ -65,6 +65,13 @@ def test_every_setting_is_documented() -> None:
     assert [name for name in names if f"| `{name}` |" not in reference("settings.md")] == []
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     assert [name for name in known_names() if f"\n#{name}=" not in example] == []
+
+
+def test_the_example_file_holds_the_defaults(tmp_path: Path) -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    file = tmp_path / ".env"
+    file.write_text(example.replace("\n#TMWS_", "\nTMWS_"), encoding="utf-8")
+    assert load_settings({}, dotenv=file) == Settings()
 
 
 def test_every_command_is_documented() -> None:

@@ -1,15 +1,18 @@
 """What the documentation tells people to type works.
 
-Blocks of `bash` and `python` run, page by page, in one shell and one directory with a fresh TMWS_HOME; 8000 in them
-stands for a port that is free. Blocks of `console` (commands that need what is not here, such as Claude Code or
-systemd) and of `sh` (the two commands of the README, which `.ci/run` runs) are not run, but their `tmws` commands and
-options have to exist. Blocks of `text`, `json` and `ini` are shown only, and JSON has to be JSON.
+Blocks of `bash` and `python` run, page by page, in one shell and one directory with a fresh TMWS_HOME.
+`localhost:8000` in them stands for a port that is free, and `localhost:11434` for a double of Ollama.
+
+Blocks of `console` (commands that need what is not here, such as Claude Code or Ollama itself) and of `sh` (the two
+commands of the README, which `.ci/run` runs) are not run, but their `tmws` commands and options have to exist. Blocks
+of `text`, `json` and `ini` are shown only, and JSON has to be JSON.
 """
 
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +22,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.contracts.ollama_double import ollama_double
 from tests.docs.pages import ROOT, Block, blocks, languages, name_of, pages
 from tmws_cli.commands import root
 
@@ -32,6 +36,9 @@ SECONDS = 120
 TMWS = f"""#!/bin/sh
 PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -m tmws_cli "$@"
 """
+
+PROGRAMS = ("curl", "sqlite3")
+"""What the blocks use besides Python and what every system has."""
 
 RUNNABLE = [page for page in pages() if blocks(page, *RUN)]
 
@@ -66,6 +73,7 @@ def environment(directory: Path, programs: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
 def test_snippets_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    require_programs(page)
     directory = tmp_path / "page"
     programs = tmp_path / "bin"
     directory.mkdir()
@@ -73,11 +81,29 @@ def test_snippets_of_a_page_run(page: Path, tmp_path: Path) -> None:
     (programs / "tmws").write_text(TMWS, encoding="utf-8")
     (programs / "tmws").chmod(0o755)
     port = str(free_port())
-    script = script_of(page, directory).replace("localhost:8000", f"localhost:{port}")
+    with ollama_double() as ollama:
+        script = script_of(page, directory)
+        script = script.replace("localhost:8000", f"localhost:{port}").replace("http://localhost:11434", ollama.url)
+        code, output = run(script, directory, environment(directory, programs) | {"TMWS_PORT": port})
+    assert code == 0, output
+
+
+def require_programs(page: Path) -> None:
+    """Skip the test where a program is missing that the page uses; fail in CI."""
+    text = "\n".join(block.text for block in blocks(page, "bash"))
+    missing = [name for name in PROGRAMS if re.search(rf"^{name} ", text, re.MULTILINE) and not shutil.which(name)]
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"CI needs {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"{', '.join(missing)} is not installed")
+
+
+def run(script: str, directory: Path, variables: dict[str, str]) -> tuple[int, str]:
+    """Return the exit code of a shell script, and what it wrote; whatever it started is gone then."""
     with subprocess.Popen(
         ["bash", "-c", script],
         cwd=directory,
-        env=environment(directory, programs) | {"TMWS_PORT": port},
+        env=variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -91,7 +117,7 @@ def test_snippets_of_a_page_run(page: Path, tmp_path: Path) -> None:
             os.killpg(shell.pid, signal.SIGKILL)
             output, _ = shell.communicate()
             pytest.fail(f"not finished after {SECONDS} seconds:\n{output}")
-    assert shell.returncode == 0, output
+    return shell.returncode, output
 
 
 def commands_in(block: Block) -> list[list[str]]:
