@@ -13,7 +13,9 @@ from tmws_adapters.exact import ExactIndex, open_exact
 from tmws_adapters.exact.index import BATCH, SPARE_ROWS
 from tmws_adapters.exact.matrix import Matrix
 from tmws_core.domain.embedding import Vector
+from tmws_core.domain.ranking import Hit
 from tmws_core.errors import ModelMismatch
+from tmws_core.ports.vector import VectorIndex
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +48,10 @@ class Vectors:
         return sorted(scores, key=lambda document: (-scores[document], -document))[:limit]
 
 
+async def nearest(index: VectorIndex, allowed: "array[int]", query: Vector, limit: int) -> list[Hit]:
+    return (await index.search(allowed, query, limit)).hits
+
+
 @pytest.fixture
 def vectors() -> Vectors:
     return Vectors()
@@ -64,7 +70,7 @@ def allow(*documents: int) -> "array[int]":
 async def test_the_nearest_comes_first_with_its_cosine(index: ExactIndex, vectors: Vectors) -> None:
     vectors.by_document = {1: vector(1, 0), 2: vector(3, 4), 3: vector(-1, 0)}
 
-    hits = await index.search(allow(1, 2, 3), vector(1, 0), 2)
+    hits = await nearest(index, allow(1, 2, 3), vector(1, 0), 2)
 
     assert [hit.document for hit in hits] == [1, 2]
     assert [hit.score for hit in hits] == pytest.approx([1.0, 0.6])
@@ -72,44 +78,44 @@ async def test_the_nearest_comes_first_with_its_cosine(index: ExactIndex, vector
 
 async def test_nothing_outside_the_allowed_documents_is_found(index: ExactIndex, vectors: Vectors) -> None:
     vectors.by_document = {1: vector(1, 0), 2: vector(0, 1), 3: vector(1, 0)}
-    await index.search(allow(1, 2, 3), vector(1, 0), 3)
+    await nearest(index, allow(1, 2, 3), vector(1, 0), 3)
 
-    assert [hit.document for hit in await index.search(allow(2), vector(1, 0), 3)] == [2]
+    assert [hit.document for hit in await nearest(index, allow(2), vector(1, 0), 3)] == [2]
 
 
 async def test_equally_near_documents_come_newest_first_even_at_the_limit(index: ExactIndex, vectors: Vectors) -> None:
     vectors.by_document = dict.fromkeys(range(1, 9), vector(1, 0)) | {9: vector(0, 1)}
 
-    hits = await index.search(allow(*range(1, 10)), vector(1, 0), 3)
+    hits = await nearest(index, allow(*range(1, 10)), vector(1, 0), 3)
 
     assert [hit.document for hit in hits] == [8, 7, 6]
 
 
 async def test_no_allowed_documents_find_nothing(index: ExactIndex) -> None:
-    assert await index.search(allow(), vector(1, 0), 3) == []
+    assert await nearest(index, allow(), vector(1, 0), 3) == []
 
 
 async def test_documents_without_a_vector_are_passed_over(index: ExactIndex, vectors: Vectors) -> None:
     vectors.by_document = {2: vector(1, 0)}
 
-    assert [hit.document for hit in await index.search(allow(1, 2, 3), vector(1, 0), 3)] == [2]
-    assert await index.search(allow(1, 3), vector(1, 0), 3) == []
+    assert [hit.document for hit in await nearest(index, allow(1, 2, 3), vector(1, 0), 3)] == [2]
+    assert await nearest(index, allow(1, 3), vector(1, 0), 3) == []
 
 
 async def test_a_vector_that_arrives_between_searches_is_found(index: ExactIndex, vectors: Vectors) -> None:
     vectors.by_document = {1: vector(1, 0)}
-    await index.search(allow(1, 2), vector(1, 0), 3)
+    await nearest(index, allow(1, 2), vector(1, 0), 3)
     vectors.by_document[2] = vector(1, 1)
 
-    assert [hit.document for hit in await index.search(allow(1, 2), vector(1, 0), 3)] == [1, 2]
+    assert [hit.document for hit in await nearest(index, allow(1, 2), vector(1, 0), 3)] == [1, 2]
 
 
 async def test_each_vector_is_fetched_once(index: ExactIndex, vectors: Vectors) -> None:
     vectors.fill(range(1, 101))
 
-    await index.search(array("q", range(1, 51)), vectors.by_document[7], 3)
-    await index.search(array("q", range(1, 101)), vectors.by_document[7], 3)
-    await index.search(array("q", range(1, 101)), vectors.by_document[7], 3)
+    await nearest(index, array("q", range(1, 51)), vectors.by_document[7], 3)
+    await nearest(index, array("q", range(1, 101)), vectors.by_document[7], 3)
+    await nearest(index, array("q", range(1, 101)), vectors.by_document[7], 3)
 
     assert vectors.asked == [list(range(1, 51)), list(range(51, 101))]
 
@@ -119,12 +125,12 @@ async def test_any_share_of_the_documents_is_ranked_as_by_hand(
     index: ExactIndex, vectors: Vectors, share: float
 ) -> None:
     vectors.fill(range(1, BATCH + 1000))
-    await index.search(array("q", vectors.by_document), vectors.by_document[1], 1)
+    await nearest(index, array("q", vectors.by_document), vectors.by_document[1], 1)
     chosen = np.random.default_rng(2).choice(list(vectors.by_document), int(BATCH * share), replace=False)
     allowed = sorted(chosen.tolist())
     query = vectors.by_document[17]
 
-    hits = await index.search(array("q", allowed), query, 25)
+    hits = await nearest(index, array("q", allowed), query, 25)
 
     assert [hit.document for hit in hits] == vectors.best(allowed, query, 25)
 
@@ -135,7 +141,7 @@ async def test_searches_at_the_same_time_each_get_their_own_answer(index: ExactI
     answers: dict[int, list[int]] = {}
 
     async def search(end: int) -> None:
-        hits = await index.search(array("q", range(1, end)), query, 5)
+        hits = await nearest(index, array("q", range(1, end)), query, 5)
         answers[end] = [hit.document for hit in hits]
 
     async with anyio.create_task_group() as tasks:
@@ -160,10 +166,10 @@ async def test_a_cancelled_load_leaves_the_index_usable(index: ExactIndex, vecto
     vectors.fill(range(1, 101))
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await index.search(array("q", range(1, 101)), vectors.by_document[1], 1)
+        await nearest(index, array("q", range(1, 101)), vectors.by_document[1], 1)
 
     assert scope.cancelled_caught
-    assert [hit.document for hit in await index.search(array("q", range(1, 101)), vectors.by_document[9], 1)] == [9]
+    assert [hit.document for hit in await nearest(index, array("q", range(1, 101)), vectors.by_document[9], 1)] == [9]
 
 
 async def test_vectors_of_documents_that_are_gone_are_dropped_in_the_end(index: ExactIndex, vectors: Vectors) -> None:
@@ -171,24 +177,24 @@ async def test_vectors_of_documents_that_are_gone_are_dropped_in_the_end(index: 
     query = vectors.by_document[3]
     for start in range(1, SPARE_ROWS + 1500, 500):
         allowed = range(start, start + 500)
-        hits = await index.search(array("q", allowed), query, 3)
+        hits = await nearest(index, array("q", allowed), query, 3)
         assert [hit.document for hit in hits] == vectors.best(allowed, query, 3)
 
     assert (await index.health())["vectors"] <= SPARE_ROWS + 1000
-    assert [hit.document for hit in await index.search(allow(1, 2, 3), query, 1)] == [3]
+    assert [hit.document for hit in await nearest(index, allow(1, 2, 3), query, 1)] == [3]
 
 
 async def test_a_query_of_another_dimension_is_refused(index: ExactIndex, vectors: Vectors) -> None:
     vectors.by_document = {1: vector(1, 0)}
 
     with pytest.raises(ModelMismatch):
-        await index.search(allow(1), vector(1, 0, 0), 1)
+        await nearest(index, allow(1), vector(1, 0, 0), 1)
 
 
 async def test_health_counts_the_vectors_that_are_held(index: ExactIndex, vectors: Vectors) -> None:
     before = await index.health()
     vectors.by_document = {1: vector(1, 0), 2: vector(0, 1)}
-    await index.search(allow(1, 2), vector(1, 0), 1)
+    await nearest(index, allow(1, 2), vector(1, 0), 1)
 
     assert (before["vectors"], (await index.health())["vectors"]) == (0, 2)
 

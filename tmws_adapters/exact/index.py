@@ -12,6 +12,7 @@ import attrs
 
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.ranking import Hit
+from tmws_core.ports.vector import Nearest
 
 if TYPE_CHECKING:
     from tmws_adapters.exact.matrix import Matrix
@@ -50,14 +51,15 @@ class ExactIndex:
         """The word for `search_source`."""
         return "exact"
 
-    async def search(self, allowed: "array[int]", query: Vector, limit: int) -> list[Hit]:
-        """Return the `limit` allowed documents nearest to the query, best first, with their cosine similarity.
+    async def search(self, allowed: "array[int]", query: Vector, limit: int) -> Nearest:
+        """Return the `limit` allowed documents nearest to the query.
 
         Of two equally near ones the one with the higher number comes first. ModelMismatch if the query has another
         dimension than the vectors.
         """
-        if not allowed:
-            return []
+        return Nearest(hits=await self._search(allowed, query, limit) if allowed else [], source=self.source)
+
+    async def _search(self, allowed: "array[int]", query: Vector, limit: int) -> list[Hit]:
         self._largest = max(self._largest, len(allowed))
         if self._matrix is not None:
             hits = await self._in_thread(partial(self._matrix.complete, allowed, query, limit))

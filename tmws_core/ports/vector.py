@@ -3,8 +3,22 @@
 from array import array
 from typing import Protocol
 
+import attrs
+
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.ranking import Hit
+
+
+@attrs.frozen(kw_only=True)
+class Nearest:
+    """The nearest documents, best first, with their cosine similarity; `source` is the word for `search_source`.
+
+    `degraded` says what was missing while searching, where something was.
+    """
+
+    hits: list[Hit]
+    source: str
+    degraded: str | None = None
 
 
 class VectorIndex(Protocol):
@@ -12,11 +26,11 @@ class VectorIndex(Protocol):
 
     @property
     def source(self) -> str:
-        """The word for `search_source`."""
+        """The word for `search_source` when all is well."""
         ...
 
-    async def search(self, allowed: "array[int]", query: Vector, limit: int) -> list[Hit]:
-        """Return the `limit` allowed documents nearest to the query, best first, with their cosine similarity.
+    async def search(self, allowed: "array[int]", query: Vector, limit: int) -> Nearest:
+        """Return the `limit` allowed documents nearest to the query.
 
         `allowed` holds ascending document numbers (type code "q") and nothing outside it is returned. Documents
         without a vector are passed over.

@@ -35,10 +35,11 @@ DEPTH = 1000
 
 @attrs.define
 class _Findings:
-    """What the two lists brought, and what was missing."""
+    """What the two lists brought, and what was missing; `source` is None where meaning could not be asked for."""
 
     lexical: list[Hit] = attrs.Factory(list)
     semantic: list[Hit] = attrs.Factory(list)
+    source: str | None = None
     degraded: tuple[str, ...] = ()
 
 
@@ -88,7 +89,7 @@ class Recall:
         end = offset + request.limit
         return MemoriesFound(
             results=results,
-            search_source=self.fallback if findings.degraded else self.vectors.source,
+            search_source=findings.source or (self.fallback if findings.degraded else self.vectors.source),
             latency_ms=round((self.clock.monotonic() - started) * 1000, 3),
             next_cursor=cursor.encode(seal, str(end)) if end < min(len(ranked), DEPTH) else None,
             degraded=findings.degraded or None,
@@ -112,7 +113,9 @@ class Recall:
                 return
             async with self.storage.read() as snapshot:
                 allowed = await snapshot.memories.documents(scope)
-            findings.semantic = await self.vectors.search(allowed, query, limit)
+            nearest = await self.vectors.search(allowed, query, limit)
+            findings.semantic, findings.source = nearest.hits, nearest.source
+            findings.degraded = (f"vector index: {nearest.degraded}",) if nearest.degraded else ()
 
         try:
             async with anyio.create_task_group() as tasks:
@@ -122,7 +125,7 @@ class Recall:
                     tasks.start_soon(by_words)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
-        if findings.degraded and request.mode is SearchMode.SEMANTIC:
+        if findings.source is None and request.mode is SearchMode.SEMANTIC:
             await by_words()
         return findings
 
