@@ -198,7 +198,13 @@ def _print_demonstration(done: Demonstration) -> None:
         print(f"  {answer.section}")
         print(f"  {answer.excerpt}\n")
     print("Your own memories were not touched. Connect a client:")
-    print("  claude mcp add tmws -- tmws")
+    print(f"  claude mcp add tmws -- {_program()}")
+
+
+def _program() -> str:
+    """Return the program that is running, by its full path where it stands beside its interpreter."""
+    beside = Path(sys.executable).with_name("tmws")
+    return str(beside) if beside.exists() else "tmws"
 
 
 def _print_json(facts: dict[str, Any]) -> None:
