@@ -13,6 +13,7 @@ import attrs
 
 from tmws_adapters.settings import Settings
 from tmws_core.app import App
+from tmws_core.domain.reranking import Boosts
 from tmws_core.embedding import StoreEmbedder, mismatch
 from tmws_core.ports.bus import Bus
 from tmws_core.ports.cache import Cache
@@ -151,6 +152,11 @@ def compose(settings: Settings, parts: Parts) -> App:
         clock=parts.clock,
         fallback="sqlite_fallback",
         embed_timeout=min(QUERY_TIMEOUT, settings.timeout / 2),
+        boosts=Boosts(
+            recency=settings.search_recency,
+            half_life=timedelta(days=settings.search_half_life_days),
+            importance=settings.search_importance,
+        ),
     )
     health = Health(
         storage=parts.storage,

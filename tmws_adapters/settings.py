@@ -140,6 +140,19 @@ class Settings:
         default=("memory", "tasks", "system"),
         metadata=_doc("Which tools MCP clients see: a list of toolsets, or `all`."),
     )
+    search_recency: float = attrs.field(
+        default=0.0,
+        validator=_between(0, 1),
+        metadata=_doc("What a memory of this moment gains in a search, beside the 1 of the best match; 0: nothing."),
+    )
+    search_half_life_days: float = attrs.field(
+        default=30.0, validator=_between(0.01, 100_000), metadata=_doc("Days after which that gain is half as much.")
+    )
+    search_importance: float = attrs.field(
+        default=0.0,
+        validator=_between(0, 1),
+        metadata=_doc("What a memory of importance 1 gains in a search; 0: nothing."),
+    )
     without_effect: tuple[str, ...] = attrs.field(
         default=(), metadata={"computed": "reserved variables that are set, see RESERVED"}
     )

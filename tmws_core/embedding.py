@@ -30,6 +30,10 @@ class StoreEmbedder:
         await self.model()
         return await self.inner.query(text)
 
+    async def familiarity(self, text: str) -> float:
+        """Tell how much of a text the model can read."""
+        return await self.inner.familiarity(text)
+
     async def model(self) -> EmbeddingModel:
         """Return the model, compared with the store's on the first call."""
         async with self._lock:

@@ -358,3 +358,9 @@ class ModelMismatch(PartUnavailable):
     """The store holds vectors of another model than the embedder's; they are never mixed."""
 
     code = "model_mismatch"
+
+
+class IndexUnavailable(PartUnavailable):
+    """The derived vector index cannot answer now; searches take the vectors in the store meanwhile."""
+
+    code = "index_unavailable"

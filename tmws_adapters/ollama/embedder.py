@@ -65,6 +65,9 @@ class _OllamaEmbedder:
     async def query(self, text: str) -> Vector:
         return (await self._embed([text], self._prefixes.query))[0]
 
+    async def familiarity(self, text: str) -> float:  # noqa: ARG002 - Ollama does not show its tokenizer
+        return 1.0
+
     async def model(self) -> EmbeddingModel:
         if self._identity is None:
             dimension = (await self.query("word")).dimension

@@ -58,6 +58,12 @@ class _OnnxEmbedder:
     async def query(self, text: str) -> Vector:
         return (await self._embed([self._prefixes.query + text]))[0]
 
+    async def familiarity(self, text: str) -> float:
+        if self._model_dir is not None:  # its tokenizer may well cut a language that it knows into single characters
+            return 1.0
+        model = await self._loaded()
+        return await self._in_thread(partial(model.familiarity, text))
+
     async def model(self) -> EmbeddingModel:
         return (await self._loaded()).identity
 

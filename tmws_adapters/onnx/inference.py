@@ -21,6 +21,9 @@ MAX_TOKENS = 256
 """Tokens of a text that reach the model, which was trained with as many; at 128 the session recall@10 on LoCoMo drops
 from 0.60 to 0.55."""
 
+_UNKNOWN = "[UNK]"
+_KNOWN_LETTERS = 2
+
 _NEEDED_INPUTS = {"input_ids", "attention_mask"}
 _KNOWN_INPUTS = _NEEDED_INPUTS | {"token_type_ids"}
 
@@ -63,6 +66,21 @@ class LoadedModel:
         """Return the tokens of each text."""
         # One by one: encode_batch would start a thread per core beside the threads that are counted.
         return [self._tokenizer.encode(text).ids for text in texts]
+
+    def familiarity(self, text: str) -> float:
+        """Return the share of a text's letters that lie in known pieces of two letters or more.
+
+        The pieces of a language that the model was trained on are words and syllables, those of another script are
+        single characters or unknown. Mean of questions in English .99, Spanish .96, German .93; Russian .05, Japanese
+        .01, Chinese, Korean, Thai .00.
+        """
+        encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        letters = known = 0
+        for piece, (start, end) in zip(encoded.tokens, encoded.offsets, strict=True):
+            count = sum(character.isalpha() for character in text[start:end])
+            letters += count
+            known += count if count >= _KNOWN_LETTERS and piece != _UNKNOWN else 0
+        return known / letters if letters else 1.0
 
     def vectors(self, windows: Sequence[Window]) -> list[Vector]:
         """Embed windows in one run; the cost grows with their number times the longest of them."""

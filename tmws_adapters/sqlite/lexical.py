@@ -10,6 +10,9 @@ from tmws_adapters.sqlite.predicate import inside
 from tmws_core.domain.access import Scope
 from tmws_core.domain.ranking import Hit
 
+WEIGHTS = "3.0, 1.0, 0.5"
+"""What a word counts in a memory's own text, in the turn before it, and in the one before that."""
+
 SCORED = 2500
 """Matches that one search may score: about 1 us each."""
 
@@ -85,7 +88,7 @@ class SqliteLexical:
 def _search(connection: sqlite3.Connection, scope: Scope, terms: Sequence[str], limit: int) -> list[Hit]:
     part = inside(scope)
     sql = f"""
-        SELECT m.document, -bm25(memories_fts) AS score
+        SELECT m.document, -bm25(memories_fts, {WEIGHTS}) AS score
         FROM memories_fts CROSS JOIN memories_v2 AS m ON m.document = memories_fts.rowid
         WHERE memories_fts MATCH :match AND {part.sql} ORDER BY score DESC, m.document DESC LIMIT :limit
     """  # noqa: S608 - texts are constants, values are bound

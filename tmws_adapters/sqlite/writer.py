@@ -9,6 +9,7 @@ from tmws_adapters.sqlite.models import model_for
 from tmws_adapters.sqlite.rows import WRITTEN_COLUMNS, insert_shares, values_of
 from tmws_adapters.sqlite.session import Session
 from tmws_adapters.sqlite.times import microseconds
+from tmws_adapters.sqlite.turns import insert_texts, refresh, refresh_behind
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import Memory
 from tmws_core.errors import MemoryNotFound
@@ -43,6 +44,7 @@ class SqliteMemoryWriter:
             _documents(connection, 0)
             _drop_text(connection, memory.document)
             connection.execute("DELETE FROM memories_v2 WHERE id = ?", (memory.id,))
+            refresh_behind(connection, memory)
 
         await self._session.run(work)
 
@@ -82,6 +84,8 @@ def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory)
     insert_shares(connection, memory)
     if memory.content != former.content:
         _replace_text(connection, former, changed, document)
+    if memory.content != former.content or memory.access_level != former.access_level:
+        _replace_context(connection, former, memory)
 
 
 def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMemory, document: int) -> None:
@@ -107,6 +111,13 @@ def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMe
     )
 
 
+def _replace_context(connection: sqlite3.Connection, former: Memory, memory: Memory) -> None:
+    (document,) = connection.execute("SELECT document FROM memories_v2 WHERE id = ?", (memory.id,)).fetchone()
+    refresh(connection, document, memory)
+    refresh_behind(connection, former)
+    refresh_behind(connection, memory)
+
+
 def _documents(connection: sqlite3.Connection, count: int) -> int:
     """Take the numbers of `count` documents, and return the first; this also counts one change of the memories."""
     sql = "UPDATE document_numbers SET last = last + ?, changes = changes + 1 RETURNING last"
@@ -115,10 +126,7 @@ def _documents(connection: sqlite3.Connection, count: int) -> int:
 
 
 def _insert_texts(connection: sqlite3.Connection, numbered: Sequence[tuple[int, NewMemory]], model: int | None) -> None:
-    connection.executemany(
-        "INSERT INTO memories_fts (rowid, text) VALUES (?, ?)",
-        [(document, each.lexical) for document, each in numbered],
-    )
+    insert_texts(connection, [(document, each.lexical, each.memory) for document, each in numbered])
     connection.executemany(
         "INSERT INTO embeddings (document, model, vector) VALUES (?, ?, ?)",
         [(document, model, each.vector.data) for document, each in numbered if each.vector is not None],

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import attrs
 
-RRF_K = 10
-"""The constant of reciprocal rank fusion.
+SEMANTIC_WEIGHT = 0.7
+"""What the nearest memory in meaning counts beside the best match of words, which counts 1.
 
-The paper (Cormack, Clarke and Buettcher, 2009) took 60 from pooled runs of many systems; with two lists a small
-constant keeps the heads of both apart. LoCoMo, 1,536 questions, recall@10: 67.9 with 10, 62.4 with 60.
+LoCoMo and JSQuAD, recall@10: .787 and .990; with half of it .781 and .990, with twice .770 and .985.
 """
 
 
@@ -22,7 +21,10 @@ class Hit:
 
 @attrs.frozen(kw_only=True)
 class Ranked:
-    """A document with its place in the fused list and where that came from; ranks count from 1."""
+    """A document with its place in the fused list and where that came from; ranks count from 1.
+
+    `nudge` is what the second look added to the score.
+    """
 
     document: int
     score: float
@@ -30,26 +32,33 @@ class Ranked:
     lexical_rank: int | None = None
     semantic_rank: int | None = None
     lexical_score: float | None = None
+    nudge: float = 0.0
 
 
-def fuse(lexical: Sequence[Hit], semantic: Sequence[Hit]) -> list[Ranked]:
-    """Merge two lists by reciprocal rank, best first; ties go to the document that was written later.
+def fuse(lexical: Sequence[Hit], semantic: Sequence[Hit], familiarity: float = 1.0) -> list[Ranked]:
+    """Merge two lists by their scores, best first; ties go to the document that was written later.
 
-    A document's score is the sum of 1 / (RRF_K + rank) over the lists that hold it, divided by the highest sum that
-    is possible, so it lies in (0, 1] and 1 means: first in every list there is.
+    Ranks would throw away how sure each list is. A lexical score counts as its share of the best one, a similarity as
+    its place between the last and the first of its list, times SEMANTIC_WEIGHT and the square of `familiarity`: how
+    much of the query the embedding model can read, from 0 to 1. Without any lexical hit, meaning decides alone.
+    The sum is divided by the highest that is possible, so it lies in [0, 1].
     """
-    lexical_ranks = {hit.document: (rank, hit.score) for rank, hit in enumerate(lexical, start=1)}
-    semantic_ranks = {hit.document: (rank, hit.score) for rank, hit in enumerate(semantic, start=1)}
-    best = sum(1 / (RRF_K + 1) for hits in (lexical, semantic) if hits)
+    weight = SEMANTIC_WEIGHT * familiarity**2 if lexical else 1.0
+    highest = (1.0 if lexical else 0.0) + (weight if semantic else 0.0)
+    by_words = {hit.document: (rank, hit.score) for rank, hit in enumerate(lexical, start=1)}
+    by_meaning = {hit.document: (rank, hit.score) for rank, hit in enumerate(semantic, start=1)}
+    best = lexical[0].score if lexical else 1.0
+    low, span = _range(semantic)
     ranked = []
-    for document in lexical_ranks.keys() | semantic_ranks.keys():
-        lexical_rank, lexical_score = lexical_ranks.get(document, (None, None))
-        semantic_rank, similarity = semantic_ranks.get(document, (None, None))
-        total = sum(1 / (RRF_K + rank) for rank in (lexical_rank, semantic_rank) if rank is not None)
+    for document in by_words.keys() | by_meaning.keys():
+        lexical_rank, lexical_score = by_words.get(document, (None, None))
+        semantic_rank, similarity = by_meaning.get(document, (None, None))
+        total = 0.0 if lexical_score is None else lexical_score / best
+        total += 0.0 if similarity is None else weight * (similarity - low) / span
         ranked.append(
             Ranked(
                 document=document,
-                score=total / best,
+                score=total / highest if highest else 0.0,
                 similarity=similarity,
                 lexical_rank=lexical_rank,
                 semantic_rank=semantic_rank,
@@ -57,3 +66,11 @@ def fuse(lexical: Sequence[Hit], semantic: Sequence[Hit]) -> list[Ranked]:
             )
         )
     return sorted(ranked, key=lambda hit: (-hit.score, -hit.document))
+
+
+def _range(semantic: Sequence[Hit]) -> tuple[float, float]:
+    """Return the lowest similarity and the distance to the highest; a list without differences counts in full."""
+    if not semantic:
+        return 0.0, 1.0
+    low, high = semantic[-1].score, semantic[0].score
+    return (low, high - low) if high > low else (low - 1.0, 1.0)

@@ -21,19 +21,23 @@ class SearchMode(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Explanation:
-    """Where a hit's score came from: its place, counted from 1, and its score in each list that holds it."""
+    """Where a hit's score came from: its place, counted from 1, and its score in each list that holds it.
+
+    `nudge` is what was added for its form, its time, its recency and its importance.
+    """
 
     lexical_rank: int | None
     lexical_score: float | None
     semantic_rank: int | None
     similarity: float | None
+    nudge: float
 
 
 @attrs.frozen(kw_only=True)
 class MemoryHit(MemoryView):
     """A memory with its place in the answer.
 
-    `score` lies in (0, 1] and compares hits of one answer only; `similarity` is the cosine to the query. `allowed_by`
+    `score` lies in [0, 1] and compares hits of one answer only; `similarity` is the cosine to the query. `allowed_by`
     says why the caller sees the memory.
     """
 

@@ -29,6 +29,10 @@ class Embedder(Protocol):
         """Embed a question."""
         ...
 
+    async def familiarity(self, text: str) -> float:
+        """Tell how much of a text the model can read, from 0 (another script) to 1; 1 where it cannot be told."""
+        ...
+
     async def model(self) -> EmbeddingModel:
         """Return the identity of the model; the first call may load it."""
         ...

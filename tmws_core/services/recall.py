@@ -13,6 +13,7 @@ from tmws_core.domain.agent import Caller, Permission
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import Memory
 from tmws_core.domain.ranking import Hit, Ranked, fuse
+from tmws_core.domain.reranking import HEAD, Boosts, SecondLook
 from tmws_core.domain.text import query_terms
 from tmws_core.errors import EmbedderUnavailable, InvalidField
 from tmws_core.messages import views
@@ -39,6 +40,7 @@ class _Findings:
 
     lexical: list[Hit] = attrs.Factory(list)
     semantic: list[Hit] = attrs.Factory(list)
+    familiarity: float = 1.0
     source: str | None = None
     degraded: tuple[str, ...] = ()
 
@@ -59,6 +61,7 @@ class Recall:
     clock: Clock
     fallback: str
     embed_timeout: timedelta
+    boosts: Boosts
 
     @operation(
         "search_memories",
@@ -80,15 +83,17 @@ class Recall:
             historic=request.as_of is not None,
         )
         findings = await self._find(scope, request, max(CANDIDATES, wanted))
-        ranked = fuse(findings.lexical, findings.semantic)
+        ranked = fuse(findings.lexical, findings.semantic, findings.familiarity)
         if request.min_similarity is not None:
             ranked = [hit for hit in ranked if (hit.similarity or -1.0) >= request.min_similarity]
-        page = ranked[offset : offset + request.limit]
+        look = SecondLook.of(request.query, self.boosts, scope.at)
         async with self.storage.read() as snapshot:
-            results = await _results(snapshot, caller, scope, request, page)
+            ranked, memories = await _second_look(snapshot, scope, ranked, look)
+            page = ranked[offset : offset + request.limit]
+            found = await _memories_of(snapshot, scope, page, memories, request.as_of)
         end = offset + request.limit
         return MemoriesFound(
-            results=results,
+            results=tuple(_hit(memory, caller, scope, hit, request) for hit, memory in found),
             search_source=findings.source or (self.fallback if findings.degraded else self.vectors.source),
             latency_ms=round((self.clock.monotonic() - started) * 1000, 3),
             next_cursor=cursor.encode(seal, str(end)) if end < min(len(ranked), DEPTH) else None,
@@ -105,6 +110,7 @@ class Recall:
             try:
                 with anyio.fail_after(self.embed_timeout.total_seconds()):
                     query = await self._vector(request.query)
+                    findings.familiarity = await self.embedder.familiarity(request.query)
             except EmbedderUnavailable as error:
                 findings.degraded = (f"semantic search: {error.message}",)
                 return
@@ -140,16 +146,22 @@ class Recall:
         return vector
 
 
-async def _results(
-    snapshot: Snapshot, caller: Caller, scope: Scope, request: SearchMemories, page: list[Ranked]
-) -> tuple[MemoryHit, ...]:
-    memories = await snapshot.memories.of_documents([hit.document for hit in page], scope)
-    results = []
-    for hit in page:
-        memory = memories.get(hit.document)
-        if memory is not None:
-            results.append(_hit(await _as_of(snapshot, memory, request.as_of), caller, scope, hit, request))
-    return tuple(results)
+async def _second_look(
+    snapshot: Snapshot, scope: Scope, ranked: list[Ranked], look: SecondLook
+) -> tuple[list[Ranked], dict[int, Memory]]:
+    """Return the hits with their head in a better order, and the memories of the head."""
+    head, tail = ranked[:HEAD], ranked[HEAD:]
+    memories = await snapshot.memories.of_documents([hit.document for hit in head], scope)
+    return look.order(head, memories) + tail, memories
+
+
+async def _memories_of(
+    snapshot: Snapshot, scope: Scope, page: list[Ranked], known: dict[int, Memory], moment: datetime | None
+) -> list[tuple[Ranked, Memory]]:
+    """Return the hits of a page with their memories, as they were at the moment; those that are gone are left out."""
+    unknown = [hit.document for hit in page if hit.document not in known]
+    memories = known | await snapshot.memories.of_documents(unknown, scope) if unknown else known
+    return [(hit, await _as_of(snapshot, memories[hit.document], moment)) for hit in page if hit.document in memories]
 
 
 async def _as_of(snapshot: Snapshot, memory: Memory, moment: datetime | None) -> Memory:
@@ -168,6 +180,7 @@ def _hit(memory: Memory, caller: Caller, scope: Scope, hit: Ranked, request: Sea
         lexical_score=_rounded(hit.lexical_score),
         semantic_rank=hit.semantic_rank,
         similarity=_rounded(hit.similarity),
+        nudge=round(hit.nudge, 6),
     )
     fields: dict[str, Any] = views.fields(memory, caller)
     return MemoryHit(

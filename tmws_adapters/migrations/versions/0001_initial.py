@@ -131,8 +131,20 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         ) STRICT
         """,
         "CREATE INDEX security_audit_logs_timestamp ON security_audit_logs (timestamp)",
+        # Where the turns of a session stand that share their readers; lists of single agents may differ.
         """
-        CREATE VIRTUAL TABLE memories_fts USING fts5 (text, tokenize = "porter unicode61 remove_diacritics 2")
+        CREATE INDEX memories_v2_turns ON memories_v2 (
+            session_id, agent_id, namespace, access_level, sequence, document
+        )
+        WHERE session_id IS NOT NULL AND sequence IS NOT NULL AND access_level <> 'shared'
+        """,
+        # The text of a memory, and those of the two turns before it in its session. Marks belong to words, as the
+        # vowels of Hindi and Thai are marks.
+        """
+        CREATE VIRTUAL TABLE memories_fts USING fts5 (
+            text, previous, before_previous,
+            tokenize = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
+        )
         """,
     )
 }

@@ -1,0 +1,21 @@
+"""What can be wrong with Chroma, and the remedy."""
+
+from tmws_core.errors import IndexUnavailable
+
+PART = "chroma"
+
+REBUILD = "Run `tmws index rebuild`"
+
+
+class IndexDamaged(IndexUnavailable):
+    """What Chroma keeps on this machine is lost or cannot be read; a reset clears it away."""
+
+
+def damaged(reason: str) -> IndexDamaged:
+    """Return the error for files that are gone or broken."""
+    return IndexDamaged(part=PART, reason=reason, hint=REBUILD)
+
+
+def unusable(reason: str) -> IndexUnavailable:
+    """Return the error for contents that only a rebuild can set right."""
+    return IndexUnavailable(part=PART, reason=reason, hint=REBUILD)
