@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import attrs
@@ -9,8 +10,9 @@ import pytest
 
 from tests.contracts.builders import EVERYTHING, memory, new, scope
 from tmws_adapters.sqlite import SqliteStore, open_sqlite
-from tmws_adapters.sqlite.lexical import SCORED
+from tmws_adapters.sqlite.lexical import ENOUGH, SCORED
 from tmws_core.domain.access import Visibility
+from tmws_core.domain.memory import AccessLevel
 from tmws_core.domain.text import query_terms
 
 pytestmark = pytest.mark.anyio
@@ -22,9 +24,9 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
         yield opened
 
 
-async def add(store: SqliteStore, *contents: str) -> list[str]:
+async def add(store: SqliteStore, *contents: str, **fields: Any) -> list[str]:
     """Store texts and return the ids, which are in the order of the documents."""
-    memories = [memory(content=content) for content in contents]
+    memories = [memory(content=content, **fields) for content in contents]
     async with store.storage.write() as unit:
         await unit.changes.add([new(each) for each in memories])
     return [each.id for each in memories]
@@ -137,18 +139,34 @@ async def test_a_deleted_text_is_not_found(store: SqliteStore) -> None:
     assert await search(store, "apples") == []
 
 
-async def test_terms_too_frequent_to_score_give_way_to_rare_ones_and_fill_the_limit_after_them(
-    store: SqliteStore,
-) -> None:
-    frequent = ["apples", "pears", "plums", "cherries"]
+async def test_a_term_too_frequent_to_score_counts_only_while_rarer_ones_find_little(store: SqliteStore) -> None:
     count = SCORED + 500
-    await add(store, *[f"{frequent[number % 4]} {number}" for number in range(count)], "a quince tree stands here")
+    await add(store, *[f"fruit {number}" for number in range(count)], "a quince is a fruit")
 
-    first = await store.lexical.search(scope(), [*frequent, "quince"], 1)
-    filled = await store.lexical.search(scope(), [*frequent, "quince"], count + 1)
+    first = await store.lexical.search(scope(), ["fruit", "quince"], 1)
+    few = await store.lexical.search(scope(), ["fruit", "quince"], count + 1)
+    await add(store, *[f"quince {number}" for number in range(ENOUGH)])
+    enough = await store.lexical.search(scope(), ["fruit", "quince"], count + 1)
 
     assert [hit.document for hit in first] == [count + 1]
-    assert len(filled) == count + 1
+    assert len(few) == count + 1
+    assert len(enough) == ENOUGH + 1
+
+
+async def test_in_a_small_scope_every_term_counts(store: SqliteStore) -> None:
+    await add(
+        store,
+        *[f"fruit {number}" for number in range(SCORED + 500)],
+        agent_id="athena",
+        access_level=AccessLevel.PRIVATE,
+    )
+    mine = await add(store, "fruit of mine", "quince of mine", agent_id="artemis", access_level=AccessLevel.PRIVATE)
+
+    hits = await store.lexical.search(scope(Visibility("artemis", "acme")), ["fruit", "quince"], 10)
+
+    async with store.storage.read() as snapshot:
+        found = await snapshot.memories.of_documents([hit.document for hit in hits], scope())
+    assert {each.id for each in found.values()} == set(mine)
 
 
 async def test_searches_run_while_others_write(store: SqliteStore) -> None:

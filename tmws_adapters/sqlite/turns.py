@@ -8,6 +8,7 @@ are moved by words that they may not see.
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 
+from tmws_adapters.sqlite.readers import words_of
 from tmws_core.domain.memory import AccessLevel, Memory
 
 TURNS = 2
@@ -27,8 +28,8 @@ def insert_texts(connection: sqlite3.Connection, entries: Iterable[tuple[int, st
     in_order = sorted(entries, key=lambda entry: (entry[2].sequence or 0, entry[0]))
     for document, text, memory in in_order:
         connection.execute(
-            "INSERT INTO memories_fts (rowid, text, previous, before_previous) VALUES (?, ?, ?, ?)",
-            (document, text, *_context(connection, _place(memory))),
+            "INSERT INTO memories_fts (rowid, text, previous, before_previous, readers) VALUES (?, ?, ?, ?, ?)",
+            (document, text, *_context(connection, _place(memory)), words_of(memory)),
         )
     written = {document for document, _, _ in in_order}
     for _, _, memory in in_order:
@@ -36,8 +37,9 @@ def insert_texts(connection: sqlite3.Connection, entries: Iterable[tuple[int, st
 
 
 def refresh(connection: sqlite3.Connection, document: int, memory: Memory) -> None:
-    """Write the words that an entry borrows anew, after the memory's access level changed."""
+    """Write anew what an entry says besides its own text, after the memory's readers changed."""
     _lend(connection, document, _place(memory))
+    connection.execute("UPDATE memories_fts SET readers = ? WHERE rowid = ?", (words_of(memory), document))
 
 
 def refresh_behind(connection: sqlite3.Connection, memory: Memory, settled: Collection[int] = ()) -> None:

@@ -84,7 +84,7 @@ def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory)
     insert_shares(connection, memory)
     if memory.content != former.content:
         _replace_text(connection, former, changed, document)
-    if memory.content != former.content or memory.access_level != former.access_level:
+    if _says(memory) != _says(former):
         _replace_context(connection, former, memory)
 
 
@@ -109,6 +109,11 @@ def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMe
             memory.written_by,
         ),
     )
+
+
+def _says(memory: Memory) -> tuple[object, ...]:
+    """Return what the lexical entries of a memory and of the turns behind it depend on."""
+    return memory.content, memory.access_level, memory.shared_with
 
 
 def _replace_context(connection: sqlite3.Connection, former: Memory, memory: Memory) -> None:

@@ -138,11 +138,11 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         )
         WHERE session_id IS NOT NULL AND sequence IS NOT NULL AND access_level <> 'shared'
         """,
-        # The text of a memory, and those of the two turns before it in its session. Marks belong to words, as the
-        # vowels of Hindi and Thai are marks.
+        # The text of a memory, those of the two turns before it in its session, and who may read it. Marks belong to
+        # words, as the vowels of Hindi and Thai are marks.
         """
         CREATE VIRTUAL TABLE memories_fts USING fts5 (
-            text, previous, before_previous,
+            text, previous, before_previous, readers,
             tokenize = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
         )
         """,
