@@ -11,6 +11,9 @@ LoCoMo and JSQuAD, recall@10: .787 and .990; with half of it .781 and .990, with
 """
 
 
+_NOWHERE = (None, None)
+
+
 @attrs.frozen
 class Hit:
     """A document with the score that one list gave it; higher is better."""
@@ -35,8 +38,10 @@ class Ranked:
     nudge: float = 0.0
 
 
-def fuse(lexical: Sequence[Hit], semantic: Sequence[Hit], familiarity: float = 1.0) -> list[Ranked]:
-    """Merge two lists by their scores, best first; ties go to the document that was written later.
+def fuse(
+    lexical: Sequence[Hit], semantic: Sequence[Hit], familiarity: float = 1.0, limit: int | None = None
+) -> list[Ranked]:
+    """Merge two lists by their scores, best first, and return the first `limit`; ties go to the later document.
 
     Ranks would throw away how sure each list is. A lexical score counts as its share of the best one, a similarity as
     its place between the last and the first of its list, times SEMANTIC_WEIGHT and the square of `familiarity`: how
@@ -45,27 +50,27 @@ def fuse(lexical: Sequence[Hit], semantic: Sequence[Hit], familiarity: float = 1
     """
     weight = SEMANTIC_WEIGHT * familiarity**2 if lexical else 1.0
     highest = (1.0 if lexical else 0.0) + (weight if semantic else 0.0)
+    totals: dict[int, float] = {}
+    if highest > 0:
+        totals = {hit.document: hit.score / lexical[0].score / highest for hit in lexical}
+        low, span = _range(semantic)
+        for hit in semantic:
+            share = weight * (hit.score - low) / span / highest
+            totals[hit.document] = totals.get(hit.document, 0.0) + share
+    best = sorted(totals, key=lambda document: (-totals[document], -document))[:limit]
     by_words = {hit.document: (rank, hit.score) for rank, hit in enumerate(lexical, start=1)}
     by_meaning = {hit.document: (rank, hit.score) for rank, hit in enumerate(semantic, start=1)}
-    best = lexical[0].score if lexical else 1.0
-    low, span = _range(semantic)
-    ranked = []
-    for document in by_words.keys() | by_meaning.keys():
-        lexical_rank, lexical_score = by_words.get(document, (None, None))
-        semantic_rank, similarity = by_meaning.get(document, (None, None))
-        total = 0.0 if lexical_score is None else lexical_score / best
-        total += 0.0 if similarity is None else weight * (similarity - low) / span
-        ranked.append(
-            Ranked(
-                document=document,
-                score=total / highest if highest else 0.0,
-                similarity=similarity,
-                lexical_rank=lexical_rank,
-                semantic_rank=semantic_rank,
-                lexical_score=lexical_score,
-            )
+    return [
+        Ranked(
+            document=document,
+            score=totals[document],
+            lexical_rank=by_words.get(document, _NOWHERE)[0],
+            lexical_score=by_words.get(document, _NOWHERE)[1],
+            semantic_rank=by_meaning.get(document, _NOWHERE)[0],
+            similarity=by_meaning.get(document, _NOWHERE)[1],
         )
-    return sorted(ranked, key=lambda hit: (-hit.score, -hit.document))
+        for document in best
+    ]
 
 
 def _range(semantic: Sequence[Hit]) -> tuple[float, float]:

@@ -19,9 +19,6 @@ NAMED_TIME = 0.15
 SAME_WORDS = 0.9
 """Two texts repeat each other if they share this part of their distinct words."""
 
-SIMILAR_SCORE = 0.1
-"""Texts that repeat each other have scores at most this far apart, so only such pairs are compared."""
-
 
 @attrs.frozen(kw_only=True)
 class Boosts:
@@ -77,16 +74,19 @@ class SecondLook:
 
 
 def _apart(ranked: Sequence[Ranked], memories: Mapping[int, Memory]) -> tuple[list[Ranked], list[Ranked]]:
-    kept: list[tuple[Ranked, frozenset[str]]] = []
-    repetitions = []
+    """Part the hits from those that repeat a better one; texts that repeat each other share their longest word."""
+    kept: list[Ranked] = []
+    repetitions: list[Ranked] = []
+    by_longest: dict[str, list[frozenset[str]]] = {}
     for hit in ranked:
         words = frozenset(memories[hit.document].content.lower().split())
-        near = (other for better, other in reversed(kept) if better.score - hit.score <= SIMILAR_SCORE)
-        if any(_same(words, other) for other in near):
+        alike = by_longest.setdefault(max(words, key=lambda word: (len(word), word), default=""), [])
+        if any(_same(words, other) for other in alike):
             repetitions.append(hit)
         else:
-            kept.append((hit, words))
-    return [hit for hit, _ in kept], repetitions
+            kept.append(hit)
+            alike.append(words)
+    return kept, repetitions
 
 
 def _same(first: frozenset[str], second: frozenset[str]) -> bool:

@@ -90,6 +90,15 @@ class MemoryReader(Protocol):
         """Return the documents of the scope that have a vector of the active model: ascending, type code "q"."""
         ...
 
+    async def partitions(self) -> "dict[str, array[int]]":
+        """Return all documents that have a vector of the active model, by partition: ascending, type code "q".
+
+        A partition holds what callers mostly see either whole or not at all. Its name is made of the namespace and the
+        audience: `{namespace}|private|{agent_id}`, `{namespace}|team`, `{namespace}|shared`, or `{namespace}|open` for
+        public and system.
+        """
+        ...
+
     async def of_documents(self, documents: Sequence[int], scope: Scope) -> dict[int, Memory]:
         """Return the memories of those documents that lie in the scope, by document."""
         ...
@@ -209,6 +218,10 @@ class Storage(Protocol):
 
     async def model(self) -> EmbeddingModel | None:
         """Return the active model, or None in a store that holds no vector yet."""
+        ...
+
+    async def changes(self) -> int:
+        """Return a number that is another one whenever memories, or their vectors, may have changed; cheap."""
         ...
 
     async def health(self) -> StorageHealth:

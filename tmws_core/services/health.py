@@ -95,6 +95,7 @@ class Health:
     async def stats(self, caller: Caller, request: GetSystemStats) -> SystemStats:  # noqa: ARG002 - the same for everybody
         """Return figures of the running service."""
         storage = await self.storage.health()
+        _, index = await self._timed(self.vectors.health)
         async with self.storage.read() as snapshot:
             agents = await snapshot.agents.count()
         return SystemStats(
@@ -104,7 +105,7 @@ class Health:
             unembedded=storage.unembedded,
             agents=agents,
             bytes_on_disk=storage.bytes_on_disk,
-            index=await self.vectors.health(),
+            index=index or {},
             operations={
                 name: OperationCounts(**attrs.asdict(figures)) for name, figures in self.metrics.figures().items()
             },

@@ -83,7 +83,8 @@ class Recall:
             historic=request.as_of is not None,
         )
         findings = await self._find(scope, request, max(CANDIDATES, wanted))
-        ranked = fuse(findings.lexical, findings.semantic, findings.familiarity)
+        built = None if request.min_similarity is not None else max(HEAD, wanted)
+        ranked = fuse(findings.lexical, findings.semantic, findings.familiarity, built)
         if request.min_similarity is not None:
             ranked = [hit for hit in ranked if (hit.similarity or -1.0) >= request.min_similarity]
         look = SecondLook.of(request.query, self.boosts, scope.at)
