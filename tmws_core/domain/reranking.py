@@ -51,20 +51,21 @@ class SecondLook:
         """Read a query; `now` is the moment that it asks from."""
         return cls(question=Question.of(query), period=period_in(query, now), boosts=boosts, now=now)
 
-    def order(self, ranked: Sequence[Ranked], memories: Mapping[int, Memory]) -> list[Ranked]:
-        """Return the hits with their scores nudged, best first, and texts that repeat a better one behind the rest.
+    def order(self, ranked: Sequence[Ranked], memories: Mapping[int, Memory], wanted: int = HEAD) -> list[Ranked]:
+        """Return the hits with their scores nudged, best first.
 
-        Hits without a memory are left out. Scores stay in [0, 1].
+        Of the first `wanted` none repeats another's text: repetitions stand behind the rest. Hits without a memory are
+        left out. Scores stay in [0, 1].
         """
-        nudged = [
-            attrs.evolve(hit, score=hit.score + nudge, nudge=nudge)
+        totals = {
+            hit.document: (hit.score + nudge, nudge)
             for hit in ranked
             if hit.document in memories
             for nudge in (self._nudge(memories[hit.document]),)
-        ]
-        nudged.sort(key=lambda hit: (-hit.score, -hit.document))
-        first, repetitions = _apart(nudged, memories)
-        return [attrs.evolve(hit, score=min(max(hit.score, 0.0), 1.0)) for hit in (*first, *repetitions)]
+        }
+        present = [hit for hit in ranked if hit.document in totals]
+        present.sort(key=lambda hit: (-totals[hit.document][0], -hit.document))
+        return [_nudged(hit, *totals[hit.document]) for hit in _repetitions_last(present, memories, wanted)]
 
     def _nudge(self, memory: Memory) -> float:
         total = self.question.nudge(memory.content) + self.boosts.of(memory, self.now)
@@ -73,20 +74,26 @@ class SecondLook:
         return total
 
 
-def _apart(ranked: Sequence[Ranked], memories: Mapping[int, Memory]) -> tuple[list[Ranked], list[Ranked]]:
-    """Part the hits from those that repeat a better one; texts that repeat each other share their longest word."""
+def _nudged(hit: Ranked, total: float, nudge: float) -> Ranked:
+    return attrs.evolve(hit, score=min(max(total, 0.0), 1.0), nudge=nudge) if nudge else hit
+
+
+def _repetitions_last(ranked: Sequence[Ranked], memories: Mapping[int, Memory], wanted: int) -> list[Ranked]:
+    """Return the hits with those behind that repeat one of the first; repetitions share their longest word."""
     kept: list[Ranked] = []
     repetitions: list[Ranked] = []
     by_longest: dict[str, list[frozenset[str]]] = {}
-    for hit in ranked:
+    for place, hit in enumerate(ranked):
+        if len(kept) >= wanted:
+            return [*kept, *ranked[place:], *repetitions]
         words = frozenset(memories[hit.document].content.lower().split())
-        alike = by_longest.setdefault(max(words, key=lambda word: (len(word), word), default=""), [])
+        alike = by_longest.setdefault(max(sorted(words), key=len, default=""), [])
         if any(_same(words, other) for other in alike):
             repetitions.append(hit)
         else:
             kept.append(hit)
             alike.append(words)
-    return kept, repetitions
+    return [*kept, *repetitions]
 
 
 def _same(first: frozenset[str], second: frozenset[str]) -> bool:

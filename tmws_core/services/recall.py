@@ -89,7 +89,7 @@ class Recall:
             ranked = [hit for hit in ranked if (hit.similarity or -1.0) >= request.min_similarity]
         look = SecondLook.of(request.query, self.boosts, scope.at)
         async with self.storage.read() as snapshot:
-            ranked, memories = await _second_look(snapshot, scope, ranked, look)
+            ranked, memories = await _second_look(snapshot, scope, ranked, look, offset + request.limit)
             page = ranked[offset : offset + request.limit]
             found = await _memories_of(snapshot, scope, page, memories, request.as_of)
         end = offset + request.limit
@@ -148,12 +148,12 @@ class Recall:
 
 
 async def _second_look(
-    snapshot: Snapshot, scope: Scope, ranked: list[Ranked], look: SecondLook
+    snapshot: Snapshot, scope: Scope, ranked: list[Ranked], look: SecondLook, wanted: int
 ) -> tuple[list[Ranked], dict[int, Memory]]:
     """Return the hits with their head in a better order, and the memories of the head."""
     head, tail = ranked[:HEAD], ranked[HEAD:]
     memories = await snapshot.memories.of_documents([hit.document for hit in head], scope)
-    return look.order(head, memories) + tail, memories
+    return look.order(head, memories, wanted) + tail, memories
 
 
 async def _memories_of(
