@@ -18,7 +18,7 @@ INTRUDERS = {
     "tmws_core/wire.py": "import tmws_adapters.settings",
     "tmws_adapters/logs.py": "import tmws_adapters.system",
     "tmws_adapters/system/clock.py": "import tmws_adapters.exact, tmws_adapters.migrations, sqlalchemy, sqlite3",
-    "tmws_adapters/inprocess/cache.py": "import onnxruntime, numpy, httpx, mcp, click",
+    "tmws_adapters/inprocess/cache.py": "import onnxruntime, chromadb, numpy, httpx, mcp, click",
     "tmws_mcp/schema.py": "import tmws_cli",
 }
 """Imports that break every contract at least once, by the file they are put into."""
