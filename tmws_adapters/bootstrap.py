@@ -3,10 +3,10 @@
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
@@ -30,7 +30,13 @@ from tmws_core.services.indexing import Indexing
 from tmws_core.services.memories import Memories
 from tmws_core.services.recall import Recall
 
+if TYPE_CHECKING:
+    from tmws_adapters.partitioned import Follower
+
 logger = logging.getLogger("tmws")
+
+FALLBACK = "sqlite_fallback"
+"""The `search_source` while something of a search is missing."""
 
 QUERY_CACHE = 1000
 """Query vectors that are remembered: 1.5 MB at 384 values, 4 MB at 1024."""
@@ -44,7 +50,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 @attrs.frozen(kw_only=True)
 class Parts:
-    """The adapters that the settings choose, open."""
+    """The adapters that the settings choose, open; `follower` is None where no approximate index is used."""
 
     storage: Storage
     lexical: LexicalIndex
@@ -56,6 +62,7 @@ class Parts:
     metrics: Metrics
     clock: Clock
     ids: Ids
+    follower: "Follower | None" = None
 
 
 def version() -> str:
@@ -78,7 +85,8 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
     async with open_parts(settings) as parts:
         await _announce(settings, parts)
         indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
-        async with _running(indexing.run):
+        following = _running(parts.follower.run) if parts.follower else nullcontext()
+        async with _running(indexing.run), following:
             yield compose(settings, parts)
 
 
@@ -93,7 +101,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     clock = SystemClock()
     async with (
         open_sqlite(settings.sqlite_path) as store,
-        open_exact(store.storage.vectors) as vectors,
+        open_exact(store.storage.vectors) as exact,
+        _open_vectors(settings, exact, store.storage) as (vectors, follower),
         _open_embedder(settings) as embedder,
     ):
         yield Parts(
@@ -107,7 +116,38 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             metrics=InprocessMetrics(),
             clock=clock,
             ids=SystemIds(clock),
+            follower=follower,
         )
+
+
+@asynccontextmanager
+async def _open_vectors(
+    settings: Settings, exact: VectorIndex, storage: Storage
+) -> AsyncIterator[tuple[VectorIndex, "Follower | None"]]:
+    if not settings.uses_chroma:
+        yield exact, None
+        return
+    from tmws_adapters.chroma import HnswParameters, open_chroma  # noqa: PLC0415
+
+    # Imports numpy, before the threads that load Chroma and the embedder both do: at the same time they break it.
+    from tmws_adapters.partitioned import open_partitioned  # noqa: PLC0415
+
+    parameters = HnswParameters(
+        space=settings.chroma_hnsw_space,
+        m=settings.chroma_hnsw_m,
+        ef_construction=settings.chroma_hnsw_ef_construction,
+        ef_search=settings.chroma_hnsw_ef_search,
+    )
+    async with (
+        open_chroma(
+            directory=settings.chroma_directory,
+            url=settings.chroma_url or None,
+            collection=settings.chroma_collection,
+            parameters=parameters,
+        ) as derived,
+        open_partitioned(exact, derived, storage, fallback=FALLBACK, follow=False) as planned,
+    ):
+        yield planned, planned.follower
 
 
 @asynccontextmanager
@@ -150,7 +190,7 @@ def compose(settings: Settings, parts: Parts) -> App:
         embedder=parts.embedder,
         cache=parts.cache,
         clock=parts.clock,
-        fallback="sqlite_fallback",
+        fallback=FALLBACK,
         embed_timeout=min(QUERY_TIMEOUT, settings.timeout / 2),
         boosts=Boosts(
             recency=settings.search_recency,

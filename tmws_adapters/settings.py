@@ -27,14 +27,7 @@ RESERVED: Mapping[str, str] = {
     "TMWS_DB_MAX_OVERFLOW": "the pool belongs to PostgreSQL",
     "TMWS_REDIS_URL": "cache and bus run inside the process",
     "TMWS_REDIS_POOL_SIZE": "cache and bus run inside the process",
-    "TMWS_CHROMA_URL": "vectors are searched exactly, inside the process",
-    "TMWS_CHROMA_PERSIST_DIRECTORY": "vectors are searched exactly, inside the process",
-    "TMWS_CHROMA_COLLECTION": "vectors are searched exactly, inside the process",
-    "TMWS_CHROMA_CACHE_SIZE": "vectors are searched exactly, inside the process",
-    "TMWS_CHROMA_HNSW_SPACE": "vectors are searched exactly, inside the process",
-    "TMWS_CHROMA_HNSW_M": "vectors are searched exactly, inside the process",
-    "TMWS_CHROMA_HNSW_EF_CONSTRUCTION": "vectors are searched exactly, inside the process",
-    "TMWS_CHROMA_HNSW_EF_SEARCH": "vectors are searched exactly, inside the process",
+    "TMWS_CHROMA_CACHE_SIZE": "Chroma keeps each partition that it has opened whole",
     "TMWS_SECRET_KEY": "there are no tokens to sign without authentication",
     "TMWS_SECRET_KEY_PREVIOUS": "there are no tokens to sign without authentication",
     "TMWS_LICENSE_KEY": "the free tier is in force",
@@ -95,7 +88,29 @@ class Settings:
         default="", metadata=_doc("Where the memories are: `sqlite:////absolute/path/tmws.db`; empty: in TMWS_HOME.")
     )
     vector_backend: Literal["auto", "exact", "chroma", "pgvector"] = attrs.field(
-        default="auto", metadata=_doc("How vectors are searched; this version knows `exact`, and `auto` means it.")
+        default="auto",
+        metadata=_doc("How vectors are searched; `auto`: `chroma` if TMWS_CHROMA_URL is set, else `exact`."),
+    )
+    chroma_url: str = attrs.field(
+        default="", metadata=_doc("A Chroma server, such as `http://localhost:8001`; empty: Chroma in this process.")
+    )
+    chroma_persist_directory: Path | None = attrs.field(
+        default=None, metadata=_doc("Where Chroma in this process keeps its files; unset: `chroma` in TMWS_HOME.")
+    )
+    chroma_collection: str = attrs.field(
+        default="tmws_memories", metadata=_doc("What the names of the collections begin with.")
+    )
+    chroma_hnsw_space: Literal["cosine", "l2", "ip"] = attrs.field(
+        default="cosine", metadata=_doc("The metric of the graph; answers are cosines with each.")
+    )
+    chroma_hnsw_m: int = attrs.field(
+        default=16, validator=_between(2, 256), metadata=_doc("Neighbours of a vector in the graph.")
+    )
+    chroma_hnsw_ef_construction: int = attrs.field(
+        default=200, validator=_between(10, 10_000), metadata=_doc("Candidates kept while a vector is added.")
+    )
+    chroma_hnsw_ef_search: int = attrs.field(
+        default=100, validator=_between(10, 10_000), metadata=_doc("Candidates kept while the graph is searched.")
     )
     embedder: Literal["auto", "onnx", "ollama"] = attrs.field(
         default="auto",
@@ -189,6 +204,16 @@ class Settings:
     def uses_ollama(self) -> bool:
         """Tell whether Ollama makes the vectors."""
         return self.embedder == "ollama" or (self.embedder == "auto" and bool(self.ollama_base_url))
+
+    @property
+    def uses_chroma(self) -> bool:
+        """Tell whether vectors are searched with Chroma."""
+        return self.vector_backend == "chroma" or (self.vector_backend == "auto" and bool(self.chroma_url))
+
+    @property
+    def chroma_directory(self) -> Path:
+        """Return where Chroma in this process keeps its files."""
+        return self.chroma_persist_directory or self.home / "chroma"
 
     @property
     def timeout(self) -> timedelta:
@@ -348,11 +373,11 @@ def _check_together(settings: Settings) -> None:
             reason=f"{unknown[0][:60]!r} is no toolset",
             hint=f"Choose from: {', '.join(TOOLSETS)}, or all",
         )
-    if settings.vector_backend in ("chroma", "pgvector"):
+    if settings.vector_backend == "pgvector":
         raise ConfigurationError(
             setting="TMWS_VECTOR_BACKEND",
-            reason=f"{settings.vector_backend} is not supported by this version",
-            hint="Give exact or auto",
+            reason="pgvector is not supported by this version",
+            hint="Give exact, chroma or auto",
         )
     if settings.embedder == "ollama" and not settings.ollama_base_url:
         raise ConfigurationError(

@@ -16,6 +16,7 @@ from tmws_adapters.settings import Settings
 from tmws_cli.demo import Demonstration, demonstrate
 from tmws_cli.doctor import examine, lines
 from tmws_cli.failures import FAILURE
+from tmws_cli.index import index
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.output import printable
 from tmws_cli.progress import progress
@@ -131,7 +132,7 @@ def doctor(context: click.Context, *, deep: bool) -> None:
 
 COMMANDS = {
     command.name: with_common_options(command)
-    for command in (serve, demo, import_, export, doctor)
+    for command in (serve, demo, import_, export, doctor, index)
     if command.name is not None
 }
 

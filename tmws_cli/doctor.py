@@ -17,7 +17,7 @@ import attrs
 
 from tmws_adapters.bootstrap import Parts, open_parts, version
 from tmws_adapters.settings import Settings
-from tmws_core.errors import TmwsError
+from tmws_core.errors import IndexUnavailable, TmwsError
 
 State = Literal["ok", "warning", "broken"]
 
@@ -103,7 +103,8 @@ async def _store(settings: Settings, path: Path, *, deep: bool) -> AsyncIterator
         yield Check("database", "ok", f"there is none yet at {path}; the first memory creates it")
     with TemporaryDirectory(prefix="tmws-doctor-") as home:
         try:
-            async with open_parts(attrs.evolve(settings, home=Path(home), database_url="")) as parts:
+            elsewhere = attrs.evolve(settings, home=Path(home), database_url="", vector_backend="exact")
+            async with open_parts(elsewhere) as parts:
                 yield await _embedder(parts)
         except TmwsError as error:
             yield _broken("embedder", error)
@@ -125,6 +126,14 @@ async def _database(parts: Parts, path: Path, *, deep: bool) -> AsyncIterator[Ch
         yield Check("vectors", "warning", f"{health.unembedded} texts wait for a vector", remedy)
     else:
         yield Check("vectors", "ok", "every text has one")
+    if parts.follower is not None:
+        try:
+            standing = await parts.follower.standing()
+        except IndexUnavailable as error:
+            yield Check("vector index", "warning", f"{error.problem}; searches are exact meanwhile", error.remedy)
+        else:
+            documents = sum(standing.index.partitions.values())
+            yield Check("vector index", "ok", f"{documents} documents, {standing.waiting} wait")
 
 
 async def _embedder(parts: Parts) -> Check:

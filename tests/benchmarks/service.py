@@ -11,12 +11,10 @@ and vector in one durable transaction) in turn. Times are milliseconds.
 import json
 import random
 import sqlite3
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,53 +23,15 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from tmws_adapters.bootstrap import compose, open_parts
-from tmws_adapters.settings import Settings, load_settings
-from tmws_core.app import App
-from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tests.benchmarks.corpus import DIMENSION, SEED, HashedWords, open_service, quantiles, text, timed
 from tmws_core.domain.text import lexical_document, query_terms
 from tmws_core.messages.memory import CreateMemories, CreateMemory
 from tmws_core.messages.search import SearchMemories
-from tmws_core.ports.embedder import EmbedderHealth
 
-DIMENSION = 384
-VOCABULARY = 20_000
 QUERIES = 200
 CREATES = 200
 BATCH = 500
-SEED = 7
 CANDIDATES = 200
-
-
-@attrs.frozen
-class HashedWords:
-    """An embedder that costs next to nothing: the sum of a pseudo-random direction per word."""
-
-    directions: npt.NDArray[np.float32]
-
-    async def passages(self, texts: Sequence[str]) -> list[Vector]:
-        return [Vector(self.row(text).tobytes()) for text in texts]
-
-    async def query(self, text: str) -> Vector:
-        return Vector(self.row(text).tobytes())
-
-    async def model(self) -> EmbeddingModel:
-        return EmbeddingModel(name="hashed-words", dimension=DIMENSION)
-
-    async def health(self) -> EmbedderHealth:
-        return EmbedderHealth(kind="benchmark", model="hashed-words", up=True)
-
-    def row(self, text: str) -> npt.NDArray[np.float32]:
-        numbers = [int(word[1:]) for word in text.split() if word[1:].isdigit()]
-        total = self.directions[numbers].sum(axis=0)
-        norm: npt.NDArray[np.float32] = total / np.linalg.norm(total)
-        return norm
-
-
-def text(chance: random.Random, words: int) -> str:
-    """Return words whose frequencies fall as in natural language (Zipf)."""
-    ranks = (int(VOCABULARY ** chance.random()) - 1 for _ in range(words))
-    return " ".join(f"w{rank}" for rank in ranks)
 
 
 @attrs.define
@@ -119,27 +79,9 @@ class Rivals:
         self.database.execute(sql, (match, CANDIDATES)).fetchall()
 
 
-def timed(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return (time.perf_counter() - started) * 1000
-
-
-def quantile(times: Sequence[float], share: float) -> float:
-    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
-
-
-@asynccontextmanager
-async def open_service(home: Path, embedder: HashedWords) -> AsyncIterator[tuple[App, Settings]]:
-    settings = load_settings({"TMWS_HOME": str(home)}, dotenv=None)
-    async with open_parts(settings) as parts:
-        yield compose(settings, attrs.evolve(parts, embedder=embedder)), settings
-
-
 async def measure(size: int, home: Path) -> dict[str, object]:
     chance = random.Random(SEED)
-    directions = np.random.default_rng(SEED).standard_normal((VOCABULARY, DIMENSION)).astype(np.float32)
-    embedder = HashedWords(directions)
+    embedder = HashedWords.seeded()
     rivals = Rivals.open(embedder, home / "rival.db")
     times: dict[str, list[float]] = {name: [] for name in ("create", "sqlite3", "search", "numpy", "fts5")}
     async with open_service(home, embedder) as (app, settings):
@@ -172,10 +114,7 @@ async def measure(size: int, home: Path) -> dict[str, object]:
 def report(size: int, loaded: float, times: dict[str, list[float]]) -> dict[str, object]:
     engines = [one + other for one, other in zip(times["numpy"], times["fts5"], strict=True)]
     figures = {**times, "engines": engines}
-    rounded = {
-        name: {"p50": round(statistics.median(row), 2), "p95": round(quantile(row, 0.95), 2)}
-        for name, row in figures.items()
-    }
+    rounded = {name: quantiles(row) for name, row in figures.items()}
     return {
         "memories": size,
         "batch_creates_per_second": round(loaded),

@@ -1,5 +1,6 @@
 """The contract of Storage: vectors and their model, agents, and the store as a whole."""
 
+from array import array
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.contracts.builders import DAY, MODEL, memory, new, vector
-from tests.contracts.steps import documents, get, store
+from tests.contracts.builders import DAY, MODEL, memory, new, scope, vector
+from tests.contracts.steps import documents, get, replace, store
 from tmws_adapters.sqlite import open_sqlite
 from tmws_core.domain.agent import Agent
 from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.domain.memory import AccessLevel
 from tmws_core.errors import ModelMismatch
 from tmws_core.ports.storage import Storage
 
@@ -48,6 +50,60 @@ async def test_vectors_are_added_to_the_texts_that_still_wait(storage: Storage) 
     assert added == 1
     assert await storage.vectors([*numbers, 999]) == {numbers[0]: NORTH, numbers[1]: EAST}
     assert await documents(storage) == numbers
+
+
+async def test_documents_with_a_vector_are_parted_by_namespace_and_audience(storage: Storage) -> None:
+    levels = [AccessLevel.PRIVATE, AccessLevel.TEAM, AccessLevel.SHARED, AccessLevel.PUBLIC, AccessLevel.SYSTEM]
+    memories = [memory(access_level=level) for level in levels]
+    memories += [memory(agent_id="bob"), memory(namespace="acme/backend"), memory()]
+    await store(storage, *(new(each, vector=EAST) for each in memories), new(memory()))
+
+    async with storage.read() as snapshot:
+        parted = await snapshot.memories.partitions()
+
+    assert {name: numbers.tolist() for name, numbers in parted.items()} == {
+        "acme|private|ada": [1, 8],
+        "acme|team": [2],
+        "acme|shared": [3],
+        "acme|open": [4, 5],
+        "acme|private|bob": [6],
+        "acme/backend|private|ada": [7],
+    }
+
+
+async def test_a_document_follows_its_memory_to_another_partition(storage: Storage) -> None:
+    await store(storage, new(memory(), vector=EAST))
+    async with storage.read() as snapshot:
+        (private,) = await snapshot.memories.page(scope(), after=None, limit=1, order="newest")
+
+    await replace(storage, private, new(attrs.evolve(private, access_level=AccessLevel.TEAM)))
+
+    async with storage.read() as snapshot:
+        assert await snapshot.memories.partitions() == {"acme|team": array("q", [1])}
+
+
+async def test_an_empty_store_has_no_partitions(storage: Storage) -> None:
+    async with storage.read() as snapshot:
+        assert await snapshot.memories.partitions() == {}
+
+
+async def test_every_change_of_memories_shows_in_the_number_of_changes(storage: Storage) -> None:
+    seen = [await storage.changes()]
+    await store(storage, new(memory()))
+    seen.append(await storage.changes())
+    async with storage.read() as snapshot:
+        (stored,) = await snapshot.memories.page(scope(), after=None, limit=1, order="newest")
+    async with storage.write() as unit:
+        await unit.changes.put_vectors({stored.document: EAST})
+    seen.append(await storage.changes())
+    await replace(storage, stored, new(attrs.evolve(stored, access_level=AccessLevel.TEAM)))
+    seen.append(await storage.changes())
+    async with storage.write() as unit:
+        await unit.changes.delete(stored)
+    seen.append(await storage.changes())
+
+    assert len(set(seen)) == 5
+    assert await storage.changes() == seen[-1]
 
 
 async def test_an_agent_is_registered_once(storage: Storage) -> None:

@@ -119,6 +119,13 @@ class SqliteStorage:
             active = await session.run(models.active_model)
         return None if active is None else active[1]
 
+    async def changes(self) -> int:
+        """Return a number that is another one whenever memories, or their vectors, may have changed."""
+        async with self._connections.lookups.session() as session:
+            return await session.run(
+                lambda connection: int(connection.execute("SELECT changes FROM document_numbers").fetchone()[0])
+            )
+
     async def health(self) -> StorageHealth:
         """Prove that the store can be read; raises when it cannot."""
         async with self._connections.lookups.session() as session:

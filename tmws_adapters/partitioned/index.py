@@ -1,0 +1,144 @@
+"""The vector index that plans each search."""
+
+from array import array
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import anyio
+import attrs
+
+from tmws_adapters.partitioned.costs import Costs, candidates
+from tmws_adapters.partitioned.coverage import Coverage, Part, Plan
+from tmws_adapters.partitioned.following import INTERVAL, Follower
+from tmws_core.domain.embedding import Vector
+from tmws_core.domain.ranking import Hit
+from tmws_core.errors import IndexUnavailable
+from tmws_core.ports.index import DerivedIndex
+from tmws_core.ports.storage import Storage
+from tmws_core.ports.vector import Nearest, VectorIndex
+
+
+@attrs.frozen(eq=False)
+class PartitionedIndex:
+    """A VectorIndex over an exact and an approximate one.
+
+    Each search asks the partitions that answer for less than an exact search would cost, and is exact in all else: in
+    small sets of documents, in those of which too little of a partition is allowed, and in what has not yet come to
+    the approximate index. While that is out of reach, searches that would ask it are exact, named `fallback`.
+    """
+
+    _exact: VectorIndex
+    _derived: DerivedIndex
+    follower: Follower
+    _costs: Costs
+    _fallback: str
+
+    @property
+    def source(self) -> str:
+        """The word for `search_source` when the approximate index has answered."""
+        return self._derived.source
+
+    async def search(self, allowed: "array[int]", query: Vector, limit: int) -> Nearest:
+        """Return the `limit` allowed documents nearest to the query; of equally near ones the higher number first."""
+        self.follower.searched = True
+        least = candidates(limit, 1, 1)
+        if not self._costs.favour_index(query.dimension, candidates=least, documents=len(allowed)):
+            return await self._exact.search(allowed, query, limit)
+        failure = self.follower.failure
+        if failure is None:
+            try:
+                return await self._planned(allowed, query, limit)
+            except IndexUnavailable as error:
+                self.follower.fail(error)
+                failure = error
+        nearest = await self._exact.search(allowed, query, limit)
+        return attrs.evolve(nearest, source=self._fallback, degraded=failure.message)
+
+    async def health(self) -> dict[str, int]:
+        """Count the vectors in memory, and the documents in the approximate index and on their way to it.
+
+        Raises:
+            IndexUnavailable: the approximate index is out of reach.
+        """
+        if self.follower.failure is not None:
+            raise attrs.evolve(self.follower.failure)
+        if not self.follower.heard:
+            await self._derived.status()
+        coverage = self.follower.coverage
+        indexed = 0 if coverage is None else sum(coverage.counts.values())
+        return {**await self._exact.health(), "indexed": indexed, "waiting": self.follower.waiting}
+
+    async def _planned(self, allowed: "array[int]", query: Vector, limit: int) -> Nearest:
+        coverage = self.follower.coverage
+        if coverage is None:
+            return await self._exact.search(allowed, query, limit)
+        plan = coverage.plan(allowed, query.dimension, limit, self._costs)
+        best = (await self._exact.search(plan.rest, query, limit)).hits
+        for part in plan.parts:
+            hits = await self._widened(coverage, plan, part, best, query, limit)
+            if hits is None:
+                return await self._exact.search(allowed, query, limit)
+            best = hits
+        moved = coverage.moved(plan)
+        if moved:
+            best = _best([*best, *(await self._exact.search(moved, query, limit)).hits], limit)
+        return Nearest(hits=best, source=self.source if plan.parts else self._exact.source)
+
+    async def _widened(  # noqa: PLR0917 - all of one search
+        self, coverage: Coverage, plan: Plan, part: Part, best: Sequence[Hit], query: Vector, limit: int
+    ) -> list[Hit] | None:
+        """Return the best with those of the part, which is asked for more until nothing better can be left in it.
+
+        None if an exact search is the better way: it is cheaper by now, or the index holds less than was thought.
+        """
+        asked = part.candidates
+        while True:
+            found = await self._derived.search([part.name], query, asked)
+            if len(found) < min(asked, part.held) and plan.removals == coverage.removals:
+                self.follower.doubt()
+                return None
+            better = _best([*best, *plan.within(found)], limit)
+            if len(found) < asked or (len(better) == limit and better[-1].score >= found[-1].score):
+                return better
+            asked *= 2
+            if not self._costs.favour_index(query.dimension, candidates=asked, documents=part.allowed):
+                return None
+
+
+@asynccontextmanager
+async def open_partitioned(
+    exact: VectorIndex,
+    derived: DerivedIndex,
+    storage: Storage,
+    *,
+    fallback: str = "sqlite_fallback",
+    costs: Costs | None = None,
+    interval: timedelta = INTERVAL,
+    follow: bool = True,
+) -> AsyncIterator[PartitionedIndex]:
+    """Open an index that keeps `derived` equal to the store in the background while it is open; waits for nothing.
+
+    `fallback` is the `search_source` while `derived` is out of reach. Without `follow` it is left to the caller to run
+    the follower.
+    """
+    chosen = costs or Costs()
+    follower = Follower(storage, derived, chosen, interval)
+    try:
+        async with anyio.create_task_group() as tasks:
+            if follow:
+                tasks.start_soon(follower.run)
+            try:
+                yield PartitionedIndex(exact, derived, follower, chosen, fallback)
+            finally:
+                tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise (group.exceptions[0] if len(group.exceptions) == 1 else group) from None
+
+
+def _best(hits: Sequence[Hit], limit: int) -> list[Hit]:
+    scores = {hit.document: hit.score for hit in hits}
+    return [
+        Hit(document, score)
+        for document, score in sorted(scores.items(), key=lambda item: (-item[1], -item[0]))[:limit]
+    ]
