@@ -1,5 +1,8 @@
 """What can be wrong with Chroma, and the remedy."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tmws_core.errors import IndexUnavailable
 
 PART = "chroma"
@@ -19,3 +22,16 @@ def damaged(reason: str) -> IndexDamaged:
 def unusable(reason: str) -> IndexUnavailable:
     """Return the error for contents that only a rebuild can set right."""
     return IndexUnavailable(part=PART, reason=reason, hint=REBUILD)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Turn the failure to import Chroma into an IndexUnavailable."""
+    try:
+        yield
+    except ImportError as error:
+        raise IndexUnavailable(
+            part=PART,
+            reason=f"its library cannot be imported ({error})",
+            hint="Run `pip install --force-reinstall chromadb`",
+        ) from error

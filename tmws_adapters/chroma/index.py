@@ -14,7 +14,7 @@ import attrs
 
 from tmws_adapters.chroma.address import Address, parse_address
 from tmws_adapters.chroma.directory import Directory
-from tmws_adapters.chroma.errors import IndexDamaged
+from tmws_adapters.chroma.errors import IndexDamaged, importing
 from tmws_adapters.chroma.opening import Chroma, Opening
 from tmws_adapters.chroma.parameters import HnswParameters
 from tmws_core.domain.embedding import EmbeddingModel, Vector
@@ -148,8 +148,8 @@ def _open_embedded(directory: Directory, collection: str, parameters: HnswParame
     directory.take()
     if cleared:
         directory.clear()
-    # Chroma takes 0.8 s to import.
-    from tmws_adapters.chroma.embedded import open_embedded  # noqa: PLC0415
+    with importing():  # takes 0.8 s
+        from tmws_adapters.chroma.embedded import open_embedded  # noqa: PLC0415
 
     return open_embedded(directory, collection, parameters)
 
@@ -161,6 +161,7 @@ def _open_server(
     parameters: HnswParameters,
     cleared: bool,  # noqa: ARG001, FBT001 - see Opening; a server's files are its own
 ) -> Chroma:
-    from tmws_adapters.chroma.server import open_server  # noqa: PLC0415 - as above
+    with importing():
+        from tmws_adapters.chroma.server import open_server  # noqa: PLC0415 - as above
 
     return open_server(address, timeout, collection, parameters)

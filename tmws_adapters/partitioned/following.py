@@ -20,7 +20,7 @@ from tmws_core.ports.storage import Storage
 logger = logging.getLogger(__name__)
 
 BATCH = 50
-"""Changes made at once: 0.3 s of work for an embedded Chroma (measured)."""
+"""Changes made at once: an embedded Chroma stops the whole process while it adds, 0.1 s for 50, 0.3 s for 500."""
 
 INTERVAL = timedelta(seconds=1)
 """Between two looks at the store; what is not yet in the index is searched exactly, so that this only costs time."""
