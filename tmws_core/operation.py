@@ -30,27 +30,6 @@ class Effect(enum.Enum):
 
 
 @attrs.frozen(kw_only=True)
-class Operation:
-    """Something that can be called: its name, its types, what it needs, what it does, and how it fails.
-
-    `command` is the word for it on the command line, below the name of its group.
-    """
-
-    name: str
-    toolset: str
-    group: str
-    command: str
-    permission: Permission
-    effect: Effect
-    raises: tuple[type[TmwsError], ...]
-    summary: str
-    description: str
-    request: type[Request[Any]]
-    answer: type[Any]
-    run: Callable[..., Awaitable[Any]]
-
-
-@attrs.frozen(kw_only=True)
 class _Description:
     name: str
     toolset: str
@@ -59,6 +38,20 @@ class _Description:
     permission: Permission
     effect: Effect
     raises: tuple[type[TmwsError], ...]
+
+
+@attrs.frozen(kw_only=True)
+class Operation(_Description):
+    """Something that can be called: its name, its types, what it needs, what it does, and how it fails.
+
+    `command` is the word for it on the command line, below the name of its group.
+    """
+
+    summary: str
+    description: str
+    request: type[Request[Any]]
+    answer: type[Any]
+    run: Callable[..., Awaitable[Any]]
 
 
 def operation(
