@@ -38,8 +38,10 @@ def insert_texts(connection: sqlite3.Connection, entries: Iterable[tuple[int, st
 
 def refresh(connection: sqlite3.Connection, document: int, memory: Memory) -> None:
     """Write anew what an entry says besides its own text, after the memory's readers changed."""
-    _lend(connection, document, _place(memory))
-    connection.execute("UPDATE memories_fts SET readers = ? WHERE rowid = ?", (words_of(memory), document))
+    connection.execute(
+        "UPDATE memories_fts SET previous = ?, before_previous = ?, readers = ? WHERE rowid = ?",
+        (*_context(connection, _place(memory)), words_of(memory), document),
+    )
 
 
 def refresh_behind(connection: sqlite3.Connection, memory: Memory, settled: Collection[int] = ()) -> None:

@@ -84,8 +84,11 @@ def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory)
     insert_shares(connection, memory)
     if memory.content != former.content:
         _replace_text(connection, former, changed, document)
-    if _says(memory) != _says(former):
-        _replace_context(connection, former, memory)
+    elif (memory.access_level, memory.shared_with) != (former.access_level, former.shared_with):
+        refresh(connection, former.document, memory)
+        refresh_behind(connection, memory)
+    if memory.access_level != former.access_level:
+        refresh_behind(connection, former)
 
 
 def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMemory, document: int) -> None:
@@ -109,18 +112,6 @@ def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMe
             memory.written_by,
         ),
     )
-
-
-def _says(memory: Memory) -> tuple[object, ...]:
-    """Return what the lexical entries of a memory and of the turns behind it depend on."""
-    return memory.content, memory.access_level, memory.shared_with
-
-
-def _replace_context(connection: sqlite3.Connection, former: Memory, memory: Memory) -> None:
-    (document,) = connection.execute("SELECT document FROM memories_v2 WHERE id = ?", (memory.id,)).fetchone()
-    refresh(connection, document, memory)
-    refresh_behind(connection, former)
-    refresh_behind(connection, memory)
 
 
 def _documents(connection: sqlite3.Connection, count: int) -> int:

@@ -39,7 +39,7 @@ from tmws_core.messages.memory import (
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.bus import Bus
 from tmws_core.ports.embedder import Embedder
-from tmws_core.ports.storage import Agents, Fingerprint, Known, NewMemory, Storage, UnitOfWork
+from tmws_core.ports.storage import Fingerprint, Known, NewMemory, Storage, UnitOfWork
 from tmws_core.ports.system import Clock, Ids
 
 _REFUSALS = (InvalidField, Forbidden)
@@ -187,7 +187,9 @@ class Memories:
 
     async def _create(self, caller: Caller, requests: Sequence[CreateMemory]) -> list[MemoryCreated]:
         async with self.storage.read() as snapshot:
-            drafts = [await self._draft(snapshot.agents, caller, request) for request in requests]
+            named = dict.fromkeys(request.agent_id for request in requests)
+            owners = {agent_id: await actor(snapshot.agents, caller, agent_id) for agent_id in named}
+            drafts = [self._draft(caller, owners[request.agent_id], request) for request in requests]
             fingerprints = [draft.fingerprint for draft in drafts]
             known = await snapshot.memories.known(fingerprints)
         fresh = _first_of_each(drafts, known)
@@ -210,8 +212,7 @@ class Memories:
         each = round(milliseconds / len(fresh), 3)
         return [_answer(*row, each) for row in zip(drafts, map(_either, stored, known), strict=True)]
 
-    async def _draft(self, agents: Agents, caller: Caller, request: CreateMemory) -> _Draft:
-        owner = await actor(agents, caller, request.agent_id)
+    def _draft(self, caller: Caller, owner: Caller, request: CreateMemory) -> _Draft:
         namespace = request.namespace or owner.namespace
         if namespace != owner.namespace and not caller.may(Permission.ANY_NAMESPACE):
             raise Forbidden(action=f"write to the namespace {namespace}", needs="membership of it", name="namespace")
