@@ -16,7 +16,8 @@ from tests.contracts.builders import MODEL, NOON, new, vector
 from tests.domain.memories import agent_ids, callers, memories, namespaces
 from tmws_adapters.sqlite import SqliteStore, open_sqlite
 from tmws_core.domain.access import Scope, visibility_of
-from tmws_core.domain.memory import Memory, MemoryFilter, MemoryType
+from tmws_core.domain.agent import OPERATOR_PERMISSIONS, Caller
+from tmws_core.domain.memory import AccessLevel, Memory, MemoryFilter, MemoryType
 from tmws_core.errors import MemoryNotFound
 
 moments = st.integers(-3, 3).map(lambda minutes: NOON + timedelta(minutes=minutes))
@@ -65,6 +66,8 @@ filters = st.lists(st.sampled_from(list(FILTERS)), max_size=3, unique=True).flat
 
 scopes = st.builds(Scope, visibility=callers.map(visibility_of), filter=filters, at=moments, historic=st.booleans())
 
+OPERATOR = Caller(agent_id="operator", namespace="acme", permissions=OPERATOR_PERMISSIONS)
+
 
 @pytest.fixture(scope="module")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -90,6 +93,61 @@ async def check_times(empty_store: Path, population: list[Memory], scopes: list[
     async with open_filled(empty_store, population) as store:
         for scope in scopes:
             assert await by_document(store, scope) == {each.id for each in population if inside(scope, each)}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    population=populations,
+    asked=st.lists(scopes, min_size=1, max_size=3),
+    steps=st.lists(st.tuples(st.sampled_from(["add", "delete", "change", "embed"]), st.integers(0, 99)), max_size=8),
+)
+def test_an_answer_follows_additions_and_edits(
+    empty_store: Path, population: list[Memory], asked: list[Scope], steps: list[tuple[str, int]]
+) -> None:
+    anyio.run(check_steps, empty_store, population, asked, steps)
+
+
+async def check_steps(
+    empty_store: Path, population: list[Memory], asked: list[Scope], steps: list[tuple[str, int]]
+) -> None:
+    """Take one step after the other, each on a memory that the number chooses, and ask every scope after each."""
+    waiting = population[len(population) // 2 :]
+    async with open_filled(empty_store, population[: len(population) // 2]) as store:
+        present = {each.id: each for each in population[: len(population) // 2]}
+        for step, number in [("ask", 0), *steps]:
+            if step == "add" and waiting:
+                added = waiting.pop()
+                present[added.id] = added
+                async with store.storage.write() as unit:
+                    await unit.changes.add([new(added, vector=vector(0, 1, 0, 0) if number % 2 else None)])
+            elif step in {"delete", "change"} and present:
+                chosen = present.pop(sorted(present)[number % len(present)])
+                async with store.storage.write() as unit:
+                    former = await unit.memories.get(chosen.id, visibility_of(OPERATOR))
+                    if step == "delete":
+                        await unit.changes.delete(former)
+                    else:
+                        text, version = f"Vault {number % 3}", former.version + 1
+                        changed = attrs.evolve(former, access_level=AccessLevel.PRIVATE, content=text, version=version)
+                        await unit.changes.replace(former, new(changed, vector=vector(0, 0, 1, 0)))
+                        present[chosen.id] = changed
+            elif step == "embed":
+                async with store.storage.write() as unit:
+                    bare = {each.document: vector(1, 1, 0, 0) for each in await unit.memories.unembedded(99)}
+                    await unit.changes.put_vectors(bare)
+            for scope in asked:
+                expected = {each.id for each in present.values() if inside(scope, each)}
+                assert await by_word(store, scope) == expected
+                assert await embedded(store, scope) <= expected
+
+
+async def embedded(store: SqliteStore, scope: Scope) -> set[str]:
+    """Return what the index of vectors is asked for, and check that nothing else of the scope has a vector."""
+    async with store.storage.read() as snapshot:
+        documents = await snapshot.memories.documents(scope)
+        found = await snapshot.memories.of_documents(range(1, 999), scope)
+    assert documents.tolist() == sorted(number for number, each in found.items() if each.embedded)
+    return {found[document].id for document in documents}
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

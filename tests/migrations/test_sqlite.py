@@ -118,3 +118,33 @@ def test_a_url_of_something_else_is_refused(monkeypatch: pytest.MonkeyPatch, url
 
     with pytest.raises(ConfigurationError):
         configured_path()
+
+
+def test_a_store_of_the_first_schema_is_upgraded_with_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "tmws.db"
+    assert alembic(path, "upgrade", "0001").returncode == 0
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE document_numbers SET last = 7, changes = 9")
+
+    upgrade(path)
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT last, changes, edits FROM document_numbers").fetchall() == [(7, 9, 0)]
+
+
+def test_the_last_revision_can_be_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "tmws.db"
+    upgrade(path)
+    newest_columns = columns(path, "document_numbers")
+
+    assert alembic(path, "downgrade", "-1").returncode == 0
+    former_columns = columns(path, "document_numbers")
+    upgrade(path)
+
+    assert newest_columns - former_columns == {"edits"}
+    assert columns(path, "document_numbers") == newest_columns
+
+
+def columns(path: Path, table: str) -> set[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}

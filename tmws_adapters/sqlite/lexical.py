@@ -4,10 +4,11 @@ import sqlite3
 from collections.abc import Sequence
 
 import attrs
+import orjson
 
 from tmws_adapters.sqlite.connections import ReaderPool
-from tmws_adapters.sqlite.predicate import inside
 from tmws_adapters.sqlite.readers import words_for
+from tmws_adapters.sqlite.scopes import Members, Scopes
 from tmws_core.domain.access import Scope
 from tmws_core.domain.ranking import Hit
 
@@ -18,10 +19,13 @@ TEXTS = "{text previous before_previous}"
 """The columns that the words of a query are looked for in."""
 
 SCORED = 1000
-"""Matches that one search may score: about 1 us each. With 500 recall@10 on LoCoMo drops from .806 to .800."""
+"""Matches that one search may score: about 0.7 us each. With 500 recall@10 on LoCoMo drops from .806 to .800."""
 
 SCORED_SHARE = 50
 """In a large store a search may score one in this many documents instead, so that its terms stay many enough."""
+
+PASSED = 0.1
+"""What a match costs that is passed over because its readers are others, in times of one that is scored."""
 
 SMALL_SHARE = 5
 """A scope that holds less than one in this many documents is searched by its readers as well, so that fewer matches
@@ -39,12 +43,31 @@ GENERATION = 1000
 COUNTED_TERMS = 10_000
 """Terms whose frequency is remembered: about 1 MB."""
 
+UNIT = 1e-12
+"""Scores come as whole numbers of it; those of the most frequent words are about 1e-6."""
+
+_COUNT = """
+    SELECT value, (
+        SELECT count(*) FROM (SELECT 1 FROM memories_fts WHERE memories_fts MATCH value LIMIT :bound)
+    )
+    FROM json_each(:matches)
+"""
+
+_SCORE = f"""
+    SELECT group_concat(document), group_concat(score) FROM (
+        SELECT rowid AS document, CAST(bm25(memories_fts, {WEIGHTS}) / -{UNIT} AS INTEGER) AS score
+        FROM memories_fts WHERE memories_fts MATCH :match ORDER BY rowid DESC LIMIT :bound
+    )
+"""  # noqa: S608 - texts are constants, values are bound
+"""One row instead of one for each match: each row would take the interpreter's lock."""
+
 
 @attrs.define(eq=False)
 class SqliteLexical:
     """A LexicalIndex over memories_fts."""
 
     _readers: ReaderPool
+    _scopes: Scopes
     _generation: int = attrs.field(default=-1, init=False)
     _documents: int = attrs.field(default=0, init=False)
     _frequencies: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -53,26 +76,27 @@ class SqliteLexical:
         """Return the `limit` documents of the scope that match any of the terms, by BM25, best first.
 
         Of two equally good ones the one with the higher number comes first. Terms so frequent that scoring their
-        matches would take long are left out as long as the rarer ones fill the limit.
-
-        The scope is a join inside the query. Fetching FTS5's own order and filtering it afterwards, widening until
-        the limit is filled, is never faster: 100,000 memories, 60,000 matches, 73 and 80 ms if all of them are
-        visible, 30 and 148 ms if one in ten is.
+        matches would take long are left out as long as the rarer ones find enough; where they do not, the newest
+        matches of all terms are scored as well, as many as time allows.
         """
         if not terms:
             return []
 
         def work(connection: sqlite3.Connection) -> list[Hit]:
+            members = self._scopes.members(connection, scope)
+            if not members.count:
+                return []
             self._forget_old_frequencies(connection)
-            readers = words_for(scope)
-            share = self._share(connection, readers)
-            if share > 1 / SMALL_SHARE:
-                readers, share = [], 1.0
-            telling = self._telling(connection, terms, share)
-            hits = _search(connection, scope, _match(telling, readers), limit)
-            if len(hits) < min(limit, ENOUGH) and len(telling) < len(terms):
-                return _search(connection, scope, _match(terms, readers), limit)
-            return hits
+            share = members.count / self._documents
+            readers = words_for(scope) if share < 1 / SMALL_SHARE else []
+            bound = max(SCORED, self._documents // SCORED_SHARE)
+            telling = self._telling(connection, terms, bound, share if readers else 1.0)
+            bound = max(bound, limit)
+            scores = _scores(connection, members, _match(telling, readers), bound)
+            if len(scores) < min(limit, ENOUGH) and len(telling) < len(terms):
+                more = _scores(connection, members, _match(terms, readers), bound)
+                scores = dict(sorted((scores | more).items(), reverse=True))
+            return _best(scores, limit)
 
         async with self._readers.session() as session:
             return await session.run(work)
@@ -82,43 +106,40 @@ class SqliteLexical:
         if self._documents // GENERATION != self._generation or len(self._frequencies) > COUNTED_TERMS:
             self._generation, self._frequencies = self._documents // GENERATION, {}
 
-    def _share(self, connection: sqlite3.Connection, readers: Sequence[Sequence[str]]) -> float:
-        """Estimate which share of the documents a scope holds, from its readers."""
-        held = (sum(self._frequency(connection, f'readers : "{word}"') for word in words) for words in readers)
-        return min((count / max(self._documents, 1) for count in held), default=1.0)
-
-    def _telling(self, connection: sqlite3.Connection, terms: Sequence[str], share: float) -> list[str]:
+    def _telling(self, connection: sqlite3.Connection, terms: Sequence[str], bound: int, share: float) -> list[str]:
         """Return the rarest terms, as many as can be scored in time where a share of their matches is."""
-        bound = max(SCORED, self._documents // SCORED_SHARE)
-        frequencies = {term: self._frequency(connection, _match([term])) for term in terms}
+        frequencies = self._counted(connection, terms)
         telling: list[str] = []
-        matches = 0.0
+        scored = 0.0
         for term in sorted(terms, key=frequencies.__getitem__):
-            matches += frequencies[term] * share
-            if matches > bound and len(telling) >= KEPT_TERMS:
+            scored += frequencies[term] * min(share + PASSED, 1.0)
+            if scored > bound and len(telling) >= KEPT_TERMS:
                 break
             telling.append(term)
         return telling
 
-    def _frequency(self, connection: sqlite3.Connection, match: str) -> int:
-        """Count the documents that match, up to a bound above which a word is frequent, and a scope large, anyway."""
-        bound = max(SCORED, self._documents // SMALL_SHARE) + 1
-        sql = "SELECT count(*) FROM (SELECT 1 FROM memories_fts WHERE memories_fts MATCH ? LIMIT ?)"
-        frequencies = self._frequencies
-        if match not in frequencies:
-            (frequencies[match],) = connection.execute(sql, (match, bound)).fetchone()
-        return frequencies[match]
+    def _counted(self, connection: sqlite3.Connection, terms: Sequence[str]) -> dict[str, int]:
+        """Count the documents that match each term, up to a bound above which it is frequent anyway."""
+        known = self._frequencies
+        unknown = {_match([term]): term for term in terms if term not in known}
+        if unknown:
+            bound = max(SCORED, self._documents // SMALL_SHARE) + 1
+            values = {"bound": bound, "matches": orjson.dumps([*unknown]).decode()}
+            known.update((unknown[match], count) for match, count in connection.execute(_COUNT, values))
+        return {term: known[term] for term in terms}
 
 
-def _search(connection: sqlite3.Connection, scope: Scope, match: str, limit: int) -> list[Hit]:
-    part = inside(scope)
-    sql = f"""
-        SELECT m.document, -bm25(memories_fts, {WEIGHTS}) AS score
-        FROM memories_fts CROSS JOIN memories_v2 AS m ON m.document = memories_fts.rowid
-        WHERE memories_fts MATCH :match AND {part.sql} ORDER BY score DESC, m.document DESC LIMIT :limit
-    """  # noqa: S608 - texts are constants, values are bound
-    values = {**part.values, "match": match, "limit": limit}
-    return [Hit(document, score) for document, score in connection.execute(sql, values)]
+def _scores(connection: sqlite3.Connection, members: Members, match: str, bound: int) -> dict[int, int]:
+    """Return the scores, in UNITs, of those members that are among the `bound` newest matches, newest first."""
+    documents, scores = connection.execute(_SCORE, {"match": match, "bound": bound}).fetchone()
+    found = zip(orjson.loads(f"[{documents or ''}]"), orjson.loads(f"[{scores or ''}]"), strict=True)
+    marks = members.marks
+    return {document: score for document, score in found if marks[document]}
+
+
+def _best(scores: dict[int, int], limit: int) -> list[Hit]:
+    best = sorted(scores, key=scores.__getitem__, reverse=True)[:limit]
+    return [Hit(document, scores[document] * UNIT) for document in best]
 
 
 def _match(terms: Sequence[str], readers: Sequence[Sequence[str]] = ()) -> str:

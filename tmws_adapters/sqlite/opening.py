@@ -14,6 +14,7 @@ from tmws_adapters.migrations.file import writable_file
 from tmws_adapters.sqlite.connections import Opener, Synchronous, open_connections
 from tmws_adapters.sqlite.errors import file_error, translated
 from tmws_adapters.sqlite.lexical import SqliteLexical
+from tmws_adapters.sqlite.scopes import Scopes
 from tmws_adapters.sqlite.storage import SqliteStorage
 
 BUSY_TIMEOUT = timedelta(seconds=30)
@@ -40,7 +41,8 @@ async def open_sqlite(
     await anyio.to_thread.run_sync(_prepare, path, busy_timeout)
     opener = Opener(path=path, busy_timeout=busy_timeout, synchronous=synchronous)
     async with open_connections(opener) as connections:
-        yield SqliteStore(SqliteStorage(path, connections), SqliteLexical(connections.lookups))
+        scopes = Scopes()
+        yield SqliteStore(SqliteStorage(path, connections, scopes), SqliteLexical(connections.lookups, scopes))
 
 
 def _prepare(path: Path, busy_timeout: timedelta) -> None:

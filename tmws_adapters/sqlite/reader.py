@@ -10,7 +10,7 @@ import orjson
 
 from tmws_adapters.sqlite.predicate import inside, visible
 from tmws_adapters.sqlite.rows import SELECT_MEMORIES, memory_of
-from tmws_adapters.sqlite.scopes import Scopes, find_documents
+from tmws_adapters.sqlite.scopes import Members, Scopes, members_now
 from tmws_adapters.sqlite.session import Session
 from tmws_adapters.sqlite.times import moment, optional_moment
 from tmws_core.domain.access import Scope, Visibility
@@ -62,9 +62,7 @@ class SqliteMemoryReader:
 
     async def documents(self, scope: Scope) -> "array[int]":
         """Return the documents of the scope that have a vector: ascending, type code "q"."""
-        scopes = self._scopes
-        find = find_documents if scopes is None else scopes.documents
-        return await self._session.run(lambda connection: find(connection, scope))
+        return await self._session.run(lambda connection: self._members(connection, scope).documents)
 
     async def partitions(self) -> "dict[str, array[int]]":
         """Return all documents that have a vector, by partition: ascending, type code "q".
@@ -81,14 +79,13 @@ class SqliteMemoryReader:
 
     async def of_documents(self, documents: Sequence[int], scope: Scope) -> dict[int, Memory]:
         """Return the memories of those documents that lie in the scope, by document."""
-        part = inside(scope)
-        sql = f"""
-            {SELECT_MEMORIES} JOIN json_each(:documents) AS wanted ON m.document = wanted.value WHERE {part.sql}
-        """
-        values = {**part.values, "documents": orjson.dumps(list(documents)).decode()}
+        sql = f"{SELECT_MEMORIES} JOIN json_each(?) AS wanted ON m.document = wanted.value"
 
         def work(connection: sqlite3.Connection) -> dict[int, Memory]:
-            return {memory.document: memory for memory in map(memory_of, connection.execute(sql, values))}
+            marks = self._members(connection, scope).marks
+            inside = [document for document in documents if 0 <= document < len(marks) and marks[document]]
+            rows = connection.execute(sql, (orjson.dumps(inside).decode(),))
+            return {memory.document: memory for memory in map(memory_of, rows)}
 
         return await self._session.run(work)
 
@@ -140,6 +137,9 @@ class SqliteMemoryReader:
             ]
 
         return await self._session.run(work)
+
+    def _members(self, connection: sqlite3.Connection, scope: Scope) -> Members:
+        return members_now(connection, scope) if self._scopes is None else self._scopes.members(connection, scope)
 
 
 def _known(connection: sqlite3.Connection, fingerprint: Fingerprint) -> Known | None:

@@ -17,11 +17,11 @@ SELECT_MEMORIES = """
         m.tags, m.metadata, m.session_id, m.sequence, m.occurred_at, m.expires_at, m.source, m.written_by,
         m.transport, m.created_at, m.updated_at, m.version, m.superseded_by, m.superseded_at,
         m.model IS NOT NULL,
-        (
+        CASE WHEN EXISTS (SELECT 1 FROM memory_shares WHERE memory_id = m.id) THEN (
             SELECT json_group_array(json_array(share.agent_id, share.permission)) FROM (
                 SELECT agent_id, permission FROM memory_shares WHERE memory_id = m.id ORDER BY rowid
             ) AS share
-        )
+        ) ELSE '[]' END
     FROM memories_v2 AS m
 """
 """The beginning of every query for whole memories; `memory_of` reads its rows."""

@@ -83,7 +83,7 @@ class SqliteStorage:
 
     _path: Path
     _connections: Connections
-    _scopes: Scopes = attrs.field(factory=Scopes, init=False)
+    _scopes: Scopes
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqliteSnapshot]:

@@ -41,7 +41,7 @@ class SqliteMemoryWriter:
         """Remove a memory with its shares, history, lexical entry and vector; its idempotency key stays."""
 
         def work(connection: sqlite3.Connection) -> None:
-            _documents(connection, 0)
+            _documents(connection, 0, edits=1)
             _drop_text(connection, memory.document)
             connection.execute("DELETE FROM memories_v2 WHERE id = ?", (memory.id,))
             refresh_behind(connection, memory)
@@ -77,7 +77,7 @@ def _add(connection: sqlite3.Connection, new: Sequence[NewMemory]) -> None:
 
 def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory) -> None:
     memory = changed.memory
-    document = _documents(connection, 1)
+    document = _documents(connection, 1, edits=1)
     if connection.execute(_UPDATE, (*values_of(changed), memory.id)).rowcount == 0:
         raise MemoryNotFound(memory_id=memory.id)
     connection.execute("DELETE FROM memory_shares WHERE memory_id = ?", (memory.id,))
@@ -114,10 +114,13 @@ def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMe
     )
 
 
-def _documents(connection: sqlite3.Connection, count: int) -> int:
-    """Take the numbers of `count` documents, and return the first; this also counts one change of the memories."""
-    sql = "UPDATE document_numbers SET last = last + ?, changes = changes + 1 RETURNING last"
-    ((last,),) = connection.execute(sql, (count,)).fetchall()
+def _documents(connection: sqlite3.Connection, count: int, edits: int = 0) -> int:
+    """Take the numbers of `count` documents, and return the first.
+
+    This also counts one change of the memories, and whether it is an edit: more than an addition.
+    """
+    sql = "UPDATE document_numbers SET last = last + ?, changes = changes + 1, edits = edits + ? RETURNING last"
+    ((last,),) = connection.execute(sql, (count, edits)).fetchall()
     return int(last) - count + 1
 
 
@@ -136,7 +139,7 @@ def _drop_text(connection: sqlite3.Connection, document: int) -> None:
 
 def _put_vectors(connection: sqlite3.Connection, vectors: Mapping[int, Vector]) -> int:
     model = model_for(connection, vectors.values())
-    _documents(connection, 0)
+    _documents(connection, 0, edits=1)
     added = 0
     for document, vector in vectors.items():
         waiting = "UPDATE memories_v2 SET model = ? WHERE document = ? AND model IS NULL"

@@ -1,8 +1,7 @@
 """Ranking: how lists of hits become one."""
 
 from collections.abc import Sequence
-
-import attrs
+from typing import NamedTuple
 
 SEMANTIC_WEIGHT = 0.7
 """What the nearest memory in meaning counts beside the best match of words, which counts 1.
@@ -11,19 +10,14 @@ LoCoMo and JSQuAD, recall@10: .787 and .990; with half of it .781 and .990, with
 """
 
 
-_NOWHERE = (None, None)
-
-
-@attrs.frozen
-class Hit:
+class Hit(NamedTuple):
     """A document with the score that one list gave it; higher is better."""
 
     document: int
     score: float
 
 
-@attrs.frozen(kw_only=True)
-class Ranked:
+class Ranked(NamedTuple):
     """A document with its place in the fused list and where that came from; ranks count from 1.
 
     `nudge` is what the second look added to the score.
@@ -31,9 +25,9 @@ class Ranked:
 
     document: int
     score: float
+    semantic_rank: int | None = None
     similarity: float | None = None
     lexical_rank: int | None = None
-    semantic_rank: int | None = None
     lexical_score: float | None = None
     nudge: float = 0.0
 
@@ -51,26 +45,25 @@ def fuse(
     weight = SEMANTIC_WEIGHT * familiarity**2 if lexical else 1.0
     highest = (1.0 if lexical else 0.0) + (weight if semantic else 0.0)
     totals: dict[int, float] = {}
-    if highest > 0:
-        totals = {hit.document: hit.score / lexical[0].score / highest for hit in lexical}
+    if lexical:
+        unit = 1 / (lexical[0].score * highest)
+        totals = {document: score * unit for document, score in lexical}
+    if semantic:
         low, span = _range(semantic)
-        for hit in semantic:
-            share = weight * (hit.score - low) / span / highest
-            totals[hit.document] = totals.get(hit.document, 0.0) + share
-    best = sorted(totals, key=lambda document: (-totals[document], -document))[:limit]
-    by_words = {hit.document: (rank, hit.score) for rank, hit in enumerate(lexical, start=1)}
-    by_meaning = {hit.document: (rank, hit.score) for rank, hit in enumerate(semantic, start=1)}
+        unit = weight / (span * highest)
+        for document, score in semantic:
+            totals[document] = totals.get(document, 0.0) + (score - low) * unit
+    by_words = {hit.document: rank for rank, hit in enumerate(lexical)}
+    by_meaning = {hit.document: rank for rank, hit in enumerate(semantic)}
+    best = sorted(((total, document) for document, total in totals.items()), reverse=True)[:limit]
     return [
-        Ranked(
-            document=document,
-            score=totals[document],
-            lexical_rank=by_words.get(document, _NOWHERE)[0],
-            lexical_score=by_words.get(document, _NOWHERE)[1],
-            semantic_rank=by_meaning.get(document, _NOWHERE)[0],
-            similarity=by_meaning.get(document, _NOWHERE)[1],
-        )
-        for document in best
+        Ranked(document, total, *_placed(semantic, by_meaning.get(document)), *_placed(lexical, by_words.get(document)))
+        for total, document in best
     ]
+
+
+def _placed(hits: Sequence[Hit], place: int | None) -> tuple[int | None, float | None]:
+    return (None, None) if place is None else (place + 1, hits[place].score)
 
 
 def _range(semantic: Sequence[Hit]) -> tuple[float, float]:

@@ -75,7 +75,7 @@ class SecondLook:
 
 
 def _nudged(hit: Ranked, total: float, nudge: float) -> Ranked:
-    return attrs.evolve(hit, score=min(max(total, 0.0), 1.0), nudge=nudge) if nudge else hit
+    return hit._replace(score=min(max(total, 0.0), 1.0), nudge=nudge) if nudge else hit
 
 
 def _repetitions_last(ranked: Sequence[Ranked], memories: Mapping[int, Memory], wanted: int) -> list[Ranked]:
