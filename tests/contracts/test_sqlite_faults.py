@@ -25,6 +25,7 @@ from tmws_adapters.sqlite import SqliteStore, open_sqlite
 from tmws_adapters.sqlite.connections import Connections, Opener, open_connections
 from tmws_adapters.sqlite.errors import MEANINGS, file_error, storage_error
 from tmws_adapters.sqlite.predicate import inside
+from tmws_adapters.sqlite.scopes import Scopes
 from tmws_adapters.sqlite.storage import SqliteStorage
 from tmws_core.domain.access import Visibility
 from tmws_core.domain.audit import AuditEvent
@@ -260,23 +261,25 @@ async def test_a_store_whose_directory_cannot_be_made_is_unavailable(tmp_path: P
 class CrampedOpener(Opener):
     """Opens a file that may grow by a few pages only."""
 
+    spare: int
+
     def writer(self) -> sqlite3.Connection:
         connection = super().writer()
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {pages + 8}")
+        connection.execute(f"PRAGMA max_page_count = {pages + self.spare}")
         return connection
 
 
 @asynccontextmanager
-async def open_cramped(path: Path) -> AsyncIterator[SqliteStorage]:
-    opener = CrampedOpener(path=path, busy_timeout=SHORT, synchronous="FULL")
+async def open_cramped(path: Path, spare: int) -> AsyncIterator[SqliteStorage]:
+    opener = CrampedOpener(path=path, busy_timeout=SHORT, synchronous="FULL", spare=spare)
     async with open_connections(opener) as connections:
-        yield SqliteStorage(path, connections)
+        yield SqliteStorage(path, connections, Scopes())
 
 
 async def test_a_full_disk_is_reported_and_what_was_acknowledged_stays(path: Path) -> None:
     acknowledged = 0
-    async with open_cramped(path) as storage:
+    async with open_cramped(path, spare=8) as storage:
         with suppress(StorageFull):
             while True:
                 await add_one(storage)
@@ -287,6 +290,24 @@ async def test_a_full_disk_is_reported_and_what_was_acknowledged_stays(path: Pat
     async with open_sqlite(path) as store:
         await add_one(store)
         assert (await store.storage.health()).memories == acknowledged + 1
+
+
+async def test_tasks_that_fill_the_disk_together_are_told_what_was_stored(path: Path) -> None:
+    acknowledged = 0
+
+    async def fill(storage: SqliteStorage) -> None:
+        nonlocal acknowledged
+        with suppress(StorageFull):
+            while True:
+                await add_one(storage)
+                acknowledged += 1
+
+    async with open_cramped(path, spare=100) as storage:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(fill, storage)
+        assert (await storage.health()).memories == acknowledged > 0
+        assert await storage.integrity() == []
 
 
 @pytest.fixture

@@ -148,6 +148,76 @@ async def test_tasks_that_write_at_the_same_time_lose_nothing(storage: Storage) 
     assert await ids(storage) == [each.id for each in memories]
 
 
+async def test_units_that_fail_are_undone_alone_whoever_writes_at_the_same_time(storage: Storage) -> None:
+    memories = [memory() for _ in range(MANY)]
+
+    async def write(place: int) -> None:
+        async with storage.write() as unit:
+            await unit.changes.add([new(memories[place])])
+            if place % 4 == 1:
+                raise Mishap
+            if place % 4 == 3:
+                with suppress(StorageUnavailable):
+                    await unit.changes.add([new(memories[place])])
+
+    async def attempt(place: int) -> None:
+        with suppress(Mishap, StorageUnavailable):
+            await write(place)
+
+    async with anyio.create_task_group() as tasks:
+        for place in range(MANY):
+            tasks.start_soon(attempt, place)
+
+    assert await ids(storage) == [each.id for each in memories[::2]]
+    assert await storage.integrity() == []
+
+
+@pytest.mark.parametrize("delay", [0, 0.0003, 0.001, 0.003, 0.01, 0.03])
+async def test_tasks_cancelled_at_any_moment_among_others_take_nothing_from_them(
+    storage: Storage, delay: float
+) -> None:
+    memories = [memory() for _ in range(MANY)]
+    acknowledged: set[str] = set()
+
+    async def write(each: Memory) -> None:
+        await add(storage, each)
+        acknowledged.add(each.id)
+
+    writing = [asyncio.ensure_future(write(each)) for each in memories]
+    await anyio.sleep(delay)
+    for task in writing[::2]:
+        task.cancel()
+    await asyncio.wait(writing)
+
+    assert acknowledged >= {each.id for each in memories[1::2]}
+    assert set(await ids(storage)) >= acknowledged
+    stored = memory()
+    await add(storage, stored)
+    assert stored.id in await ids(storage)
+    assert await storage.integrity() == []
+
+
+async def test_tasks_that_write_at_the_same_time_share_commits(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path / "tmws.db") as store:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(MANY):
+                tasks.start_soon(add, store.storage, memory())
+        shared = commits(tmp_path / "tmws.db-wal")
+        for _ in range(MANY):
+            await add(store.storage, memory())
+        alone = commits(tmp_path / "tmws.db-wal") - shared
+
+    assert alone == MANY
+    assert shared <= MANY / 2
+
+
+def commits(log: Path) -> int:
+    """Count the frames of a write-ahead log that end a transaction (https://sqlite.org/fileformat.html#walformat)."""
+    content = log.read_bytes()
+    page_size = int.from_bytes(content[8:12])
+    return sum(bool(int.from_bytes(content[at + 4 : at + 8])) for at in range(32, len(content), 24 + page_size))
+
+
 async def test_read_then_write_in_one_transaction_loses_no_update(storage: Storage) -> None:
     stored = memory()
     await add(storage, stored)

@@ -1,6 +1,7 @@
 """Connections to one file: one for writing, which its users queue for, and two small pools for reading."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from tmws_adapters.sqlite.errors import translated
+from tmws_adapters.sqlite.errors import storage_error, translated
 from tmws_adapters.sqlite.session import Session
 
 Synchronous = Literal["FULL", "NORMAL"]
@@ -114,8 +115,21 @@ class ReaderPool:
 
 
 @attrs.define(eq=False)
+class _Commit:
+    """A commit to come of all units of work that have run since the one before; `failure` is why it cannot."""
+
+    units: int = 0
+    done: bool = False
+    failure: sqlite3.Error | None = None
+
+
+@attrs.define(eq=False)
 class Connections:
     """All connections of this process to one file.
+
+    Units of work run one after the other and are committed together: after its last statement each queues once more,
+    behind those that wait to run, and whoever comes first commits for all. One client waits for nobody; of eight, each
+    commit, which waits for the disk, carries several.
 
     `snapshots` serves whole snapshots, `lookups` single questions. They are apart because a snapshot's user may ask
     single questions while it holds its connection: with one pool, as many such users as connections would wait for
@@ -126,19 +140,58 @@ class Connections:
     lookups: ReaderPool
     _writer: sqlite3.Connection
     _limiter: anyio.CapacityLimiter
-    _turn: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
+    _turn: anyio.Lock = attrs.field(factory=lambda: anyio.Lock(fast_acquire=True), init=False)
+    _writing: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _commit: _Commit = attrs.field(factory=_Commit, init=False)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Session]:
-        """Wait for this task's turn to write, in order of arrival, and commit at the end of the block."""
+        """Wait for this task's turn to write, in order of arrival; what the block did is durable when it has ended."""
         async with self._turn:
-            session = Session(self._writer, "BEGIN IMMEDIATE", self._limiter)
+            commit = self._commit
+            session = Session(self._writer, "BEGIN IMMEDIATE", self._limiter, self._writing)
             try:
                 yield session
-                await session.commit()
+                begun = await session.keep()
             except BaseException:
                 await session.abort()
+                self._note_loss(commit, session)
                 raise
+            commit.units += begun
+        if begun:
+            # It shares its transaction with others now, and can no longer be given up.
+            with anyio.CancelScope(shield=True):
+                try:
+                    await self._settle(commit)
+                except anyio.get_cancelled_exc_class():
+                    await self._settle(commit)
+                    raise
+
+    async def _settle(self, commit: _Commit) -> None:
+        async with self._turn:
+            if not commit.done:
+                await anyio.to_thread.run_sync(self._make_durable, commit, limiter=self._limiter)
+        if commit.failure is not None:
+            raise storage_error(commit.failure) from commit.failure
+
+    def _make_durable(self, commit: _Commit) -> None:
+        with self._writing:
+            # Whoever waited for this may have been cancelled, and be here again.
+            if commit.done:
+                return
+            try:
+                self._writer.execute("COMMIT")
+            except sqlite3.Error as error:
+                commit.failure = error
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+            self._commit, commit.done = _Commit(), True
+
+    def _note_loss(self, commit: _Commit, session: Session) -> None:
+        """Fail the units that ran before, if the session's failure undid them as well."""
+        with self._writing:
+            if commit.units and session.failure is not None and not self._writer.in_transaction:
+                self._commit, commit.done, commit.failure = _Commit(), True, session.failure
 
     def close(self) -> None:
         """Close all connections; the last one to a file folds the log into it."""

@@ -1,4 +1,4 @@
-"""One transaction: what runs in it and how it ends."""
+"""What runs on a connection between the beginning and the end of a snapshot or a unit of work."""
 
 import sqlite3
 import threading
@@ -16,60 +16,80 @@ T = TypeVar("T")
 
 @attrs.define(eq=False)
 class Session:
-    """One transaction on one connection, begun by the first thing that is run in it.
+    """A snapshot or a unit of work on one connection, begun by the first thing that is run in it.
 
-    A failing statement ends it: the transaction is rolled back at once, and whatever is run later, and the commit,
-    raise the same error, so that no part of a transaction is ever committed.
+    A failing statement ends it: what it did is undone at once, and whatever is run later, and `keep`, raise the same
+    error, so that no part of a unit is ever committed. A unit that begins inside the transaction of others is a
+    savepoint, so that it can be undone alone. `failure` is the error that ended it.
     """
 
     _connection: sqlite3.Connection
     _begin: Literal["BEGIN", "BEGIN IMMEDIATE"]
     _limiter: anyio.CapacityLimiter
     # Held while a worker thread uses the connection: a task may be gone before its thread is.
-    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
-    _failure: sqlite3.Error | None = attrs.field(default=None, init=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    failure: sqlite3.Error | None = attrs.field(default=None, init=False)
+    _begun: bool = attrs.field(default=False, init=False)
+    _joined: bool = attrs.field(default=False, init=False)
+    _kept: bool = attrs.field(default=False, init=False)
     _ended: bool = attrs.field(default=False, init=False)
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a worker thread; raises what its errors mean."""
         return await anyio.to_thread.run_sync(self._run, work, limiter=self._limiter)
 
-    async def commit(self) -> None:
-        """Make the transaction durable, in a worker thread."""
-        await anyio.to_thread.run_sync(self._run, _commit, limiter=self._limiter)
-        self._ended = True
+    async def keep(self) -> bool:
+        """End the unit, leave what it did to the transaction's commit, and tell whether it ran anything."""
+        if self._joined:
+            await self.run(self._release)
+        with self._lock:
+            if self.failure is not None:
+                raise storage_error(self.failure) from self.failure
+            self._ended = self._kept = True
+            return self._begun
 
     async def abort(self) -> None:
-        """Roll back in a worker thread, after whatever still runs there, even if the task is cancelled."""
+        """Undo in a worker thread, after whatever still runs there, even if the task is cancelled."""
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self.end, limiter=self._limiter)
 
     def end(self) -> None:
-        """Give up the transaction; touches no disk when nothing was written."""
+        """Undo everything; touches no disk when nothing was written."""
         with self._lock:
             self._ended = True
-            self._roll_back()
+            self._undo()
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             if self._ended:
                 raise RuntimeError("the transaction has ended")
-            if self._failure is not None:
-                raise storage_error(self._failure) from self._failure
+            if self.failure is not None:
+                raise storage_error(self.failure) from self.failure
             try:
-                if not self._connection.in_transaction:
-                    self._connection.execute(self._begin)
+                if not self._begun:
+                    self._start()
                 return work(self._connection)
             except sqlite3.Error as error:
-                self._failure = error
-                self._roll_back()
+                self.failure = error
+                self._undo()
                 raise storage_error(error) from error
 
-    def _roll_back(self) -> None:
-        # SQLite has rolled back by itself after some errors, such as a full disk.
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+    def _start(self) -> None:
+        self._joined = self._connection.in_transaction
+        self._connection.execute("SAVEPOINT unit" if self._joined else self._begin)
+        self._begun = True
 
+    def _release(self, connection: sqlite3.Connection) -> None:
+        # The lexical index writes here what it has held back, so that this may fail as any statement may.
+        connection.execute("RELEASE unit")
+        self._kept = True
 
-def _commit(connection: sqlite3.Connection) -> None:
-    connection.execute("COMMIT")
+    def _undo(self) -> None:
+        # SQLite has rolled back the whole transaction by itself after some errors, such as a full disk.
+        if self._begun and not self._kept and self._connection.in_transaction:
+            if self._joined:
+                self._connection.execute("ROLLBACK TO unit")
+                self._connection.execute("RELEASE unit")
+            else:
+                self._connection.execute("ROLLBACK")
+        self._begun = False
