@@ -14,13 +14,15 @@ import attrs
 from tmws_adapters.settings import Settings
 from tmws_core.app import App
 from tmws_core.domain.reranking import Boosts
-from tmws_core.embedding import StoreEmbedder, mismatch
+from tmws_core.embedding import CircuitBreaker, StoreEmbedder
+from tmws_core.errors import ModelMismatch
 from tmws_core.ports.bus import Bus
 from tmws_core.ports.cache import Cache
 from tmws_core.ports.embedder import Embedder
 from tmws_core.ports.lexical import LexicalIndex
 from tmws_core.ports.license import LicenseSource
 from tmws_core.ports.metrics import Metrics
+from tmws_core.ports.models import Models
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock, Ids
 from tmws_core.ports.vector import VectorIndex
@@ -29,6 +31,7 @@ from tmws_core.services.health import Health
 from tmws_core.services.indexing import Indexing
 from tmws_core.services.memories import Memories
 from tmws_core.services.recall import Recall
+from tmws_core.usage import Usage
 
 if TYPE_CHECKING:
     from tmws_adapters.partitioned import Follower
@@ -50,18 +53,23 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 @attrs.frozen(kw_only=True)
 class Parts:
-    """The adapters that the settings choose, open; `follower` is None where no approximate index is used."""
+    """The adapters that the settings choose, open.
+
+    `usage` is None where uses do not count, `follower` where no approximate index is used.
+    """
 
     storage: Storage
+    models: Models
     lexical: LexicalIndex
     vectors: VectorIndex
-    embedder: Embedder
+    embedder: StoreEmbedder
     cache: Cache
     bus: Bus
     license: LicenseSource
     metrics: Metrics
     clock: Clock
     ids: Ids
+    usage: Usage | None = None
     follower: "Follower | None" = None
 
 
@@ -71,11 +79,12 @@ def version() -> str:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings) -> AsyncIterator[App]:
+async def open_app(settings: Settings, *, any_model: bool = False) -> AsyncIterator[App]:
     """Open the store that the settings name and everything around it; what it opens it closes.
 
     Each step is one line in the log. While the app is open, texts that were stored without a vector get theirs in the
-    background.
+    background. With `any_model` a store whose vectors were made by another model is opened, too: only what needs a
+    vector of it is refused then.
 
     Raises:
         ConfigurationError: a setting cannot be honoured.
@@ -83,10 +92,11 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         ModelMismatch: the store's vectors were made by another model.
     """
     async with open_parts(settings) as parts:
-        await _announce(settings, parts)
+        await _announce(settings, parts, any_model=any_model)
         indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
         following = _running(parts.follower.run) if parts.follower else nullcontext()
-        async with _running(indexing.run), following:
+        counting = _running(parts.usage.run) if parts.usage else nullcontext()
+        async with _running(indexing.run), counting, following:
             yield compose(settings, parts)
 
 
@@ -98,31 +108,33 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     from tmws_adapters.sqlite import open_sqlite  # noqa: PLC0415
     from tmws_adapters.system import SystemClock, SystemIds  # noqa: PLC0415
 
-    clock = SystemClock()
-    async with (
-        open_sqlite(settings.sqlite_path) as store,
-        open_exact(store.storage.vectors) as exact,
-        _open_vectors(settings, exact, store.storage) as (vectors, follower),
-        _open_embedder(settings) as embedder,
-    ):
-        yield Parts(
-            storage=store.storage,
-            lexical=store.lexical,
-            vectors=vectors,
-            embedder=StoreEmbedder(embedder, store.storage),
-            cache=LruCache(QUERY_CACHE),
-            bus=InprocessBus(),
-            license=FreeLicense(),
-            metrics=InprocessMetrics(),
-            clock=clock,
-            ids=SystemIds(clock),
-            follower=follower,
-        )
+    clock, bus = SystemClock(), InprocessBus()
+    async with open_sqlite(settings.sqlite_path) as store, _open_embedder(settings) as source:
+        embedder = StoreEmbedder(CircuitBreaker(source, clock, bus), store.storage)
+        async with (
+            open_exact(embedder.vectors) as exact,
+            _open_vectors(settings, exact, store.storage, embedder) as (vectors, follower),
+        ):
+            yield Parts(
+                storage=store.storage,
+                models=store.models,
+                lexical=store.lexical,
+                vectors=vectors,
+                embedder=embedder,
+                cache=LruCache(QUERY_CACHE),
+                bus=bus,
+                license=FreeLicense(),
+                metrics=InprocessMetrics(),
+                clock=clock,
+                ids=SystemIds(clock),
+                usage=Usage(storage=store.storage, clock=clock) if settings.search_use else None,
+                follower=follower,
+            )
 
 
 @asynccontextmanager
 async def _open_vectors(
-    settings: Settings, exact: VectorIndex, storage: Storage
+    settings: Settings, exact: VectorIndex, storage: Storage, embedder: StoreEmbedder
 ) -> AsyncIterator[tuple[VectorIndex, "Follower | None"]]:
     if not settings.uses_chroma:
         yield exact, None
@@ -145,7 +157,15 @@ async def _open_vectors(
             collection=settings.chroma_collection,
             parameters=parameters,
         ) as derived,
-        open_partitioned(exact, derived, storage, fallback=FALLBACK, follow=False) as planned,
+        open_partitioned(
+            exact,
+            derived,
+            storage,
+            fallback=FALLBACK,
+            room=settings.chroma_cache_size,
+            follow=False,
+            asking=embedder.fitting,
+        ) as planned,
     ):
         yield planned, planned.follower
 
@@ -196,6 +216,7 @@ def compose(settings: Settings, parts: Parts) -> App:
             recency=settings.search_recency,
             half_life=timedelta(days=settings.search_half_life_days),
             importance=settings.search_importance,
+            use=settings.search_use,
         ),
     )
     health = Health(
@@ -211,14 +232,14 @@ def compose(settings: Settings, parts: Parts) -> App:
         started=parts.clock.monotonic(),
     )
     return App(
-        (memories, Browsing(storage=parts.storage, clock=parts.clock), recall, health),
+        (memories, Browsing(storage=parts.storage, clock=parts.clock, usage=parts.usage), recall, health),
         clock=parts.clock,
         metrics=parts.metrics,
         request_timeout=settings.timeout,
     )
 
 
-async def _announce(settings: Settings, parts: Parts) -> None:
+async def _announce(settings: Settings, parts: Parts, *, any_model: bool) -> None:
     for name in settings.without_effect:
         logger.warning("⚠️ %s has no effect in this version", name)
     license_ = await parts.license.current()
@@ -227,9 +248,12 @@ async def _announce(settings: Settings, parts: Parts) -> None:
     logger.info("✅ Database migrated: %s, schema %s, %d memories", stored.kind, stored.version, stored.memories)
     logger.info("✅ Vector index ready: %s", parts.vectors.source)
     embedder = await parts.embedder.health()
-    model = await parts.storage.model()
-    if model is not None and model.name != embedder.model:
-        raise mismatch(model, embedder.model)
+    try:
+        await parts.embedder.expect(embedder.model)
+    except ModelMismatch as error:
+        if not any_model:
+            raise
+        logger.warning("⚠️ %s", error.message)
     if embedder.up:
         logger.info("✅ Embedder ready: %s, model %s", embedder.kind, embedder.model)
     else:

@@ -1,18 +1,18 @@
 """Settings: read once, frozen, and refused where they are not understood."""
 
 import difflib
-import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
 import attrs
 from dotenv import dotenv_values
 
+from tmws_adapters.local.place import DATABASE, path_of
+from tmws_adapters.variables import parse
 from tmws_core.domain.agent import AGENT_ID, Caller, operator
 from tmws_core.domain.constraints import Text
 from tmws_core.domain.namespace import NAMESPACE
@@ -27,7 +27,6 @@ RESERVED: Mapping[str, str] = {
     "TMWS_DB_MAX_OVERFLOW": "the pool belongs to PostgreSQL",
     "TMWS_REDIS_URL": "cache and bus run inside the process",
     "TMWS_REDIS_POOL_SIZE": "cache and bus run inside the process",
-    "TMWS_CHROMA_CACHE_SIZE": "Chroma keeps each partition that it has opened whole",
     "TMWS_SECRET_KEY": "there are no tokens to sign without authentication",
     "TMWS_SECRET_KEY_PREVIOUS": "there are no tokens to sign without authentication",
     "TMWS_LICENSE_KEY": "the free tier is in force",
@@ -44,8 +43,6 @@ RESERVED: Mapping[str, str] = {
     "TMWS_METRICS_PORT": "figures are in get_system_stats",
 }
 """Names of the product's other deployments: accepted, so that one .env serves all, and reported as without effect."""
-
-_SECRETS = frozenset({"TMWS_SECRET_KEY", "TMWS_SECRET_KEY_PREVIOUS", "TMWS_LICENSE_KEY"})
 
 
 def _doc(text: str) -> dict[str, str]:
@@ -100,6 +97,11 @@ class Settings:
     chroma_collection: str = attrs.field(
         default="tmws_memories", metadata=_doc("What the names of the collections begin with.")
     )
+    chroma_cache_size: int = attrs.field(
+        default=0,
+        validator=_between(0, 999_999_999),
+        metadata=_doc("Vectors that Chroma holds at most, the newest; older ones are searched exactly; 0: all."),
+    )
     chroma_hnsw_space: Literal["cosine", "l2", "ip"] = attrs.field(
         default="cosine", metadata=_doc("The metric of the graph; answers are cosines with each.")
     )
@@ -110,7 +112,9 @@ class Settings:
         default=200, validator=_between(10, 10_000), metadata=_doc("Candidates kept while a vector is added.")
     )
     chroma_hnsw_ef_search: int = attrs.field(
-        default=100, validator=_between(10, 10_000), metadata=_doc("Candidates kept while the graph is searched.")
+        default=100,
+        validator=_between(10, 10_000),
+        metadata=_doc("Candidates kept while the graph is searched; at least 1,600 are."),
     )
     embedder: Literal["auto", "onnx", "ollama"] = attrs.field(
         default="auto",
@@ -138,6 +142,11 @@ class Settings:
     request_timeout: float = attrs.field(
         default=60.0, validator=_between(0.1, 3600), metadata=_doc("Seconds that one request may take.")
     )
+    owner_idle_seconds: float = attrs.field(
+        default=300.0,
+        validator=_between(0, 1_000_000),
+        metadata=_doc("Seconds without a client after which the owner process ends; 0: at once."),
+    )
     auth_enabled: bool | None = attrs.field(
         default=None, metadata=_doc("Ask HTTP callers who they are; unset: true in production, else false.")
     )
@@ -163,6 +172,11 @@ class Settings:
     search_half_life_days: float = attrs.field(
         default=30.0, validator=_between(0.01, 100_000), metadata=_doc("Days after which that gain is half as much.")
     )
+    search_use: float = attrs.field(
+        default=0.0,
+        validator=_between(0, 1),
+        metadata=_doc("What being read by its id adds to a memory's score, at most; it is counted while this is set."),
+    )
     search_importance: float = attrs.field(
         default=0.0,
         validator=_between(0, 1),
@@ -180,15 +194,15 @@ class Settings:
             ConfigurationError: TMWS_DATABASE_URL names no SQLite file.
         """
         if not self.database_url:
-            return self.home / "tmws.db"
-        url = urlsplit(self.database_url)
-        if url.scheme not in ("sqlite", "sqlite+aiosqlite") or url.netloc or len(url.path) < len("/a"):
+            return self.home / DATABASE
+        path = path_of(self.database_url)
+        if path is None:
             raise ConfigurationError(
                 setting="TMWS_DATABASE_URL",
-                reason=f"the scheme {url.scheme or 'of this URL'} is not supported",
+                reason=f"the scheme {urlsplit(self.database_url).scheme or 'of this URL'} is not supported",
                 hint="Give sqlite:////absolute/path/tmws.db, or leave it out",
             )
-        return Path(url.path[1:])
+        return Path(path)
 
     @property
     def listen_host(self) -> str:
@@ -252,19 +266,32 @@ def load_settings(
     Raises:
         ConfigurationError: a variable is unknown or malformed, or a file cannot be read.
     """
-    environment = os.environ if environ is None else environ
-    raw: dict[str, str] = {}
-    for layer in (_dotenv(dotenv), environment, flags or {}):
-        raw.update({key: value for key, value in layer.items() if key.startswith(PREFIX)})
-    values = _resolved(raw)
+    values = _resolved(merged_variables(environ, dotenv=dotenv, flags=flags))
     hints = get_type_hints(Settings)
     fields = {name_of(field.name): field.name for field in attrs.fields(Settings) if "doc" in field.metadata}
     parsed: dict[str, Any] = {
-        fields[key]: _parse(key, value, hints[fields[key]]) for key, value in values.items() if key in fields
+        fields[key]: parse(key, value, hints[fields[key]]) for key, value in values.items() if key in fields
     }
     settings = Settings(**parsed, without_effect=tuple(sorted(values.keys() & RESERVED.keys())))
     _check_together(settings)
     return settings
+
+
+def merged_variables(
+    environ: Mapping[str, str] | None = None,
+    *,
+    dotenv: Path | None = Path(".env"),
+    flags: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return what `load_settings` reads, with the prefix TMWS_, before anything of it is looked at.
+
+    Raises:
+        ConfigurationError: the file `dotenv` cannot be read.
+    """
+    merged: dict[str, str] = {}
+    for layer in (_dotenv(dotenv), os.environ if environ is None else environ, flags or {}):
+        merged.update({key: value for key, value in layer.items() if key.startswith(PREFIX)})
+    return merged
 
 
 def _dotenv(path: Path | None) -> dict[str, str]:
@@ -301,68 +328,6 @@ def _content_of(key: str, path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise ConfigurationError(setting=key, reason=f"cannot be read: {reason}", hint="Name a readable file") from None
-
-
-def _parse(key: str, value: str, hint: Any) -> object:
-    if get_origin(hint) is Literal:
-        return _literal(key, value, get_args(hint))
-    if get_origin(hint) is tuple:
-        return _list(key, value)
-    wanted = next(kind for kind in (get_args(hint) or (hint,)) if kind is not type(None))
-    parsers: dict[type, Callable[[str, str], object]] = {int: _integer, float: _number, bool: _boolean, Path: _path}
-    return parsers[wanted](key, value) if wanted in parsers else value.strip()
-
-
-def _literal(key: str, value: str, choices: tuple[str, ...]) -> str:
-    found = [choice for choice in choices if choice.lower() == value.strip().lower()]
-    if not found:
-        raise ConfigurationError(
-            setting=key, reason=f"{_shown(key, value)} is not allowed", hint=f"Choose one of: {', '.join(choices)}"
-        )
-    return found[0]
-
-
-def _list(key: str, value: str) -> tuple[str, ...]:
-    if not value.lstrip().startswith("["):
-        return tuple(item.strip() for item in value.split(",") if item.strip())
-    try:
-        items = json.loads(value)
-    except ValueError:
-        items = None
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ConfigurationError(setting=key, reason="is no list of strings", hint='Give ["a", "b"] or a,b')
-    return tuple(items)
-
-
-def _integer(key: str, value: str) -> int:
-    if not re.fullmatch(r"\d{1,9}", value.strip()):
-        raise ConfigurationError(
-            setting=key, reason=f"{_shown(key, value)} is no whole number", hint="Give digits only"
-        )
-    return int(value)
-
-
-def _number(key: str, value: str) -> float:
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip()):
-        raise ConfigurationError(
-            setting=key, reason=f"{_shown(key, value)} is no number", hint="Give seconds, like 2.5"
-        )
-    return float(value)
-
-
-def _boolean(key: str, value: str) -> bool:
-    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-    if value.strip().lower() not in words:
-        raise ConfigurationError(setting=key, reason=f"{_shown(key, value)} is not allowed", hint="Give true or false")
-    return words[value.strip().lower()]
-
-
-def _path(_: str, value: str) -> Path:
-    return Path(value.strip()).expanduser()
-
-
-def _shown(key: str, value: str) -> str:
-    return "its value" if key in _SECRETS else repr(value[:60])
 
 
 def _check_together(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
 from tmws_cli.demo import Demonstration, demonstrate
 from tmws_cli.doctor import examine, lines
+from tmws_cli.embeddings import embeddings
 from tmws_cli.failures import FAILURE
 from tmws_cli.index import index
 from tmws_cli.options import invocation_of, with_common_options
@@ -132,7 +133,7 @@ def doctor(context: click.Context, *, deep: bool) -> None:
 
 COMMANDS = {
     command.name: with_common_options(command)
-    for command in (serve, demo, import_, export, doctor, index)
+    for command in (serve, demo, import_, export, doctor, index, embeddings)
     if command.name is not None
 }
 
@@ -149,7 +150,7 @@ async def _import(settings: Settings, source: Source, strict: bool) -> Tally:  #
 
 
 async def _export(settings: Settings, path: str, format_: str) -> int:
-    async with open_app(settings) as app:
+    async with open_app(settings, any_model=True) as app:
         caller = settings.operator("cli")
         total = await Export(app=app, caller=caller, report=lambda _position, _memories: None).total()
         with progress("export", total) as report:

@@ -1,6 +1,7 @@
 """The commands: those that derive from the operations, beside those of `tmws_cli.admin`."""
 
 import sys
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -8,11 +9,13 @@ import anyio
 import click
 
 from tmws_adapters.bootstrap import open_app, version
+from tmws_adapters.remote import ServiceUnreachable, open_running
+from tmws_adapters.settings import merged_variables
 from tmws_cli import admin
 from tmws_cli.options import Invocation, invocation_of, with_common_options
 from tmws_cli.output import show
 from tmws_cli.parameters import parameters_of, request_of
-from tmws_cli.serving import serve_stdio
+from tmws_cli.terminal import become_terminal
 from tmws_core.operation import Operation, operations_described_by
 from tmws_core.schema import schema_of
 from tmws_core.services.browsing import Browsing
@@ -53,7 +56,7 @@ def root(context: click.Context) -> None:
         if sys.stdin is None or sys.stdin.isatty():
             click.echo(context.get_help())
         else:
-            anyio.run(serve_stdio, invocation_of(context).server_settings())
+            become_terminal(invocation_of(context).flags)
 
 
 with_common_options(root)
@@ -85,5 +88,8 @@ def _command(operation: Operation) -> click.Command:
 
 async def _call(invocation: Invocation, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     settings = invocation.settings()
-    async with open_app(settings) as app:
+    with suppress(ServiceUnreachable):
+        async with open_running(settings, merged_variables(flags=invocation.flags)) as running:
+            return await running.call_wire(name, arguments)
+    async with open_app(settings, any_model=True) as app:
         return await app.call_wire(settings.operator("cli"), name, arguments)

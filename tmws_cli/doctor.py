@@ -13,15 +13,20 @@ from time import perf_counter
 from typing import Literal
 
 import anyio
+import anyio.to_thread
 import attrs
 
 from tmws_adapters.bootstrap import Parts, open_parts, version
+from tmws_adapters.local.finding import knock
+from tmws_adapters.local.lock import is_taken
+from tmws_adapters.local.place import Place
+from tmws_adapters.local.record import read
 from tmws_adapters.settings import Settings
 from tmws_core.errors import IndexUnavailable, TmwsError
 
 State = Literal["ok", "warning", "broken"]
 
-PACKAGES = ("mcp", "onnxruntime", "tokenizers", "numpy", "click")
+PACKAGES = ("mcp", "onnxruntime", "tokenizers", "numpy", "numkong", "click")
 """The dependencies whose versions matter most when something is reported."""
 
 FREE_BYTES = 200 * 1024 * 1024
@@ -53,6 +58,7 @@ async def examine(load: Callable[[], Settings], *, deep: bool) -> list[Check]:
         rest = Check("everything else", "warning", "not looked at", "Set the settings right first")
         return [*checks, _broken("settings", error), rest]
     checks += [_settings(settings), _directory(path.parent)]
+    checks.append(await anyio.to_thread.run_sync(_owner, Place(str(path))))
     checks += [check async for check in _store(settings, path, deep=deep)]
     return [*checks, _port(settings)]
 
@@ -85,6 +91,28 @@ def _directory(path: Path) -> Check:
     if free < FREE_BYTES:
         return Check(name, "warning", detail, "Free some space, or set TMWS_HOME to a larger disk")
     return Check(name, "ok", detail if existing == path else f"{detail}; it is created on first use")
+
+
+def _owner(place: Place) -> Check:
+    """Look for the process behind the agent terminals; none is started."""
+    name = "owner process"
+    try:
+        link = knock(place)
+        stuck = link is None and is_taken(place.lock)
+    except OSError as error:
+        remedy = f"Give this user the right to use {Path(place.lock).parent}"
+        return Check(name, "broken", f"{place.lock} cannot be opened ({error.strerror})", remedy)
+    if link is not None:
+        link.socket.close()
+        record = link.record
+        where = f"serves {record.url} and terminals" if record.url else "serves terminals"
+        return Check(name, "ok", f"process {record.pid}, version {record.version}, {where} on port {record.port}")
+    record_left = read(place.record)
+    process = f"process {record_left.pid}" if record_left else "a process"
+    if stuck:
+        return Check(name, "broken", f"{process} holds {place.lock} and does not answer", "End it")
+    died = f"; {process} has died" if record_left else ""
+    return Check(name, "ok", f"none is running{died}; an agent terminal starts one")
 
 
 async def _store(settings: Settings, path: Path, *, deep: bool) -> AsyncIterator[Check]:

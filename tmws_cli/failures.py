@@ -7,6 +7,7 @@ import sys
 import attrs
 import click
 
+from tmws_adapters.local.greeting import Refused
 from tmws_cli.output import printable
 from tmws_core.errors import Kind, TmwsError
 
@@ -56,6 +57,15 @@ def failure_of(error: Exception) -> Failure:
     match error:
         case TmwsError():
             return Failure(code=error.code, message=error.message, field=error.field, exit_code=EXIT_CODES[error.kind])
+        case Refused():
+            kind = Kind(error.error.get("kind", Kind.UNAVAILABLE.value))
+            field = error.error.get("field")
+            return Failure(
+                code=str(error.error.get("code")),
+                message=str(error),
+                field=field if isinstance(field, str) else None,
+                exit_code=EXIT_CODES[kind],
+            )
         case click.UsageError():
             place = error.ctx.command_path if error.ctx else "tmws"
             message = f"{error.format_message()} See `{place} --help`."

@@ -354,6 +354,18 @@ class ModelNotFound(EmbedderUnavailable):
     code = "model_not_found"
 
 
+class EmbeddingRefused(EmbedderUnavailable):
+    """The embedder works, but made no vector of this text; the memory is stored without one."""
+
+    code = "embedding_refused"
+
+
+class ModelReplaced(EmbedderUnavailable):
+    """The store has changed to another embedding model since this process was started."""
+
+    code = "model_replaced"
+
+
 class ModelMismatch(PartUnavailable):
     """The store holds vectors of another model than the embedder's; they are never mixed."""
 
@@ -364,3 +376,17 @@ class IndexUnavailable(PartUnavailable):
     """The derived vector index cannot answer now; searches take the vectors in the store meanwhile."""
 
     code = "index_unavailable"
+
+
+class MigrationRunning(PartUnavailable):
+    """Another process is changing the embedding model of this store."""
+
+    code = "migration_running"
+    kind = Kind.CONFLICT
+
+
+class NoFormerModel(PartUnavailable):
+    """There is no former embedding model that the store could go back to."""
+
+    code = "no_former_model"
+    kind = Kind.CONFLICT

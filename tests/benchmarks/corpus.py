@@ -67,7 +67,8 @@ def text(chance: random.Random, words: int) -> str:
 async def open_service(home: Path, embedder: HashedWords) -> AsyncIterator[tuple[App, Settings]]:
     settings = load_settings({"TMWS_HOME": str(home)}, dotenv=None)
     async with open_parts(settings) as parts:
-        yield compose(settings, attrs.evolve(parts, embedder=embedder)), settings
+        parts.embedder.inner = embedder
+        yield compose(settings, parts), settings
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -44,7 +44,7 @@ from tmws_core.errors import IndexUnavailable
 from tmws_core.messages.memory import CreateMemories, CreateMemory
 from tmws_core.messages.search import SearchMemories
 
-QUERIES = 30
+QUERIES = 60
 BATCH = 500
 CANDIDATES = 200
 BUILD_SECONDS = 600
@@ -141,8 +141,8 @@ async def measure(size: int, home: Path) -> dict[str, object]:
     callers: list[tuple[int | None, str, Caller]] = [(None, "100", settings.operator("benchmark"))]
     callers += [(place, share.label, share.caller) for place, share in enumerate(SHARES) if share.label != "rest"]
     report: dict[str, object] = {"memories": size}
-    async with open_parts(settings) as opened:
-        parts = attrs.evolve(opened, embedder=embedder)
+    async with open_parts(settings) as parts:
+        parts.embedder.inner = embedder
         await fill(compose(settings, parts), settings, texts, marks)
         rows = np.vstack([embedder.row(each) for each in texts])
         rivals = Rivals.open(rows, marks, texts, home)
@@ -186,7 +186,7 @@ async def open_services(
         open_chroma(directory=home / "planned", url=None) as small,
         open_partitioned(parts.vectors, small, parts.storage) as planned,
         open_chroma(directory=home / "chroma", url=None) as large,
-        open_partitioned(parts.vectors, large, parts.storage, costs=ALWAYS) as always,
+        open_partitioned(parts.vectors, large, parts.storage, costs=ALWAYS, recall=0) as always,
     ):
         await followed(always)
         report["index_build_seconds"] = round(time.perf_counter() - started, 1)
@@ -248,10 +248,11 @@ async def search_first(home: Path, kind: str) -> dict[str, float]:
     async with (
         open_parts(settings) as parts,
         open_chroma(directory=home / "chroma", url=None) as derived,
-        open_partitioned(parts.vectors, derived, parts.storage, costs=ALWAYS) as always,
+        open_partitioned(parts.vectors, derived, parts.storage, costs=ALWAYS, recall=0) as always,
     ):
         await followed(always)
-        app = compose(settings, attrs.evolve(parts, embedder=embedder, vectors=always))
+        parts.embedder.inner = embedder
+        app = compose(settings, attrs.evolve(parts, vectors=always))
         await app.call(settings.operator("benchmark"), query)
         return {"seconds": round(time.perf_counter() - started, 2), "rss_mib": resident()}
 

@@ -141,6 +141,10 @@ class OllamaDouble:
         """Let the next requests for embeddings fail, after those that are to fail already."""
         self._faults.extend([fault] * times)
 
+    def forgive(self) -> None:
+        """Let nothing more fail."""
+        self._faults.clear()
+
     def next_fault(self) -> Fault | None:
         return self._faults.popleft() if self._faults else None
 

@@ -5,19 +5,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from time import perf_counter
 
 import anyio
 import attrs
 import numpy as np
 
 from tests.contracts.builders import MODEL, memory, new, scope, vector
-from tests.contracts.derived import brute
+from tests.contracts.derived import MemoryIndex, brute
 from tmws_adapters.exact import open_exact
 from tmws_adapters.partitioned import Costs, PartitionedIndex, open_partitioned
 from tmws_adapters.sqlite import open_sqlite
+from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import AccessLevel, Memory
+from tmws_core.domain.ranking import Hit
 from tmws_core.errors import IndexUnavailable
-from tmws_core.ports.index import DerivedIndex
+from tmws_core.ports.index import DerivedIndex, IndexChange
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.vector import Nearest
 
@@ -44,6 +47,12 @@ class World:
             await unit.use_model(MODEL)
             await unit.changes.add([new(memory(access_level=level), vector=vector(*row)) for row in rows])
 
+    async def add_equal(self, count: int) -> None:
+        """Add memories that are all as near as can be."""
+        async with self.storage.write() as unit:
+            await unit.use_model(MODEL)
+            await unit.changes.add([new(memory(access_level=TEAM), vector=QUERY) for _ in range(count)])
+
     async def memories(self) -> list[Memory]:
         async with self.storage.read() as snapshot:
             return await snapshot.memories.page(scope(), after=None, limit=10_000, order="oldest")
@@ -66,13 +75,23 @@ class World:
 
     async def allowed(self) -> "array[int]":
         async with self.storage.read() as snapshot:
-            return await snapshot.memories.documents(scope())
+            return (await snapshot.memories.searchable(scope())).documents
 
     async def best(self, allowed: "array[int]", limit: int = 10) -> list[int]:
         return [hit.document for hit in brute(await self.storage.vectors(allowed), QUERY, limit)]
 
     async def settled(self) -> None:
-        """Wait until the index holds just what the store holds."""
+        """Wait until the index holds just what the store holds, or as much of it as there is room for."""
+        follower = self.index.follower
+
+        async def full() -> bool:
+            try:
+                await follower.catch_up()
+                held = (await self.derived.status()).partitions
+            except IndexUnavailable:
+                return False
+            counts = follower.coverage.counts if follower.coverage else {}
+            return counts == {name: count for name, count in held.items() if count}
 
         async def equal() -> bool:
             async with self.storage.read() as snapshot:
@@ -84,7 +103,7 @@ class World:
                 return False
             return {name: each for name, each in held.items() if len(each) > 20} == wanted and figures["waiting"] == 0
 
-        await until(equal)
+        await until(full if follower.room else equal)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -94,13 +113,50 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def open_world(path: Path, derived: DerivedIndex, costs: Costs = COSTS) -> AsyncIterator[World]:
+async def open_world(
+    path: Path,
+    derived: DerivedIndex,
+    costs: Costs = COSTS,
+    *,
+    room: int = 0,
+    recall: float = 0.0,
+    interval: timedelta = INTERVAL,
+) -> AsyncIterator[World]:
     async with (
         open_sqlite(path / "tmws.db", synchronous="NORMAL") as store,
         open_exact(store.storage.vectors) as exact,
-        open_partitioned(exact, derived, store.storage, costs=costs, interval=INTERVAL) as index,
+        open_partitioned(
+            exact, derived, store.storage, costs=costs, interval=interval, room=room, recall=recall
+        ) as index,
     ):
         yield World(store.storage, derived, index)
+
+
+@attrs.define(eq=False)
+class Watched(MemoryIndex):
+    """Notes the `most` documents that it ever held, and when each of its changes `began` and `ended`.
+
+    A change takes `busy` seconds, in which nothing else runs, as with a Chroma in this process. If set, a search
+    misses the documents whose number `misses` divides.
+    """
+
+    busy: float = 0.0
+    misses: int = 0
+    most: int = 0
+    began: list[float] = attrs.Factory(list)
+    ended: list[float] = attrs.Factory(list)
+
+    async def apply(self, changes: Sequence[IndexChange]) -> None:
+        self.began.append(perf_counter())
+        await super().apply(changes)
+        self.most = max(self.most, sum(map(len, self.held.values())))
+        while perf_counter() < self.began[-1] + self.busy:
+            pass
+        self.ended.append(perf_counter())
+
+    async def search(self, partitions: Sequence[str], query: Vector, limit: int) -> list[Hit]:
+        every = await super().search(partitions, query, 10_000)
+        return [hit for hit in every if not self.misses or hit.document % self.misses][:limit]
 
 
 def documents(nearest: Nearest) -> list[int]:

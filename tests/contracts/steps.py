@@ -23,4 +23,4 @@ async def get(storage: Storage, memory_id: str) -> Memory:
 
 async def documents(storage: Storage) -> list[int]:
     async with storage.read() as snapshot:
-        return (await snapshot.memories.documents(scope())).tolist()
+        return (await snapshot.memories.searchable(scope())).documents.tolist()

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
@@ -265,6 +266,19 @@ async def until_seen(world: World) -> None:
         return world.index.follower.coverage is not None
 
     await until(seen)
+
+
+async def test_right_after_the_start_searches_are_exact_and_the_index_is_not_touched(
+    tmp_path: Path, derived: MemoryIndex
+) -> None:
+    async with open_world(tmp_path, derived) as world:
+        await world.add(30)
+    async with open_world(tmp_path, derived, interval=timedelta(hours=1)) as world:
+        nearest = [await world.search() for _ in range(20)][-1]
+
+        assert (nearest.source, nearest.degraded) == ("exact", None)
+        assert documents(nearest) == await world.best(await world.allowed())
+        assert not world.index.follower.heard
 
 
 async def test_health_counts_what_is_indexed(world: World) -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.contracts.derived import MemoryIndex
-from tests.contracts.planned import PRIVATE, PUBLIC, TEAM, World, documents, open_world
+from tests.contracts.planned import PRIVATE, PUBLIC, TEAM, Watched, World, documents, open_world
 from tmws_adapters.chroma import open_chroma
 from tmws_core.domain.memory import AccessLevel
 from tmws_core.ports.index import DerivedIndex
@@ -39,6 +39,22 @@ def test_whatever_happens_every_search_is_exact(steps: list[tuple[object, ...]])
             async with open_world(Path(path), derived) as world:
                 for step in [*steps, ("break", False), ("settle",), ("search", 1.0, 10)]:
                     await take(world, derived, step)
+
+    anyio.run(run)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=steps, room=st.integers(1, 90))
+def test_an_index_with_little_room_never_holds_more_and_every_search_is_exact(
+    steps: list[tuple[object, ...]], room: int
+) -> None:
+    async def run() -> None:
+        with TemporaryDirectory() as path:
+            derived = Watched()
+            async with open_world(Path(path), derived, room=room) as world:
+                for step in [*steps, ("break", False), ("settle",), ("search", 1.0, 10)]:
+                    await take(world, derived, step)
+            assert derived.most <= room
 
     anyio.run(run)
 

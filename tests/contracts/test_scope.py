@@ -144,7 +144,7 @@ async def check_steps(
 async def embedded(store: SqliteStore, scope: Scope) -> set[str]:
     """Return what the index of vectors is asked for, and check that nothing else of the scope has a vector."""
     async with store.storage.read() as snapshot:
-        documents = await snapshot.memories.documents(scope)
+        documents = (await snapshot.memories.searchable(scope)).documents
         found = await snapshot.memories.of_documents(range(1, 999), scope)
     assert documents.tolist() == sorted(number for number, each in found.items() if each.embedded)
     return {found[document].id for document in documents}
@@ -185,7 +185,7 @@ async def by_page(store: SqliteStore, scope: Scope) -> set[str]:
 
 async def by_document(store: SqliteStore, scope: Scope) -> set[str]:
     async with store.storage.read() as snapshot:
-        documents = (await snapshot.memories.documents(scope)).tolist()
+        documents = (await snapshot.memories.searchable(scope)).documents.tolist()
         found = await snapshot.memories.of_documents(range(1, 99), scope)
         assert sorted(found) == documents
     return {each.id for each in found.values()}

@@ -173,7 +173,7 @@ async def test_what_the_tables_say_of_each_other_is_checked(path: Path, change: 
     async with open_sqlite(path) as store:
         await add_one(store)
         with closing(sqlite3.connect(path)) as other, other:
-            other.execute("INSERT INTO embedding_models VALUES (1, 'model', 4, '', 1)")
+            other.execute("INSERT INTO embedding_models (name, dimension, digest, active) VALUES ('model', 4, '', 1)")
             other.execute(change)
 
         problems = await store.storage.integrity()

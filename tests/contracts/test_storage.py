@@ -21,7 +21,7 @@ from tests.contracts.builders import (
 from tests.contracts.steps import documents, get, replace, store
 from tmws_adapters.sqlite import open_sqlite
 from tmws_core.domain.access import Visibility
-from tmws_core.domain.memory import AccessLevel, MemoryType, MemoryVersion, Share, SharePermission
+from tmws_core.domain.memory import AccessLevel, MemoryType, MemoryVersion, Share, SharePermission, Uses
 from tmws_core.errors import MemoryNotFound
 from tmws_core.ports.storage import Known, Storage
 
@@ -109,7 +109,7 @@ async def test_documents_are_those_with_a_vector_in_ascending_order(storage: Sto
     await store(storage, *(new(each, vector=EAST if index % 2 else None) for index, each in enumerate(memories)))
 
     async with storage.read() as snapshot:
-        found = await snapshot.memories.documents(scope())
+        found = (await snapshot.memories.searchable(scope())).documents
         page = await snapshot.memories.page(scope(), after=None, limit=20, order="oldest")
 
     assert found.typecode == "q"
@@ -144,7 +144,8 @@ async def test_documents_follow_the_time(storage: Storage, field: str, before: i
     times = [NOON, moment - timedelta(microseconds=1), moment, NOON + timedelta(days=1), NOON]
 
     async with storage.read() as snapshot:
-        found = [len(await snapshot.memories.documents(attrs.evolve(scope(at=at), historic=True))) for at in times]
+        scopes = [attrs.evolve(scope(at=at), historic=True) for at in times]
+        found = [len((await snapshot.memories.searchable(each)).documents) for each in scopes]
 
     assert found == [before, before, after, after, before]
 
@@ -154,7 +155,7 @@ async def test_documents_of_a_transaction_that_is_rolled_back_are_not_remembered
         async with storage.write() as unit:
             await unit.use_model(MODEL)
             await unit.changes.add([new(memory(), vector=EAST)])
-            assert (await unit.memories.documents(scope())).tolist() == [1]
+            assert (await unit.memories.searchable(scope())).documents.tolist() == [1]
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
@@ -330,3 +331,14 @@ async def test_stats_count_what_is_visible_whether_or_not_it_is_in_force(storage
     assert stats.by_namespace == {"acme": 2, "globex": 1}
     assert (stats.oldest, stats.newest) == (DAY, NOON)
     assert (nothing.total, nothing.by_type, nothing.oldest) == (1, {"working": 1}, DAY)
+
+
+async def test_uses_add_up_and_go_with_their_memory(storage: Storage) -> None:
+    used, unused = memory(), memory()
+    async with storage.write() as unit:
+        await unit.changes.add([new(used), new(unused)])
+        await unit.changes.add_uses({used.id: Uses(2, NOON), "gone": Uses(1, NOON)})
+        await unit.changes.add_uses({used.id: Uses(1, NOON - timedelta(hours=1))})
+        assert await unit.memories.uses([1, 2, 3]) == {1: Uses(3, NOON)}
+        await unit.changes.delete(await unit.memories.get(used.id, EVERYTHING))
+        assert await unit.memories.uses([1, 2, 3]) == {}

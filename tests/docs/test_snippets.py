@@ -67,6 +67,7 @@ def environment(directory: Path, programs: Path) -> dict[str, str]:
         "HOME": str(directory),
         "PYTHONPATH": str(ROOT),
         "TMWS_HOME": str(directory / "home"),
+        "TMWS_OWNER_IDLE_SECONDS": "0",
         "LANG": "C.UTF-8",
     }
 

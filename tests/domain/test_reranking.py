@@ -1,5 +1,6 @@
 """The second look at the best hits: times, forms of speech, recency, repetitions."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from tests.domain.memories import MOMENT
 from tmws_core.domain.dates import period_in
 from tmws_core.domain.dialogue import Question, speaker_of
-from tmws_core.domain.memory import AccessLevel, Memory, MemoryType
+from tmws_core.domain.memory import AccessLevel, Memory, MemoryType, Uses
 from tmws_core.domain.ranking import Ranked
 from tmws_core.domain.reranking import Boosts, SecondLook
 
@@ -96,10 +97,15 @@ def _memory(document: int, content: str, *, days_ago: float = 0, importance: flo
     )
 
 
-def _order(query: str, *pairs: tuple[float, Memory], boosts: Boosts | None = None) -> list[int]:
+def _order(
+    query: str,
+    *pairs: tuple[float, Memory],
+    boosts: Boosts | None = None,
+    uses: Mapping[int, Uses] | None = None,
+) -> list[int]:
     look = SecondLook.of(query, boosts or Boosts(), NOW)
     ranked = [Ranked(document=memory.document, score=score) for score, memory in pairs]
-    return [hit.document for hit in look.order(ranked, {memory.document: memory for _, memory in pairs})]
+    return [hit.document for hit in look.order(ranked, {memory.document: memory for _, memory in pairs}, uses or {})]
 
 
 def test_a_memory_of_the_named_time_comes_first() -> None:
@@ -118,9 +124,19 @@ def test_recency_and_importance_count_only_if_asked_for() -> None:
 
 def test_recency_halves_every_half_life() -> None:
     boosts = Boosts(recency=1.0, half_life=timedelta(days=10))
-    assert boosts.of(_memory(1, "x"), NOW) == pytest.approx(1.0)
-    assert boosts.of(_memory(1, "x", days_ago=10), NOW) == pytest.approx(0.5)
-    assert boosts.of(_memory(1, "x", days_ago=-5), NOW) == pytest.approx(1.0)
+    assert boosts.of(_memory(1, "x"), None, NOW) == pytest.approx(1.0)
+    assert boosts.of(_memory(1, "x", days_ago=10), None, NOW) == pytest.approx(0.5)
+    assert boosts.of(_memory(1, "x", days_ago=-5), None, NOW) == pytest.approx(1.0)
+
+
+def test_use_counts_only_if_asked_for_and_less_the_longer_it_is_past() -> None:
+    used, other = _memory(1, "We chose blue."), _memory(2, "We chose green.")
+    uses = {1: Uses(count=3, last=NOW)}
+    assert _order("choice", (0.79, used), (0.8, other), uses=uses) == [2, 1]
+    assert _order("choice", (0.79, used), (0.8, other), uses=uses, boosts=Boosts(use=0.1)) == [1, 2]
+    boosts = Boosts(use=1.0, half_life=timedelta(days=10))
+    assert boosts.of(used, Uses(1, NOW), NOW) == pytest.approx(1 / 2)
+    assert boosts.of(used, Uses(3, NOW - timedelta(days=10)), NOW) == pytest.approx(3 / 8)
 
 
 def test_texts_that_repeat_a_better_one_stand_behind_the_others() -> None:
@@ -134,6 +150,6 @@ def test_texts_that_repeat_a_better_one_stand_behind_the_others() -> None:
 def test_a_second_look_keeps_every_hit_and_scores_in_bounds(pairs: list[tuple[float, str]]) -> None:
     held = {number: _memory(number, content) for number, (_, content) in enumerate(pairs)}
     ranked = [Ranked(document=number, score=score) for number, (score, _) in enumerate(pairs)]
-    looked = SecondLook.of("When did Ana say it in May 2023?", Boosts(recency=0.5), MOMENT).order(ranked, held)
+    looked = SecondLook.of("When did Ana say it in May 2023?", Boosts(recency=0.5), MOMENT).order(ranked, held, {})
     assert sorted(hit.document for hit in looked) == sorted(held)
     assert all(0 <= hit.score <= 1 for hit in looked)

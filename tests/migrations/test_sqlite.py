@@ -132,16 +132,18 @@ def test_a_store_of_the_first_schema_is_upgraded_with_what_it_holds(tmp_path: Pa
         assert connection.execute("SELECT last, changes, edits FROM document_numbers").fetchall() == [(7, 9, 0)]
 
 
-def test_the_last_revision_can_be_taken_back(tmp_path: Path) -> None:
+def test_the_second_revision_can_be_taken_back(tmp_path: Path) -> None:
     path = tmp_path / "tmws.db"
-    upgrade(path)
-    newest_columns = columns(path, "document_numbers")
+    assert alembic(path, "upgrade", "0002").returncode == 0
+    newest_schema, newest_columns = schema(path), columns(path, "document_numbers")
 
     assert alembic(path, "downgrade", "-1").returncode == 0
-    former_columns = columns(path, "document_numbers")
-    upgrade(path)
+    former_schema, former_columns = schema(path), columns(path, "document_numbers")
+    assert alembic(path, "upgrade", "0002").returncode == 0
 
+    assert newest_schema - former_schema == {"memory_uses"}
     assert newest_columns - former_columns == {"edits"}
+    assert schema(path) == newest_schema
     assert columns(path, "document_numbers") == newest_columns
 
 

@@ -40,6 +40,14 @@ class World:
         finally:
             connection.close()
 
+    def change(self, sql: str) -> None:
+        connection = sqlite3.connect(self.settings.sqlite_path)
+        try:
+            with connection:
+                connection.execute(sql)
+        finally:
+            connection.close()
+
 
 def word_counts(texts: Sequence[str]) -> list[list[float]]:
     """Return a vector a text in which texts with common words are near, so that nearness can be foretold."""
@@ -50,6 +58,11 @@ def word_counts(texts: Sequence[str]) -> list[list[float]]:
             row[zlib.crc32(word.encode()) % 64] += 1
         rows.append(row)
     return rows
+
+
+def mirrored(texts: Sequence[str]) -> list[list[float]]:
+    """Return the vectors of another model with as many values: the same nearness, and no likeness to the first."""
+    return [row[::-1] for row in word_counts(texts)]
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +76,12 @@ async def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ollama() -> Iterator[OllamaDouble]:
     with ollama_double(model="word-counter", vectors=word_counts) as double:
+        yield double
+
+
+@pytest.fixture
+def target() -> Iterator[OllamaDouble]:
+    with ollama_double(model="mirror", digest="other weights", vectors=mirrored) as double:
         yield double
 
 

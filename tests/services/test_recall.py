@@ -6,11 +6,18 @@ import attrs
 import pytest
 
 from tests.services.conftest import World
-from tmws_adapters.bootstrap import compose, open_parts
+from tmws_adapters.bootstrap import compose, open_app, open_parts
 from tmws_adapters.settings import Settings
 from tmws_core.domain.memory import AccessLevel, MemoryType
 from tmws_core.errors import InvalidField
-from tmws_core.messages.memory import CreateMemories, CreateMemory, DeleteMemory, ListMemories, UpdateMemory
+from tmws_core.messages.memory import (
+    CreateMemories,
+    CreateMemory,
+    DeleteMemory,
+    GetMemory,
+    ListMemories,
+    UpdateMemory,
+)
 from tmws_core.messages.search import SearchMemories, SearchMode
 
 pytestmark = pytest.mark.anyio
@@ -157,6 +164,14 @@ async def test_hits_below_the_wanted_similarity_are_left_out(world: World) -> No
     assert (await world.app.call(athena, attrs.evolve(request, query="rose"))).results == ()
 
 
+async def test_hits_without_a_similarity_are_left_out_if_any_is_wanted(world: World) -> None:
+    athena = world.agent("athena")
+    await world.app.call(athena, CreateMemory(content="The rose blooms."))
+    request = SearchMemories(query="rose", min_similarity=-1.0, mode=SearchMode.LEXICAL)
+    assert (await world.app.call(athena, request)).results == ()
+    assert len((await world.app.call(athena, attrs.evolve(request, mode=SearchMode.HYBRID))).results) == 1
+
+
 @pytest.mark.parametrize("query", ["?!", "🌹", "-", '"', "NEAR(", "* OR *", "a", "the", "天", "ก", "\u200b", "م"])
 async def test_odd_queries_are_answered(world: World, query: str) -> None:
     await _fill(world, 2)
@@ -257,3 +272,22 @@ async def test_a_question_about_a_time_finds_what_happened_then(world: World) ->
         assert found.results[0].memory_id == first
     week = SearchMemories(query="hiking last week", as_of=datetime(2030, 5, 15, tzinfo=UTC))
     assert len((await world.app.call(athena, week)).results) == 2
+
+
+async def test_what_is_read_by_its_id_comes_first_if_use_counts(settings: Settings) -> None:
+    counting = attrs.evolve(settings, search_use=0.5)
+    operator = counting.operator("test")
+    async with open_app(counting) as app:
+        often = await app.call(operator, CreateMemory(content="the blue vault of the bank"))
+        await app.call(operator, CreateMemory(content="the blue vault of the town"))
+        for _ in range(5):
+            await app.call(operator, GetMemory(memory_id=often.memory_id))
+        before = await app.call(operator, SearchMemories(query="blue vault"))
+    async with open_app(counting) as app:
+        after = await app.call(operator, SearchMemories(query="blue vault"))
+    async with open_app(settings) as app:
+        uncounted = await app.call(operator, SearchMemories(query="blue vault"))
+
+    assert before.results[0].memory_id != often.memory_id
+    assert after.results[0].memory_id == often.memory_id
+    assert uncounted.results[0].memory_id != often.memory_id

@@ -61,6 +61,16 @@ def test_status_tells_the_model_and_what_an_index_is_worth_from(command: Command
     assert "exact search is faster" in command.ok("index", "status").out
 
 
+def test_status_tells_how_many_documents_the_index_may_hold_if_that_is_limited(command: Command) -> None:
+    command.ok("index", "init")
+    unlimited = command.ok("index", "status", "--json").answer
+    limited = command.using(TMWS_CHROMA_CACHE_SIZE="500000")
+
+    assert "cache_size" not in unlimited["parameters"]
+    assert limited.ok("index", "status", "--json").answer["parameters"]["cache_size"] == 500_000
+    assert "cache_size 500000" in limited.ok("index", "status").out
+
+
 def test_rebuild_begins_anew_even_on_a_damaged_index(command: Command) -> None:
     command.ok("memory", "create", "one")
     command.ok("index", "init")

@@ -48,7 +48,7 @@ async def open_chroma(
 ) -> AsyncIterator[DerivedIndex]:
     """Open the index that a Chroma server keeps, or without a `url` one that this process keeps in `directory`.
 
-    Does not wait: Chroma is loaded in the background, and what is wrong with it is raised by the calls that need it.
+    Does not wait: Chroma is loaded by the first call that needs it, and what is wrong with it is raised there.
     The directory is created if it is missing, and belongs to this process while the index is open; a reset deletes
     all that Chroma keeps there if that is damaged, or nobody else's. The names of all collections begin with
     `collection`. ConfigurationError if an argument is malformed.
@@ -86,9 +86,8 @@ async def _opened(
     try:
         async with anyio.create_task_group() as tasks:
             opening = Opening(tasks, source)
-            opening.begin()
             try:
-                yield _ChromaIndex(opening, place | attrs.asdict(parameters))
+                yield _ChromaIndex(opening, place | attrs.asdict(parameters) | {"breadth": parameters.breadth})
             finally:
                 tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:

@@ -78,7 +78,7 @@ class _Attempt:
 
 @attrs.define(eq=False)
 class Opening:
-    """Opens Chroma in a thread, at once and again whenever it is needed after it failed.
+    """Opens Chroma in a thread when it is first needed, and again whenever it is needed after it failed.
 
     `_open` blocks; it is told whether to clear away what is there.
     """

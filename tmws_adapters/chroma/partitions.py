@@ -126,7 +126,7 @@ class Partitions:
                 "space": self._parameters.space,
                 "max_neighbors": self._parameters.m,
                 "ef_construction": self._parameters.ef_construction,
-                "ef_search": self._parameters.ef_search,
+                "ef_search": self._parameters.breadth,
             },
             embedding_function=None,
         )
@@ -204,8 +204,11 @@ def _values(vector: Vector) -> Embedding:
 
 def _model_in(metadata: Mapping[str, object] | None) -> EmbeddingModel:
     match metadata:
-        case {"name": str(name), "dimension": int(dimension), "digest": str(digest)}:
-            return EmbeddingModel(name=name, dimension=dimension, digest=digest)
+        case {"name": str(name), "dimension": int(dimension), "digest": str(digest), **others}:
+            edition = others.get("edition")  # indexes from before editions have none
+            return EmbeddingModel(
+                name=name, dimension=dimension, digest=digest, edition=edition if isinstance(edition, int) else 1
+            )
         case _:
             raise unusable("a collection does not name the model of its vectors")
 

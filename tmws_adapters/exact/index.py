@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FetchVectors = Callable[[Sequence[int]], Awaitable[dict[int, Vector]]]
-"""Returns the vectors of those documents that have one, by document."""
+"""Returns the vectors of those documents that have one, by document; always those of one and the same model."""
 
 BATCH = 5000
 """Vectors fetched at once: 7.5 MB with 384 dimensions."""
@@ -36,8 +36,9 @@ THREADS = 2
 class ExactIndex:
     """A VectorIndex that keeps what it has fetched.
 
-    A document's vector never changes, so what is kept is never stale. Rows of documents that are gone stay until there
-    are too many (SPARE_ROWS); then only those that the search at hand may see are kept, and others fetched again.
+    A document's vector of one model never changes, so what is kept is never stale. Rows of documents that are gone stay
+    until there are too many (SPARE_ROWS); then only those that the search at hand may see are kept, and others fetched
+    again.
     """
 
     _fetch: FetchVectors

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from tmws_core.domain.embedding import Vector
-from tmws_core.errors import EmbedderUnavailable, ModelNotFound
+from tmws_core.errors import EmbedderUnavailable, EmbeddingRefused, ModelNotFound
 
 PART = "ollama"
 
@@ -24,6 +24,9 @@ _REMEDIES = {
     503: "Try again, or raise OLLAMA_MAX_QUEUE and OLLAMA_NUM_PARALLEL on the server",
 }
 """What to do about a status, where the server's log would not say more."""
+
+_ABOUT_THE_TEXT = {400, 500}
+"""Statuses by which a server that works refuses a text: older ones answer 500 where the embedding holds NaN."""
 
 _WORDS = 300
 """Characters of a server's error that are passed on."""
@@ -93,9 +96,8 @@ def _refusal(response: httpx.Response, model: str) -> EmbedderUnavailable:
         reason = f"the server does not know {response.request.url.path}"
         return RouteMissing(part=PART, reason=reason, hint=_FOREIGN_REMEDY)
     told = f": {words[:_WORDS]}" if isinstance(words, str) else ""
-    return EmbedderUnavailable(
-        part=PART, reason=f"the server answered {status}{told}", hint=_REMEDIES.get(status, _LOG_REMEDY)
-    )
+    error = EmbeddingRefused if status in _ABOUT_THE_TEXT else EmbedderUnavailable
+    return error(part=PART, reason=f"the server answered {status}{told}", hint=_REMEDIES.get(status, _LOG_REMEDY))
 
 
 def _object_in(response: httpx.Response) -> dict[str, Any] | None:
@@ -122,5 +124,5 @@ def _same_model(listed: object, model: str) -> bool:
     return isinstance(listed, str) and listed.removesuffix(":latest") == model.removesuffix(":latest")
 
 
-def _unusable(reason: str) -> EmbedderUnavailable:
-    return EmbedderUnavailable(part=PART, reason=reason, hint=_MODEL_REMEDY)
+def _unusable(reason: str) -> EmbeddingRefused:
+    return EmbeddingRefused(part=PART, reason=reason, hint=_MODEL_REMEDY)

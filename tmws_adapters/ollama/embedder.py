@@ -16,7 +16,7 @@ from tmws_adapters.ollama.answers import (
 )
 from tmws_adapters.ollama.connection import Connection, open_connection
 from tmws_core.domain.embedding import EmbeddingModel, Vector, prefixes_of
-from tmws_core.errors import EmbedderUnavailable
+from tmws_core.errors import EmbedderUnavailable, EmbeddingRefused
 from tmws_core.ports.embedder import Embedder, EmbedderHealth
 
 BATCH_TEXTS = 16
@@ -89,7 +89,7 @@ class _OllamaEmbedder:
 
     async def _embed(self, texts: Sequence[str], prefix: str) -> list[Vector]:
         if not all(map(str.strip, texts)):
-            raise EmbedderUnavailable(part=PART, reason="a blank text has no embedding")
+            raise EmbeddingRefused(part=PART, reason="a blank text has no embedding")
         vectors: list[Vector] = []
         for start in range(0, len(texts), BATCH_TEXTS):
             batch = [prefix + text for text in texts[start : start + BATCH_TEXTS]]

@@ -8,11 +8,10 @@ TYPICAL_LIMIT = 200
 """Documents that a search asks for: the candidates of a first page."""
 
 OVERSAMPLING = 2
-"""Candidates asked for by document wanted: approximate search misses some of the nearest, the fewer the more it keeps.
+"""Candidates asked for by document wanted, so that enough of them are allowed.
 
-Chroma with ef_search 100, 384 dimensions, recall@10 of searches for 10 / 200 / 400 documents: 0.985 / 0.995 / 0.998 of
-20,000, 0.962 / 0.988 / 1.000 of 50,000, 0.930 / 0.978 / 0.995 of 100,000 (vectors drawn with the covariance of those
-that MiniLM gives LoCoMo).
+It does nothing for recall where a graph keeps more candidates anyway, and to be asked for one costs several times as
+much as to keep it: 8 and 1 to 4 microseconds.
 """
 
 
@@ -25,15 +24,15 @@ def candidates(limit: int, held: int, allowed: int) -> int:
 class Costs:
     """Microseconds, measured on one of two cores.
 
-    p50 in milliseconds with 384 dimensions, exact search of all and Chroma for 200 / 400 / 1,000 documents: 1.9 and
-    4.5 / 5.7 / 9.4 of 20,000, 4.2 and 6.5 / 7.3 / 10.9 of 50,000, 6.8 and 5.6 / 7.4 / 12.3 of 100,000. With 1,024
-    dimensions: 2.6 and 4.6 / 6.6 / 10.9 of 15,000, 4.4 and 6.0 / 6.2 / 11.4 of 30,000.
+    Exact search, through codes of one byte a value, took 0.65 ms of 20,000, 2.5 of 100,000 and 8.6 of 400,000 with 384
+    dimensions, 2.4 to 3.6 of 50,000 with 1,024 (p50). Chroma alone, whose graph keeps 1,600 candidates, took 6.9 / 7.5
+    / 8.2 / 9.6 ms of 100,000 with 384 for 20 / 200 / 400 / 1,000 documents.
     """
 
-    value: float = 0.00018
+    value: float = 0.000065
     """To compare one value of the query with one of a document."""
 
-    partition: float = 3500.0
+    partition: float = 7000.0
     """To ask for one partition."""
 
     candidate: float = 8.0
@@ -46,7 +45,7 @@ class Costs:
     def worthwhile(self, dimension: int) -> int:
         """Return how many documents a partition must hold for the index to answer a search of all of them.
 
-        97,000 with 384 dimensions, 36,000 with 1,024.
+        409,000 with 384 dimensions, 153,000 with 1,024.
         """
         asked = self.partition + self.candidate * OVERSAMPLING * TYPICAL_LIMIT
         return int(asked / (self.value * dimension)) + 1

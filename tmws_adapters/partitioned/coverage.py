@@ -148,6 +148,12 @@ class Coverage:
             return array("q")
         return self._outside(_numbers(plan.allowed), [self._place(part.name) for part in plan.parts])
 
+    def partitions(self, documents: Sequence[int], parts: Sequence[Part]) -> dict[int, str]:
+        """Return the partition of each of the documents that lie in one of these."""
+        names = {self._place(part.name): part.name for part in parts}
+        places = self._located(np.array(documents, np.int64)).tolist()
+        return {document: names[place] for document, place in zip(documents, places, strict=True) if place in names}
+
     def _outside(self, numbers: Numbers, places: Sequence[int]) -> "array[int]":
         inside = np.zeros(len(self._names), np.bool_)
         inside[places] = True

@@ -1,7 +1,7 @@
 """The vector index that plans each search."""
 
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -11,7 +11,8 @@ import attrs
 from tmws_adapters.partitioned.costs import Costs, candidates
 from tmws_adapters.partitioned.coverage import Coverage, Part, Plan
 from tmws_adapters.partitioned.following import INTERVAL, Follower
-from tmws_core.domain.embedding import Vector
+from tmws_adapters.partitioned.proofs import RECALL, Proofs
+from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.ranking import Hit
 from tmws_core.errors import IndexUnavailable
 from tmws_core.ports.index import DerivedIndex
@@ -24,8 +25,9 @@ class PartitionedIndex:
     """A VectorIndex over an exact and an approximate one.
 
     Each search asks the partitions that answer for less than an exact search would cost, and is exact in all else: in
-    small sets of documents, in those of which too little of a partition is allowed, and in what has not yet come to
-    the approximate index. While that is out of reach, searches that would ask it are exact, named `fallback`.
+    small sets of documents, in those of which too little of a partition is allowed, in partitions that have not proven
+    to find enough, and in what has not yet come to the approximate index. While that is out of reach, searches that
+    would ask it are exact, named `fallback`.
     """
 
     _exact: VectorIndex
@@ -33,6 +35,8 @@ class PartitionedIndex:
     follower: Follower
     _costs: Costs
     _fallback: str
+    _proofs: Proofs
+    _asking: Callable[[], EmbeddingModel | None] | None = None
 
     @property
     def source(self) -> str:
@@ -41,7 +45,7 @@ class PartitionedIndex:
 
     async def search(self, allowed: "array[int]", query: Vector, limit: int) -> Nearest:
         """Return the `limit` allowed documents nearest to the query; of equally near ones the higher number first."""
-        self.follower.searched = True
+        self.follower.searched = anyio.current_time()
         least = candidates(limit, 1, 1)
         if not self._costs.favour_index(query.dimension, candidates=least, documents=len(allowed)):
             return await self._exact.search(allowed, query, limit)
@@ -71,19 +75,34 @@ class PartitionedIndex:
 
     async def _planned(self, allowed: "array[int]", query: Vector, limit: int) -> Nearest:
         coverage = self.follower.coverage
-        if coverage is None:
+        if coverage is None or (self._asking is not None and self._asking() != self.follower.model):
             return await self._exact.search(allowed, query, limit)
         plan = coverage.plan(allowed, query.dimension, limit, self._costs)
-        best = (await self._exact.search(plan.rest, query, limit)).hits
+        judged, trusted = self._proofs.due(plan.parts), self._proofs.trusted(plan.parts)
+        if plan.parts and trusted and not judged:
+            hits = await self._approximate(coverage, plan, query, limit)
+            if hits is not None:
+                return Nearest(hits=hits, source=self.source)
+        nearest = await self._exact.search(allowed, query, limit)
+        if judged:
+            hits = await self._approximate(coverage, plan, query, limit)
+            if hits is not None:
+                partitions = coverage.partitions([hit.document for hit in nearest.hits], plan.parts)
+                self._proofs.judge(partitions, nearest.hits, hits, limit)
+        return nearest
+
+    async def _approximate(self, coverage: Coverage, plan: Plan, query: Vector, limit: int) -> list[Hit] | None:
+        """Ask the plan's partitions, and compare all else exactly; None as in `_widened`."""
+        best: Sequence[Hit] = (await self._exact.search(plan.rest, query, limit)).hits
         for part in plan.parts:
             hits = await self._widened(coverage, plan, part, best, query, limit)
             if hits is None:
-                return await self._exact.search(allowed, query, limit)
+                return None
             best = hits
         moved = coverage.moved(plan)
         if moved:
-            best = _best([*best, *(await self._exact.search(moved, query, limit)).hits], limit)
-        return Nearest(hits=best, source=self.source if plan.parts else self._exact.source)
+            best = [*best, *(await self._exact.search(moved, query, limit)).hits]
+        return _best(best, limit)
 
     async def _widened(  # noqa: PLR0917 - all of one search
         self, coverage: Coverage, plan: Plan, part: Part, best: Sequence[Hit], query: Vector, limit: int
@@ -115,21 +134,27 @@ async def open_partitioned(
     fallback: str = "sqlite_fallback",
     costs: Costs | None = None,
     interval: timedelta = INTERVAL,
+    room: int = 0,
+    recall: float = RECALL,
     follow: bool = True,
+    asking: Callable[[], EmbeddingModel | None] | None = None,
 ) -> AsyncIterator[PartitionedIndex]:
     """Open an index that keeps `derived` equal to the store in the background while it is open; waits for nothing.
 
-    `fallback` is the `search_source` while `derived` is out of reach. Without `follow` it is left to the caller to run
-    the follower.
+    `fallback` is the `search_source` while `derived` is out of reach. It holds at most `room` documents, the most
+    recently written, or any number if that is 0. A partition answers only while it finds `recall` of the ten nearest,
+    as exact searches beside it show; with 0 it need not. Without `follow` it is left to the caller to run the follower.
+
+    `asking` returns the model of the queries: what the index holds of another model is not asked for.
     """
     chosen = costs or Costs()
-    follower = Follower(storage, derived, chosen, interval)
+    follower = Follower(storage, derived, chosen, interval, room)
     try:
         async with anyio.create_task_group() as tasks:
             if follow:
                 tasks.start_soon(follower.run)
             try:
-                yield PartitionedIndex(exact, derived, follower, chosen, fallback)
+                yield PartitionedIndex(exact, derived, follower, chosen, fallback, Proofs(recall), asking)
             finally:
                 tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:

@@ -1,5 +1,6 @@
 """What the store says of its own state."""
 
+import shutil
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,12 @@ _SIDES = {
         SELECT count(*) FROM embeddings AS e
         WHERE NOT EXISTS (SELECT 1 FROM memories_v2 AS m WHERE m.document = e.document AND m.model = e.model)
     """,
+    "vectors of another model without a memory": """
+        SELECT count(*) FROM (
+            SELECT document FROM embeddings_next UNION ALL SELECT document FROM embeddings_former
+        ) AS e
+        WHERE NOT EXISTS (SELECT 1 FROM memories_v2 AS m WHERE m.document = e.document)
+    """,
 }
 """What one table says and another does not, with the query that counts it."""
 
@@ -36,7 +43,12 @@ def health(connection: sqlite3.Connection, path: Path) -> StorageHealth:
     (memories,) = connection.execute("SELECT count(*) FROM memories_v2").fetchone()
     (unembedded,) = connection.execute("SELECT count(*) FROM memories_v2 WHERE model IS NULL").fetchone()
     return StorageHealth(
-        kind=PART, version=version, memories=memories, unembedded=unembedded, bytes_on_disk=_bytes_on_disk(path)
+        kind=PART,
+        version=version,
+        memories=memories,
+        unembedded=unembedded,
+        bytes_on_disk=_bytes_on_disk(path),
+        bytes_free=shutil.disk_usage(path).free,
     )
 
 

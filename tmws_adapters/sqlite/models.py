@@ -1,33 +1,63 @@
-"""The embedding model whose vectors a store holds: the first that was used, and never two."""
+"""The embedding model whose vectors a store holds: the first that was used, until the store changes to another."""
 
 import sqlite3
 from collections.abc import Iterable
 
 from tmws_adapters.sqlite.errors import PART
-from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.domain.embedding import Canary, EmbeddingModel, KnownModel, Vector
 from tmws_core.errors import ModelMismatch
 
+_COLUMNS = "name, dimension, digest, edition, canary_text, canary_vector"
 
-def active_model(connection: sqlite3.Connection) -> tuple[int, EmbeddingModel] | None:
+
+def active_model(connection: sqlite3.Connection) -> tuple[int, KnownModel] | None:
     """Return the active model with its number, or None."""
-    row = connection.execute("SELECT id, name, dimension, digest FROM embedding_models WHERE active = 1").fetchone()
-    return None if row is None else (row[0], EmbeddingModel(name=row[1], dimension=row[2], digest=row[3]))
+    return _found(connection, "active = 1")
 
 
-def use_model(connection: sqlite3.Connection, model: EmbeddingModel) -> None:
+def model_in_role(connection: sqlite3.Connection, role: str) -> tuple[int, KnownModel] | None:
+    """Return the model of a role with its number, or None."""
+    return _found(connection, "role = ?", role)
+
+
+def canary_of(connection: sqlite3.Connection, model: EmbeddingModel) -> Canary | None:
+    """Return the canary of a model, or None."""
+    where = "name = ? AND dimension = ? AND digest = ? AND edition = ?"
+    found = _found(connection, where, model.name, model.dimension, model.digest, model.edition)
+    return None if found is None else found[1].canary
+
+
+def use_model(connection: sqlite3.Connection, model: EmbeddingModel, canary: Canary | None) -> None:
     """Make a model the active one; ModelMismatch if there is another."""
     active = active_model(connection)
     if active is None:
-        connection.execute(
-            "INSERT INTO embedding_models (name, dimension, digest, active) VALUES (?, ?, ?, 1)",
-            (model.name, model.dimension, model.digest),
-        )
-    elif not _same(active[1], model):
+        connection.execute("UPDATE embedding_models SET active = 1 WHERE id = ?", (insert_model(connection, model),))
+        active = active_model(connection)
+    elif not _same(active[1].model, model):
         raise ModelMismatch(
             part="embedder",
-            reason=f"the store holds vectors of {_described(active[1])}, not of {_described(model)}",
-            hint=f"Set the embedder to {active[1].name} again, or start a new store in another TMWS_HOME",
+            reason=f"the store holds vectors of {_described(active[1].model)}, not of {_described(model)}",
+            hint="Run `tmws embeddings migrate`, or set the embedder to the store's model again",
         )
+    if canary is not None and active is not None and active[1].canary is None:
+        keep_canary(connection, active[0], canary)
+
+
+def insert_model(connection: sqlite3.Connection, model: EmbeddingModel) -> int:
+    """Add a model that is not active and return its number; its edition is the next of its name and digest."""
+    identity = (model.name, model.dimension, model.digest)
+    sql = """
+        INSERT INTO embedding_models (name, dimension, digest, edition, active) SELECT ?1, ?2, ?3, 1 + count(*), 0
+        FROM embedding_models WHERE name = ?1 AND dimension = ?2 AND digest = ?3 RETURNING id
+    """
+    ((number,),) = connection.execute(sql, identity).fetchall()
+    return int(number)
+
+
+def keep_canary(connection: sqlite3.Connection, number: int, canary: Canary) -> None:
+    """Keep what a model is recognised by."""
+    sql = "UPDATE embedding_models SET canary_text = ?, canary_vector = ? WHERE id = ?"
+    connection.execute(sql, (canary.text, canary.vector.data, number))
 
 
 def model_for(connection: sqlite3.Connection, vectors: Iterable[Vector]) -> int | None:
@@ -36,7 +66,7 @@ def model_for(connection: sqlite3.Connection, vectors: Iterable[Vector]) -> int 
     if not dimensions:
         return None
     active = active_model(connection)
-    if active is None or dimensions != {active[1].dimension}:
+    if active is None or dimensions != {active[1].model.dimension}:
         raise ModelMismatch(
             part=PART,
             reason=f"vectors of {sorted(dimensions)} dimensions are not of the store's model",
@@ -45,9 +75,20 @@ def model_for(connection: sqlite3.Connection, vectors: Iterable[Vector]) -> int 
     return active[0]
 
 
+def _found(connection: sqlite3.Connection, where: str, *values: str | int) -> tuple[int, KnownModel] | None:
+    sql = f"SELECT id, {_COLUMNS} FROM embedding_models WHERE {where}"  # noqa: S608 - texts are constants, values are bound
+    row = connection.execute(sql, values).fetchone()
+    if row is None:
+        return None
+    number, name, dimension, digest, edition, text, vector = row
+    model = EmbeddingModel(name=name, dimension=dimension, digest=digest, edition=edition)
+    canary = None if vector is None else Canary(text=text, vector=Vector(vector))
+    return number, KnownModel(model=model, canary=canary)
+
+
 def _same(stored: EmbeddingModel, other: EmbeddingModel) -> bool:
     told = stored.digest and other.digest
-    return (stored.name, stored.dimension) == (other.name, other.dimension) and (
+    return (stored.name, stored.dimension, stored.edition) == (other.name, other.dimension, other.edition) and (
         not told or stored.digest == other.digest
     )
 

@@ -14,6 +14,7 @@ from tmws_adapters.migrations.file import writable_file
 from tmws_adapters.sqlite.connections import Opener, Synchronous, open_connections
 from tmws_adapters.sqlite.errors import file_error, translated
 from tmws_adapters.sqlite.lexical import SqliteLexical
+from tmws_adapters.sqlite.migration import SqliteModels
 from tmws_adapters.sqlite.scopes import Scopes
 from tmws_adapters.sqlite.storage import SqliteStorage
 
@@ -27,6 +28,7 @@ class SqliteStore:
 
     storage: SqliteStorage
     lexical: SqliteLexical
+    models: SqliteModels
 
 
 @asynccontextmanager
@@ -42,7 +44,11 @@ async def open_sqlite(
     opener = Opener(path=path, busy_timeout=busy_timeout, synchronous=synchronous)
     async with open_connections(opener) as connections:
         scopes = Scopes()
-        yield SqliteStore(SqliteStorage(path, connections, scopes), SqliteLexical(connections.lookups, scopes))
+        yield SqliteStore(
+            SqliteStorage(path, connections, scopes),
+            SqliteLexical(connections.lookups, scopes),
+            SqliteModels(path, connections),
+        )
 
 
 def _prepare(path: Path, busy_timeout: timedelta) -> None:

@@ -14,9 +14,9 @@ from tmws_adapters.sqlite.scopes import Members, Scopes, members_now
 from tmws_adapters.sqlite.session import Session
 from tmws_adapters.sqlite.times import moment, optional_moment
 from tmws_core.domain.access import Scope, Visibility
-from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion
+from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
 from tmws_core.errors import MemoryNotFound
-from tmws_core.ports.storage import Fingerprint, Known, Order, Unembedded
+from tmws_core.ports.storage import Fingerprint, Known, Order, Searchable, Unembedded
 
 _PARTITIONS = """
     SELECT
@@ -60,9 +60,9 @@ class SqliteMemoryReader:
         values = {**part.values, "after": after, "limit": limit}
         return await self._session.run(lambda connection: [memory_of(row) for row in connection.execute(sql, values)])
 
-    async def documents(self, scope: Scope) -> "array[int]":
-        """Return the documents of the scope that have a vector: ascending, type code "q"."""
-        return await self._session.run(lambda connection: self._members(connection, scope).documents)
+    async def searchable(self, scope: Scope) -> Searchable:
+        """Return the documents of the scope that have a vector of the active model, and that model."""
+        return await self._session.run(lambda connection: self._members(connection, scope).searchable)
 
     async def partitions(self) -> "dict[str, array[int]]":
         """Return all documents that have a vector, by partition: ascending, type code "q".
@@ -111,6 +111,20 @@ class SqliteMemoryReader:
                 )
                 for version, content, valid_from, valid_to, changed_by in connection.execute(sql, (memory_id,))
             ]
+
+        return await self._session.run(work)
+
+    async def uses(self, documents: Sequence[int]) -> dict[int, Uses]:
+        """Return how often the memories of those documents were used, by document; unused ones are left out."""
+        sql = """
+            SELECT m.document, u.uses, u.used_at FROM json_each(?) AS wanted
+            CROSS JOIN memories_v2 AS m ON m.document = wanted.value
+            CROSS JOIN memory_uses AS u ON u.memory_id = m.id
+        """
+        values = (orjson.dumps(list(documents)).decode(),)
+
+        def work(connection: sqlite3.Connection) -> dict[int, Uses]:
+            return {document: Uses(uses, moment(at)) for document, uses, at in connection.execute(sql, values)}
 
         return await self._session.run(work)
 

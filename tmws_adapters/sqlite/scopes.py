@@ -8,10 +8,13 @@ from collections import OrderedDict
 import attrs
 import orjson
 
+from tmws_adapters.sqlite.models import active_model
 from tmws_adapters.sqlite.predicate import inside
 from tmws_adapters.sqlite.times import microseconds
 from tmws_core.domain.access import Scope, Visibility
+from tmws_core.domain.embedding import EmbeddingModel
 from tmws_core.domain.memory import MemoryFilter
+from tmws_core.ports.storage import Searchable
 
 KEPT_SCOPES = 16
 """Scopes whose documents are kept: 15 MB if each holds 100,000."""
@@ -34,28 +37,28 @@ _BOUNDS = """
 
 @attrs.frozen
 class Members:
-    """The documents that a scope holds; nobody may change them.
+    """The documents that a scope holds: `searchable` are those that have a vector, `marks` has a 1 at each place."""
 
-    `documents` are those that have a vector: ascending, type code "q". `marks` has a 1 at the place of every document.
-    """
-
-    documents: "array[int]"
+    searchable: Searchable
     marks: bytes
     count: int
 
     @classmethod
     def none(cls) -> "Members":
         """Return the members of an empty scope."""
-        return cls(array("q"), b"", 0)
+        return cls(Searchable(array("q"), None), b"", 0)
 
-    def joined_by(self, embedded: "array[int]", others: "array[int]", last: int) -> "Members":
+    def joined_by(
+        self, embedded: "array[int]", others: "array[int]", last: int, model: EmbeddingModel | None
+    ) -> "Members":
         """Return these members and some with higher numbers; `last` is the highest there is."""
         marks = bytearray(last + 1)
         marks[: len(self.marks)] = self.marks
         for documents in (embedded, others):
             for document in documents:
                 marks[document] = 1
-        return Members(self.documents + embedded, bytes(marks), self.count + len(embedded) + len(others))
+        searchable = Searchable(self.searchable.documents + embedded, model)
+        return Members(searchable, bytes(marks), self.count + len(embedded) + len(others))
 
 
 @attrs.frozen(kw_only=True)
@@ -150,7 +153,9 @@ def find_members(
         )
     """  # noqa: S608 - texts are constants, values are bound
     embedded, others = connection.execute(sql, {**part.values, "behind": behind}).fetchone()
-    return (former or Members.none()).joined_by(_numbers(embedded), _numbers(others), last)
+    active = active_model(connection)
+    model = None if active is None else active[1].model
+    return (former or Members.none()).joined_by(_numbers(embedded), _numbers(others), last, model)
 
 
 def _numbers(text: str | None) -> "array[int]":

@@ -17,7 +17,7 @@ from tmws_adapters.sqlite.times import from_rfc3339, rfc3339
 from tmws_adapters.sqlite.writer import SqliteMemoryWriter
 from tmws_core.domain.agent import Agent
 from tmws_core.domain.audit import AuditEvent
-from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 from tmws_core.errors import StorageCorrupt
 from tmws_core.ports.storage import StorageHealth
 
@@ -72,9 +72,9 @@ class SqliteUnitOfWork:
         ]
         await self._session.run(lambda connection: connection.executemany(sql, rows))
 
-    async def use_model(self, model: EmbeddingModel) -> None:
+    async def use_model(self, model: EmbeddingModel, canary: Canary | None = None) -> None:
         """Make `model` the store's active one if it has none yet; ModelMismatch if it has another."""
-        await self._session.run(lambda connection: models.use_model(connection, model))
+        await self._session.run(lambda connection: models.use_model(connection, model, canary))
 
 
 @attrs.frozen
@@ -99,8 +99,8 @@ class SqliteStorage:
                 SqliteMemoryReader(session), SqliteMemoryWriter(session), SqliteAgents(session), session
             )
 
-    async def vectors(self, documents: Sequence[int]) -> dict[int, Vector]:
-        """Return the active model's vectors of those documents that have one."""
+    async def vectors(self, documents: Sequence[int], model: EmbeddingModel | None = None) -> dict[int, Vector]:
+        """Return the active model's vectors of those documents that have one; none if another `model` is active."""
         sql = """
             SELECT e.document, e.vector FROM json_each(?) AS wanted CROSS JOIN embeddings AS e
             ON e.document = wanted.value
@@ -108,6 +108,9 @@ class SqliteStorage:
         values = (orjson.dumps(list(documents)).decode(),)
 
         def work(connection: sqlite3.Connection) -> dict[int, Vector]:
+            active = models.active_model(connection)
+            if model is not None and (active is None or active[1].model != model):
+                return {}
             return {document: Vector(data) for document, data in connection.execute(sql, values)}
 
         async with self._connections.lookups.session() as session:
@@ -117,7 +120,12 @@ class SqliteStorage:
         """Return the active model, or None in a store that holds no vector yet."""
         async with self._connections.lookups.session() as session:
             active = await session.run(models.active_model)
-        return None if active is None else active[1]
+        return None if active is None else active[1].model
+
+    async def canary(self, model: EmbeddingModel) -> Canary | None:
+        """Return what one of the store's models is recognised by, or None."""
+        async with self._connections.lookups.session() as session:
+            return await session.run(lambda connection: models.canary_of(connection, model))
 
     async def changes(self) -> int:
         """Return a number that is another one whenever memories, or their vectors, may have changed."""

@@ -11,7 +11,7 @@ from tmws_adapters.sqlite.session import Session
 from tmws_adapters.sqlite.times import microseconds
 from tmws_adapters.sqlite.turns import insert_texts, refresh, refresh_behind
 from tmws_core.domain.embedding import Vector
-from tmws_core.domain.memory import Memory
+from tmws_core.domain.memory import Memory, Uses
 from tmws_core.errors import MemoryNotFound
 from tmws_core.ports.storage import NewMemory
 
@@ -47,6 +47,15 @@ class SqliteMemoryWriter:
             refresh_behind(connection, memory)
 
         await self._session.run(work)
+
+    async def add_uses(self, uses: Mapping[str, Uses]) -> None:
+        """Add to how often memories were used, by id; those that are gone are passed over."""
+        sql = """
+            INSERT INTO memory_uses (memory_id, uses, used_at) SELECT id, ?2, ?3 FROM memories_v2 WHERE id = ?1
+            ON CONFLICT (memory_id) DO UPDATE SET uses = uses + excluded.uses, used_at = max(used_at, excluded.used_at)
+        """
+        rows = [(memory_id, each.count, microseconds(each.last)) for memory_id, each in uses.items()]
+        await self._session.run(lambda connection: connection.executemany(sql, rows))
 
     async def put_vectors(self, vectors: Mapping[int, Vector]) -> int:
         """Add vectors of the active model by document and return how many; documents that are gone are passed over."""
@@ -134,7 +143,8 @@ def _insert_texts(connection: sqlite3.Connection, numbered: Sequence[tuple[int, 
 
 def _drop_text(connection: sqlite3.Connection, document: int) -> None:
     connection.execute("DELETE FROM memories_fts WHERE rowid = ?", (document,))
-    connection.execute("DELETE FROM embeddings WHERE document = ?", (document,))
+    for table in ("embeddings", "embeddings_next", "embeddings_former"):
+        connection.execute(f"DELETE FROM {table} WHERE document = ?", (document,))  # noqa: S608 - constant names
 
 
 def _put_vectors(connection: sqlite3.Connection, vectors: Mapping[int, Vector]) -> int:

@@ -1,8 +1,23 @@
 """Vectors, and the model that made them; vectors of two models are never compared."""
 
 import re
+import struct
+from operator import mul
 
 import attrs
+
+CANARY = (
+    "In March 2024, 42 engineers moved the billing service of Nordwind GmbH to PostgreSQL; "
+    "der Umzug dauerte drei Tage. 引っ越しは三日かかりました。 assert total == 17.5"
+)
+"""A text whose vector tells whether two embedders have the same weights; several scripts exercise much of a model."""
+
+SAME_WEIGHTS = 0.999
+"""The least cosine between two vectors of one text by one model.
+
+The same weights in another batch give more than 0.999999, int8 weights instead of the full ones 0.9993 on average
+(measured with MiniLM).
+"""
 
 _E5 = re.compile(r"(?<![a-z0-9])e5(?![a-z0-9])")
 
@@ -23,12 +38,30 @@ class Vector:
 class EmbeddingModel:
     """What makes two vectors comparable: the name of the model, its dimension, and a digest of its weights.
 
-    `digest` is the empty string where the embedder cannot tell it.
+    `digest` is the empty string where the embedder cannot tell it. `edition` is 2 and more for a model that a store has
+    under the name and digest of an earlier one, but whose weights are others.
     """
 
     name: str
     dimension: int
     digest: str = ""
+    edition: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class Canary:
+    """The vector that a model made of a text, kept to recognise the model by."""
+
+    text: str
+    vector: Vector
+
+
+@attrs.frozen(kw_only=True)
+class KnownModel:
+    """A model as a store knows it; a store from before canaries has none."""
+
+    model: EmbeddingModel
+    canary: Canary | None
 
 
 @attrs.frozen(kw_only=True)
@@ -42,3 +75,9 @@ class Prefixes:
 def prefixes_of(name: str) -> Prefixes:
     """Return the prefixes that a model was trained with: those of e5 where that is a word of its name, else none."""
     return Prefixes(query="query: ", passage="passage: ") if _E5.search(name.lower()) else Prefixes()
+
+
+def cosine(one: Vector, other: Vector) -> float:
+    """Return the cosine of two vectors of the same dimension."""
+    pattern = f"<{one.dimension}f"
+    return float(sum(map(mul, struct.unpack(pattern, one.data), struct.unpack(pattern, other.data))))

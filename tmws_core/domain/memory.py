@@ -122,6 +122,14 @@ class MemoryFilter:
     include_superseded: bool = False
 
 
+@attrs.frozen
+class Uses:
+    """How often a memory was read by its id, and when last."""
+
+    count: int
+    last: datetime
+
+
 @attrs.frozen(kw_only=True)
 class MemoryStats:
     """Counts over the memories that a caller may see."""

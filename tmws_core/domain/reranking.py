@@ -7,7 +7,7 @@ import attrs
 
 from tmws_core.domain.dates import Period, period_in
 from tmws_core.domain.dialogue import Question
-from tmws_core.domain.memory import Memory
+from tmws_core.domain.memory import Memory, Uses
 from tmws_core.domain.ranking import Ranked
 
 HEAD = 50
@@ -22,19 +22,30 @@ SAME_WORDS = 0.9
 
 @attrs.frozen(kw_only=True)
 class Boosts:
-    """What recency and importance add to a score, at most; 0 turns them off. Recency halves every `half_life`."""
+    """What recency, importance and use add to a score, at most; 0 turns them off.
+
+    Recency, and the time since the last use, count half every `half_life`. Of what use can add the first one adds a
+    half, the second a sixth more, and so on: n uses add n / (n + 1).
+    """
 
     recency: float = 0.0
     half_life: timedelta = timedelta(days=30)
     importance: float = 0.0
+    use: float = 0.0
 
-    def of(self, memory: Memory, now: datetime) -> float:
+    def of(self, memory: Memory, uses: Uses | None, now: datetime) -> float:
         """Return what to add for a memory."""
         total = self.importance * memory.importance
         if self.recency:
-            age = now - (memory.occurred_at or memory.created_at)
-            total += self.recency * 0.5 ** max(age / self.half_life, 0.0)
+            total += self.recency * self._freshness(memory.occurred_at or memory.created_at, now)
+        if uses is not None:
+            total += self.use * uses.count / (uses.count + 1) * self._freshness(uses.last, now)
         return total
+
+    def _freshness(self, moment: datetime, now: datetime) -> float:
+        """Return 1 for now and less for what is past."""
+        freshness: float = 0.5 ** max((now - moment) / self.half_life, 0.0)
+        return freshness
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +62,13 @@ class SecondLook:
         """Read a query; `now` is the moment that it asks from."""
         return cls(question=Question.of(query), period=period_in(query, now), boosts=boosts, now=now)
 
-    def order(self, ranked: Sequence[Ranked], memories: Mapping[int, Memory], wanted: int = HEAD) -> list[Ranked]:
+    def order(
+        self,
+        ranked: Sequence[Ranked],
+        memories: Mapping[int, Memory],
+        uses: Mapping[int, Uses],
+        wanted: int = HEAD,
+    ) -> list[Ranked]:
         """Return the hits with their scores nudged, best first.
 
         Of the first `wanted` none repeats another's text: repetitions stand behind the rest. Hits without a memory are
@@ -61,14 +78,14 @@ class SecondLook:
             hit.document: (hit.score + nudge, nudge)
             for hit in ranked
             if hit.document in memories
-            for nudge in (self._nudge(memories[hit.document]),)
+            for nudge in (self._nudge(memories[hit.document], uses.get(hit.document)),)
         }
         present = [hit for hit in ranked if hit.document in totals]
         present.sort(key=lambda hit: (-totals[hit.document][0], -hit.document))
         return [_nudged(hit, *totals[hit.document]) for hit in _repetitions_last(present, memories, wanted)]
 
-    def _nudge(self, memory: Memory) -> float:
-        total = self.question.nudge(memory.content) + self.boosts.of(memory, self.now)
+    def _nudge(self, memory: Memory, uses: Uses | None) -> float:
+        total = self.question.nudge(memory.content) + self.boosts.of(memory, uses, self.now)
         if self.period is not None and self.period.holds(memory.occurred_at or memory.created_at):
             total += NAMED_TIME
         return total

@@ -9,7 +9,7 @@ from tmws_core.operation import Request
 
 @attrs.frozen(kw_only=True)
 class ComponentHealth:
-    """One part: `up` or `down`, how long it took to find out, and why it is down."""
+    """One part: `up` or `down`, how long it took to find out, and why it is down or does not do all it should."""
 
     status: str
     latency_ms: float

@@ -11,8 +11,8 @@ import attrs
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.agent import Agent
 from tmws_core.domain.audit import AuditEvent
-from tmws_core.domain.embedding import EmbeddingModel, Vector
-from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion
+from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
+from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
 
 Order = Literal["newest", "oldest"]
 
@@ -62,13 +62,25 @@ class Unembedded:
 
 @attrs.frozen(kw_only=True)
 class StorageHealth:
-    """What the store says of itself; `version` is the schema's."""
+    """What the store says of itself; `version` is the schema's, `bytes_free` what its disk has room for."""
 
     kind: str
     version: str
     memories: int
     unembedded: int
     bytes_on_disk: int
+    bytes_free: int
+
+
+@attrs.frozen
+class Searchable:
+    """The documents that have a vector, and the active model, which made it; None in a store without vectors.
+
+    `documents` are ascending, type code "q", and not to be changed.
+    """
+
+    documents: "array[int]"
+    model: EmbeddingModel | None
 
 
 class MemoryReader(Protocol):
@@ -86,8 +98,8 @@ class MemoryReader(Protocol):
         """
         ...
 
-    async def documents(self, scope: Scope) -> "array[int]":
-        """Return the documents of the scope that have a vector of the active model: ascending, type code "q"."""
+    async def searchable(self, scope: Scope) -> Searchable:
+        """Return the documents of the scope that have a vector of the active model, and that model."""
         ...
 
     async def partitions(self) -> "dict[str, array[int]]":
@@ -109,6 +121,10 @@ class MemoryReader(Protocol):
 
     async def history(self, memory_id: str) -> list[MemoryVersion]:
         """Return the former texts of a memory, oldest first; the caller has checked that it is visible."""
+        ...
+
+    async def uses(self, documents: Sequence[int]) -> dict[int, Uses]:
+        """Return how often the memories of those documents were used, by document; unused ones are left out."""
         ...
 
     async def stats(self, visibility: Visibility) -> MemoryStats:
@@ -137,6 +153,10 @@ class MemoryWriter(Protocol):
 
     async def delete(self, memory: Memory) -> None:
         """Remove a memory with its shares, history, lexical entry and vector; its idempotency key stays."""
+        ...
+
+    async def add_uses(self, uses: Mapping[str, Uses]) -> None:
+        """Add to how often memories were used, by id; those that are gone are passed over."""
         ...
 
     async def put_vectors(self, vectors: Mapping[int, Vector]) -> int:
@@ -196,8 +216,11 @@ class UnitOfWork(Protocol):
         """Append to the audit log."""
         ...
 
-    async def use_model(self, model: EmbeddingModel) -> None:
-        """Make `model` the store's active one if it has none yet; ModelMismatch if it has another."""
+    async def use_model(self, model: EmbeddingModel, canary: Canary | None = None) -> None:
+        """Make `model` the store's active one if it has none yet; ModelMismatch if it has another.
+
+        The canary is kept with the model unless it has one.
+        """
         ...
 
 
@@ -212,12 +235,16 @@ class Storage(Protocol):
         """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
         ...
 
-    async def vectors(self, documents: Sequence[int]) -> dict[int, Vector]:
-        """Return the active model's vectors of those documents that have one."""
+    async def vectors(self, documents: Sequence[int], model: EmbeddingModel | None = None) -> dict[int, Vector]:
+        """Return the active model's vectors of those documents that have one; none if another `model` is active."""
         ...
 
     async def model(self) -> EmbeddingModel | None:
         """Return the active model, or None in a store that holds no vector yet."""
+        ...
+
+    async def canary(self, model: EmbeddingModel) -> Canary | None:
+        """Return what one of the store's models is recognised by, or None."""
         ...
 
     async def changes(self) -> int:

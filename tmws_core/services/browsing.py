@@ -22,15 +22,17 @@ from tmws_core.messages.memory import (
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock
+from tmws_core.usage import Usage
 from tmws_core.wire import unstructure
 
 
 @attrs.frozen(kw_only=True)
 class Browsing:
-    """What can be read of memories besides the search."""
+    """What can be read of memories besides the search; `usage` is told what is read by its id."""
 
     storage: Storage
     clock: Clock
+    usage: Usage | None = None
 
     @operation(
         "get_memory",
@@ -45,6 +47,8 @@ class Browsing:
             acting = await actor(snapshot.agents, caller, request.agent_id)
             memory = await snapshot.memories.get(request.memory_id, visibility_of(acting))
             former = await snapshot.memories.history(memory.id) if request.include_history else None
+        if self.usage is not None:
+            self.usage.note(memory.id)
         return MemoryFound(
             memory=views.view(memory, acting),
             history=None if former is None else tuple(FormerText(**attrs.asdict(text)) for text in former),

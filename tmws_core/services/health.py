@@ -26,6 +26,10 @@ from tmws_core.ports.vector import VectorIndex
 
 Answer = TypeVar("Answer")
 
+SCARCE_BYTES = 16 * 1024 * 1024
+"""Room on the store's disk below which writes may fail: 1,000 memories stored at once take 4 MiB of the log and as much
+of the file, and the next ones must not be the last."""
+
 
 @attrs.frozen(kw_only=True)
 class Health:
@@ -51,7 +55,10 @@ class Health:
         ollama = "not_configured"
 
         async def ask_storage() -> None:
-            components[self.database], _ = await self._timed(self.storage.health)
+            component, storage = await self._timed(self.storage.health)
+            if storage is not None and storage.bytes_free < SCARCE_BYTES:
+                component = attrs.evolve(component, reason=_scarce(storage.bytes_free))
+            components[self.database] = component
 
         async def ask_vectors() -> None:
             components[self.vectors.source], _ = await self._timed(self.vectors.health)
@@ -72,7 +79,7 @@ class Health:
             tasks.start_soon(ask_vectors)
             tasks.start_soon(ask_embedder)
         stored = components[self.database].status == "up"
-        complete = all(component.status == "up" for component in components.values())
+        complete = all(component.status == "up" and not component.reason for component in components.values())
         return HealthReport(
             status=("healthy" if complete else "degraded") if stored else "unhealthy",
             version=self.version,
@@ -121,3 +128,8 @@ class Health:
 
     def _since(self, started: float) -> float:
         return round((self.clock.monotonic() - started) * 1000, 3)
+
+
+def _scarce(free: int) -> str:
+    mebibytes = free / (1024 * 1024)
+    return f"the disk has {mebibytes:.1f} MiB left; writes fail when it is full. Free some space"

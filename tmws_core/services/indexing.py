@@ -1,17 +1,12 @@
 """Catching up: texts that were stored while the embedder was down get their vectors when it is back."""
 
-from collections.abc import Sequence
-from contextlib import suppress
-
 import anyio
 import attrs
 
-from tmws_core.domain.embedding import Vector
-from tmws_core.domain.text import passage
-from tmws_core.errors import EmbedderUnavailable, StorageUnavailable
+from tmws_core.embedding import StoreEmbedder, vectors_of
+from tmws_core.errors import PartUnavailable
 from tmws_core.ports.bus import Bus
-from tmws_core.ports.embedder import Embedder
-from tmws_core.ports.storage import Storage, Unembedded
+from tmws_core.ports.storage import Storage
 
 BATCH = 64
 """Texts embedded together; one batch takes about half a second with the bundled model."""
@@ -25,7 +20,7 @@ class Indexing:
     """Embeds what waits for a vector, the most important first."""
 
     storage: Storage
-    embedder: Embedder
+    embedder: StoreEmbedder
     bus: Bus
 
     async def run(self) -> None:
@@ -45,42 +40,21 @@ class Indexing:
         """Embed one batch and return how many texts got their vector; 0 when none waits.
 
         Raises:
-            EmbedderUnavailable: the embedder is down; nothing changed.
+            EmbedderUnavailable: the embedder is down, or the store has changed its model; nothing changed.
+            ModelMismatch: the store's vectors were made by another model.
         """
         async with self.storage.read() as snapshot:
             waiting = await snapshot.memories.unembedded(BATCH)
         if not waiting:
             return 0
-        vectors = await self._embed(waiting)
+        vectors = await vectors_of(self.embedder, waiting)
         async with self.storage.write() as unit:
-            await unit.use_model(await self.embedder.model())
-            return await unit.changes.put_vectors(vectors)
-
-    async def _embed(self, waiting: Sequence[Unembedded]) -> dict[int, Vector]:
-        """Return the vectors by document.
-
-        Texts that fail together are tried one by one, so that a text which the model cannot take holds up no other.
-        """
-        passages = [passage(text.content, text.occurred_at) for text in waiting]
-        try:
-            vectors = await self.embedder.passages(passages)
-        except EmbedderUnavailable:
-            if not (await self.embedder.health()).up:
-                raise
-            return await self._embed_singly(waiting, passages)
-        return {text.document: vector for text, vector in zip(waiting, vectors, strict=True)}
-
-    async def _embed_singly(self, waiting: Sequence[Unembedded], passages: Sequence[str]) -> dict[int, Vector]:
-        vectors = {}
-        for text, content in zip(waiting, passages, strict=True):
-            with suppress(EmbedderUnavailable):
-                vectors[text.document] = (await self.embedder.passages([content]))[0]
-        return vectors
+            return await unit.changes.put_vectors(vectors) if await self.embedder.adopt(unit) else 0
 
     async def _catch_up(self) -> bool:
         try:
             while await self.embed_some():
                 pass
-        except (EmbedderUnavailable, StorageUnavailable):
+        except PartUnavailable:
             return False
         return True

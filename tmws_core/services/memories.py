@@ -14,6 +14,7 @@ from tmws_core.domain.embedding import Vector
 from tmws_core.domain.events import MemoriesChanged
 from tmws_core.domain.memory import AccessLevel, Memory, Share, normalised
 from tmws_core.domain.text import lexical_document, passage
+from tmws_core.embedding import StoreEmbedder
 from tmws_core.errors import (
     ContentTooLarge,
     EmbedderUnavailable,
@@ -38,7 +39,6 @@ from tmws_core.messages.memory import (
 )
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.bus import Bus
-from tmws_core.ports.embedder import Embedder
 from tmws_core.ports.storage import Fingerprint, Known, NewMemory, Storage, UnitOfWork
 from tmws_core.ports.system import Clock, Ids
 
@@ -70,11 +70,12 @@ class _Draft:
 class Memories:
     """The changes of memories: each is one transaction, and is acknowledged only once it is durable.
 
-    A text that has no vector after `embed_timeout` is stored without one, and gets it when the embedder is back.
+    A text that has no vector after `embed_timeout` is stored without one, and gets it when the embedder is back. So is
+    one whose store has changed to another model than the embedder's.
     """
 
     storage: Storage
-    embedder: Embedder
+    embedder: StoreEmbedder
     bus: Bus
     clock: Clock
     ids: Ids
@@ -126,8 +127,8 @@ class Memories:
             former = await unit.memories.get(request.memory_id, visibility_of(acting))
             changes.check_change(acting, former, request)
             await _check_successor(unit, visibility_of(acting), request)
+            vectors = await self._usable(unit, vectors)
             changed = changes.changed(former, request, caller, now, embedded=vectors is not None)
-            await self._prepare(unit, vectors)
             await unit.changes.replace(
                 former,
                 NewMemory(
@@ -198,12 +199,12 @@ class Memories:
         vectors, milliseconds = await self._embed([draft.passage for draft in fresh])
         async with self.storage.write() as unit:
             taken = await unit.memories.known([draft.fingerprint for draft in fresh])
+            vectors = await self._usable(unit, vectors)
             new = [
                 draft.stored(vectors[index] if vectors else None)
                 for index, draft in enumerate(fresh)
                 if taken[index] is None
             ]
-            await self._prepare(unit, vectors)
             await self._register(unit, new)
             await unit.changes.add(new)
             await self._record(unit, caller, "memory.created", [item.memory for item in new])
@@ -261,9 +262,9 @@ class Memories:
             return None, 0.0
         return vectors, (self.clock.monotonic() - started) * 1000
 
-    async def _prepare(self, unit: UnitOfWork, vectors: list[Vector] | None) -> None:
-        if vectors:
-            await unit.use_model(await self.embedder.model())
+    async def _usable(self, unit: UnitOfWork, vectors: list[Vector] | None) -> list[Vector] | None:
+        """Return the vectors, or None if the store has changed to another model since they were made."""
+        return vectors if vectors and await self.embedder.adopt(unit) else None
 
     async def _register(self, unit: UnitOfWork, new: Sequence[NewMemory]) -> None:
         for agent_id, memory in {item.memory.agent_id: item.memory for item in new}.items():

@@ -10,17 +10,17 @@ import attrs
 from tmws_core.domain import cursor
 from tmws_core.domain.access import Scope, Visibility, visibility_of
 from tmws_core.domain.agent import Caller, Permission
-from tmws_core.domain.embedding import Vector
+from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.memory import Memory
 from tmws_core.domain.ranking import Hit, Ranked, fuse
 from tmws_core.domain.reranking import HEAD, Boosts, SecondLook
 from tmws_core.domain.text import query_terms
+from tmws_core.embedding import StoreEmbedder
 from tmws_core.errors import EmbedderUnavailable, InvalidField
 from tmws_core.messages import views
 from tmws_core.messages.search import Explanation, MemoriesFound, MemoryHit, SearchMemories, SearchMode
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.cache import Cache
-from tmws_core.ports.embedder import Embedder
 from tmws_core.ports.lexical import LexicalIndex
 from tmws_core.ports.storage import Snapshot, Storage
 from tmws_core.ports.system import Clock
@@ -49,14 +49,14 @@ class _Findings:
 class Recall:
     """Finds memories by meaning and by words.
 
-    `fallback` is the `search_source` while meaning cannot be asked for: the embedder is down, or the query has no
-    vector after `embed_timeout`.
+    `fallback` is the `search_source` while meaning cannot be asked for: the embedder is down, the store has changed to
+    another model, or the query has no vector after `embed_timeout`.
     """
 
     storage: Storage
     lexical: LexicalIndex
     vectors: VectorIndex
-    embedder: Embedder
+    embedder: StoreEmbedder
     cache: Cache
     clock: Clock
     fallback: str
@@ -86,7 +86,7 @@ class Recall:
         built = None if request.min_similarity is not None else max(HEAD, wanted)
         ranked = fuse(findings.lexical, findings.semantic, findings.familiarity, built)
         if request.min_similarity is not None:
-            ranked = [hit for hit in ranked if (hit.similarity or -1.0) >= request.min_similarity]
+            ranked = [hit for hit in ranked if hit.similarity is not None and hit.similarity >= request.min_similarity]
         look = SecondLook.of(request.query, self.boosts, scope.at)
         async with self.storage.read() as snapshot:
             ranked, memories = await _second_look(snapshot, scope, ranked, look, offset + request.limit)
@@ -108,26 +108,29 @@ class Recall:
             findings.lexical = await self.lexical.search(scope, query_terms(request.query), limit)
 
         async def by_meaning() -> None:
+            async with self.storage.read() as snapshot:
+                searchable = await snapshot.memories.searchable(scope)
             try:
                 with anyio.fail_after(self.embed_timeout.total_seconds()):
-                    query = await self._vector(request.query)
+                    query = await self._vector(request.query, searchable.model)
                     findings.familiarity = await self.embedder.familiarity(request.query)
-            except EmbedderUnavailable as error:
-                findings.degraded = (f"semantic search: {error.message}",)
-                return
             except TimeoutError:
                 findings.degraded = (f"semantic search: no vector within {self.embed_timeout.total_seconds():g} s",)
                 return
-            async with self.storage.read() as snapshot:
-                allowed = await snapshot.memories.documents(scope)
-            nearest = await self.vectors.search(allowed, query, limit)
+            nearest = await self.vectors.search(searchable.documents, query, limit)
             findings.semantic, findings.source = nearest.hits, nearest.source
             findings.degraded = (f"vector index: {nearest.degraded}",) if nearest.degraded else ()
+
+        async def by_meaning_if_possible() -> None:
+            try:
+                await by_meaning()
+            except EmbedderUnavailable as error:
+                findings.degraded = (f"semantic search: {error.message}",)
 
         try:
             async with anyio.create_task_group() as tasks:
                 if request.mode is not SearchMode.LEXICAL:
-                    tasks.start_soon(by_meaning)
+                    tasks.start_soon(by_meaning_if_possible)
                 if request.mode is not SearchMode.SEMANTIC:
                     tasks.start_soon(by_words)
         except ExceptionGroup as group:
@@ -136,13 +139,13 @@ class Recall:
             await by_words()
         return findings
 
-    async def _vector(self, query: str) -> Vector:
-        model = await self.embedder.model()
+    async def _vector(self, query: str, stored: EmbeddingModel | None) -> Vector:
+        model = await self.embedder.accept(stored)
         key = f"query:{model.name}:{model.digest}:{query}"
         known = await self.cache.get(key)
         if known is not None:
             return Vector(known)
-        vector = await self.embedder.query(query)
+        vector = await self.embedder.query(query, stored)
         await self.cache.put(key, vector.data)
         return vector
 
@@ -152,8 +155,10 @@ async def _second_look(
 ) -> tuple[list[Ranked], dict[int, Memory]]:
     """Return the hits with their head in a better order, and the memories of the head."""
     head, tail = ranked[:HEAD], ranked[HEAD:]
-    memories = await snapshot.memories.of_documents([hit.document for hit in head], scope)
-    return look.order(head, memories, wanted) + tail, memories
+    documents = [hit.document for hit in head]
+    memories = await snapshot.memories.of_documents(documents, scope)
+    uses = await snapshot.memories.uses(documents) if look.boosts.use else {}
+    return look.order(head, memories, uses, wanted) + tail, memories
 
 
 async def _memories_of(

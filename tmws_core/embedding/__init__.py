@@ -1,0 +1,8 @@
+"""The embedder as a store may use it: only the model of the store's vectors, and with patience for one that is down."""
+
+from tmws_core.embedding.breaker import CircuitBreaker
+from tmws_core.embedding.identity import Identity, fits, identify
+from tmws_core.embedding.store import StoreEmbedder
+from tmws_core.embedding.texts import vectors_of
+
+__all__ = ["CircuitBreaker", "Identity", "StoreEmbedder", "fits", "identify", "vectors_of"]
