@@ -105,11 +105,16 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Open the adapters alone, without a line in the log and without work in the background; errors as in open_app."""
     from tmws_adapters.exact import open_exact  # noqa: PLC0415 - see the module's first line
     from tmws_adapters.inprocess import FreeLicense, InprocessBus, InprocessMetrics, LruCache  # noqa: PLC0415
-    from tmws_adapters.sqlite import open_sqlite  # noqa: PLC0415
+    from tmws_adapters.sqlite import BUSY_TIMEOUT, open_sqlite  # noqa: PLC0415
     from tmws_adapters.system import SystemClock, SystemIds  # noqa: PLC0415
 
     clock, bus = SystemClock(), InprocessBus()
-    async with open_sqlite(settings.sqlite_path) as store, _open_embedder(settings) as source:
+    # A statement that waits for the lock cannot be cancelled when the request has run out of time.
+    patience = min(BUSY_TIMEOUT, settings.timeout / 2)
+    async with (
+        open_sqlite(settings.sqlite_path, busy_timeout=patience) as store,
+        _open_embedder(settings) as source,
+    ):
         embedder = StoreEmbedder(CircuitBreaker(source, clock, bus), store.storage)
         async with (
             open_exact(embedder.vectors) as exact,

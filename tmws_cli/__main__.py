@@ -1,68 +1,30 @@
-"""The entry points `tmws` and `tmws-mcp-server`."""
+"""The entry points `tmws` and `tmws-mcp-server`; an agent terminal gets by without the command line."""
 
-import io
 import os
 import sys
-from collections.abc import Sequence
-
-import click
-
-from tmws_cli.commands import root
-from tmws_cli.failures import FAILURE, INTERRUPTED, USAGE, failure_of
 
 
 def main() -> None:
-    """Run the command line and end the process with the exit code."""
-    sys.exit(_run(sys.argv[1:]))
+    """Speak MCP if there is a pipe on stdin and nothing else to do, else run the command line; end the process."""
+    if not sys.argv[1:] and sys.stdin is not None and not sys.stdin.isatty():
+        from tmws_adapters.local.place import place_at_once  # noqa: PLC0415 - click is not for agent terminals
+        from tmws_cli.terminal import speak  # noqa: PLC0415
+
+        place = place_at_once(os.environ)
+        if place is not None:
+            sys.exit(speak(place))
+    _run(sys.argv[1:])
 
 
 def serve() -> None:
     """Run `tmws serve`."""
-    sys.exit(_run(["serve", *sys.argv[1:]]))
+    _run(["serve", *sys.argv[1:]])
 
 
-def _run(arguments: Sequence[str]) -> int:
-    _speak_utf8()
-    try:
-        code = _invoke(arguments)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except OSError:
-        _forget_output()
-        return FAILURE
-    return code
+def _run(arguments: list[str]) -> None:
+    from tmws_cli.program import run  # noqa: PLC0415 - see main
 
-
-def _invoke(arguments: Sequence[str]) -> int:
-    try:
-        with root.make_context("tmws", list(arguments)) as context:
-            root.invoke(context)
-        sys.stdout.flush()
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return USAGE
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback reaches the user
-        failure = failure_of(error)
-        failure.report(as_json="--json" in arguments)
-        return failure.exit_code
-    return 0
-
-
-def _speak_utf8() -> None:
-    """Write UTF-8 whatever the locale says, and whatever the text holds."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-
-
-def _forget_output() -> None:
-    """Let the interpreter flush into the void: stdout takes no more, because its reader has gone or a disk is full."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(run(arguments))
 
 
 if __name__ == "__main__":

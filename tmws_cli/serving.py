@@ -1,9 +1,13 @@
 """The one module that starts the other shell: `tmws serve`, and the start over stdio."""
 
-from tmws_adapters.settings import Settings
+TYPE_CHECKING = False  # typing takes 8 ms of every agent terminal
+
+if TYPE_CHECKING:
+    from tmws_adapters.local.place import Place
+    from tmws_adapters.settings import Settings
 
 
-async def serve_http(settings: Settings) -> None:
+async def serve_http(settings: "Settings") -> None:
     """Serve MCP and REST over HTTP until the process is asked to stop."""
     # The MCP SDK and the web server take a second to import, which no other command is to wait for.
     from tmws_mcp.http import serve_http as run  # noqa: PLC0415
@@ -11,8 +15,8 @@ async def serve_http(settings: Settings) -> None:
     await run(settings)
 
 
-async def serve_stdio(settings: Settings) -> None:
+def serve_stdio(place: "Place") -> None:
     """Speak MCP over stdin and stdout until the input ends."""
-    from tmws_mcp.stdio import serve_stdio as run  # noqa: PLC0415 - see serve_http
+    from tmws_mcp.shim import serve_stdio as run  # noqa: PLC0415 - the other commands do not need it
 
-    await run(settings)
+    run(place)

@@ -6,9 +6,6 @@ import orjson
 from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
 from pydantic import ValidationError
 
-LINE_BYTES = 8 * 1024 * 1024
-"""The longest line that is read: a batch of 1,000 memories of 8 KiB each; the HTTP body has the same limit."""
-
 
 @attrs.frozen(slots=False)
 class BadFrame(Exception):

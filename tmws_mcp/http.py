@@ -3,8 +3,8 @@
 import logging
 import math
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 
 import anyio
 import uvicorn
@@ -15,9 +15,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from tmws_adapters.bootstrap import open_app
+from tmws_adapters.local.holding import Holding, replace
+from tmws_adapters.local.place import Place
 from tmws_adapters.settings import Settings
 from tmws_core.app import App
 from tmws_core.errors import TmwsError
+from tmws_mcp.clients import LocalClients
 from tmws_mcp.contained import Contained, not_served, refused
 from tmws_mcp.endpoint import McpEndpoint, open_endpoint
 from tmws_mcp.guard import LOOPBACK_ORIGIN, Guard
@@ -33,10 +36,12 @@ logger = logging.getLogger("tmws")
 async def serve_http(settings: Settings, *, ready: Callable[[str], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; then what is running is finished, for as long as a request may take.
 
+    The agent terminals of this machine are served, too: the server takes over from the owner that they have started.
     `ready` gets the base URL once requests are answered.
 
     Raises:
         ConfigurationError: the server may not or cannot listen where it should.
+        Refused: another server owns the database.
         TmwsError: the store cannot be opened; see `open_app`.
     """
     check_exposure(settings)
@@ -49,11 +54,20 @@ async def serve_http(settings: Settings, *, ready: Callable[[str], None] | None 
                 ready(url)
 
         with ungrouped():
-            async with open_app(settings) as app, _open_endpoint(app, settings) as endpoint:
+            async with (
+                _owned(settings, url) as holding,
+                open_app(settings) as app,
+                _open_endpoint(app, settings) as endpoint,
+            ):
+                clients = LocalClients(holding=holding, settings=settings, idle=math.inf)
+                clients.open(app)
                 server = _Server(_config(application(app, settings, endpoint), settings), announce)
                 async with anyio.create_task_group() as watching:
-                    watching.start_soon(_stop_on_signal, server, endpoint)
-                    await server.serve([listener])
+                    watching.start_soon(_stop_on_signal, server, endpoint, clients)
+                    async with anyio.create_task_group() as serving:
+                        serving.start_soon(clients.run)
+                        await server.serve([listener])
+                        clients.stop()
                     watching.cancel_scope.cancel()
 
 
@@ -73,13 +87,23 @@ class _Server(uvicorn.Server):
         await super().main_loop()
 
 
-async def _stop_on_signal(server: _Server, endpoint: McpEndpoint) -> None:
+@asynccontextmanager
+async def _owned(settings: Settings, url: str) -> AsyncIterator[Holding]:
+    with ExitStack() as stack:
+        place = Place(str(settings.sqlite_path))
+        yield await anyio.to_thread.run_sync(stack.enter_context, replace(place, url))
+
+
+async def _stop_on_signal(server: _Server, endpoint: McpEndpoint, clients: LocalClients) -> None:
     """Stop accepting at the first signal, and waiting for what is running at the second."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
-            server.force_exit = server.should_exit
+            if server.should_exit:
+                server.force_exit = True
+                clients.abort()
             server.should_exit = True
             endpoint.stop()
+            clients.stop()
 
 
 def _open_endpoint(app: App, settings: Settings) -> AbstractAsyncContextManager[McpEndpoint]:

@@ -1,8 +1,5 @@
 """One client of a JSON-RPC wire, from its first line to the last answer."""
 
-import signal
-import sys
-from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -21,20 +18,15 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types.jsonrpc import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 from mcp_types.version import LATEST_HANDSHAKE_VERSION
 
-from tmws_mcp.frames import LINE_BYTES, BadFrame, parse
-from tmws_mcp.standard import Wire
+from tmws_mcp.frames import BadFrame, parse
+from tmws_mcp.limits import LINE_BYTES, TOO_LONG
+from tmws_mcp.wire import Wire
 
 _RUNNING = 100
 """Requests that run at once; reading pauses above. The thread pool behind them is smaller still."""
 
-_SHOWN = 60
-"""Characters of a method's name in a line for a person."""
-
-
-_HOW_TO_ASK = (
-    'tmws: {method} without an "id" is a notification and gets no answer; ask like this: '
-    '{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {{"name": "health_check"}}}}\n'
-)
+_END = b"\n"
+"""What stands for the end of the input: no line holds it."""
 
 _Outgoing = SessionMessage | JSONRPCError
 """What is written: answers of the server, and refusals of lines that never reached it."""
@@ -65,7 +57,7 @@ class _Running:
 
 @attrs.define(kw_only=True)
 class Session:
-    """Reads requests, has the server answer them, and writes the answers; `ready` is called behind the first one.
+    """Reads requests, has the server answer them, and writes the answers; `taken` counts the lines that were read.
 
     What the SDK does not do is done here: lines that are no message are answered, an id that is in use is refused
     (the SDK would forget the first request), a client may ask without introducing itself, and what runs when the
@@ -75,31 +67,40 @@ class Session:
     wire: Wire
     server: Server[Any]
     timeout: float
-    ready: Callable[[], None]
+    taken: int = 0
+    _stopped: bool = False
+    _waiting: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
     _running: _Running = attrs.field(factory=_Running)
     _requests: MemoryObjectSendStream[SessionMessage | Exception] | None = None
 
     async def run(self) -> None:
-        """Serve until the input ends or a signal comes; what then still runs has `timeout` seconds."""
-        reading = anyio.CancelScope()
-        async with anyio.create_task_group() as watching:
-            async with anyio.create_task_group() as work:
-                watching.start_soon(_stop_on_signal, reading, work.cancel_scope)
-                answers, written = anyio.create_memory_object_stream[_Outgoing](0)
-                work.start_soon(self._write, written, work.cancel_scope)
-                async with answers:
-                    with reading:
-                        await self._read(work, answers)
-                    work.cancel_scope.deadline = anyio.current_time() + self.timeout
-                    await self._running.at_most(0)
-                    if self._requests is not None:
-                        self._requests.close()
-            watching.cancel_scope.cancel()
+        """Serve until the input ends or `stop` is called; what then still runs has `timeout` seconds."""
+        async with anyio.create_task_group() as work:
+            answers, written = anyio.create_memory_object_stream[_Outgoing](0)
+            work.start_soon(self._write, written, work.cancel_scope)
+            async with answers:
+                await self._read(work, answers)
+                work.cancel_scope.deadline = anyio.current_time() + self.timeout
+                await self._running.at_most(0)
+                if self._requests is not None:
+                    self._requests.close()
+
+    def stop(self) -> None:
+        """Read no further."""
+        self._stopped = True
+        self._waiting.cancel()
 
     async def _read(self, work: TaskGroup, answers: MemoryObjectSendStream[_Outgoing]) -> None:
         async with aclosing(self.wire.lines(LINE_BYTES)) as lines:
-            async for line in lines:
-                await self._running.at_most(_RUNNING - 1)
+            while not self._stopped:
+                # Only the waiting is cancelled: a line is taken and gets its answer, or it is not.
+                with self._waiting:
+                    await self._running.at_most(_RUNNING - 1)
+                    line = await anext(lines, _END)
+                if self._waiting.cancelled_caught or line is _END:
+                    break
+                self._waiting = anyio.CancelScope()
+                self.taken += 1
                 try:
                     await self._take(line, work, answers)
                 except BadFrame as bad:
@@ -108,9 +109,7 @@ class Session:
 
     async def _take(self, line: bytes | None, work: TaskGroup, answers: MemoryObjectSendStream[_Outgoing]) -> None:
         if line is None:
-            raise BadFrame(
-                types.INVALID_REQUEST, f"A line is longer than {LINE_BYTES} bytes: send fewer memories in one call"
-            )
+            raise BadFrame(types.INVALID_REQUEST, TOO_LONG)
         match parse(line) if line.strip() else None:
             case JSONRPCRequest() as request:
                 if request.id in self._running:
@@ -119,8 +118,6 @@ class Session:
                     )
                 self._running.add(request.id)
                 await self._pass_on(request, work, answers)
-            case JSONRPCNotification(method=method) if not method.startswith("notifications/"):
-                sys.stderr.write(_HOW_TO_ASK.format(method=ascii(method[:_SHOWN])))
             case JSONRPCNotification() as notification if self._requests is not None:
                 await self._requests.send(SessionMessage(notification))
 
@@ -166,13 +163,3 @@ class Session:
     def _settle(self, request_id: types.RequestId | None) -> None:
         if request_id is not None:
             self._running.settle(request_id)
-        self.ready()
-
-
-async def _stop_on_signal(reading: anyio.CancelScope, work: anyio.CancelScope) -> None:
-    """Stop reading at the first signal, and working at the second."""
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            if reading.cancel_called:
-                work.cancel()
-            reading.cancel()

@@ -82,8 +82,8 @@ class Command:
 
     def _place(self) -> dict[str, Any]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TMWS_", "PYTHON"))}
-        own = {"TMWS_HOME": str(self.home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **self.env}
-        return {"cwd": self.directory, "env": inherited | own}
+        own = {"TMWS_HOME": str(self.home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+        return {"cwd": self.directory, "env": {**inherited, **own, "TMWS_OWNER_IDLE_SECONDS": "0", **self.env}}
 
 
 def without_the_rights_of_root(command: Command) -> Command:

@@ -1,4 +1,4 @@
-"""Real servers for tests: `python -m tests.shells.serving stdio` or `http` starts one as its environment says."""
+"""Real servers for tests: `python -m tests.shells.serving` serves HTTP as its environment says, and prints its URL."""
 
 import json
 import os
@@ -21,14 +21,19 @@ MODULE = "tests.shells.serving"
 PATIENCE = 60
 """Seconds after which something hangs, however slow the machine."""
 
-COMMAND = [sys.executable, "-m", MODULE]
+HTTP = [sys.executable, "-m", MODULE]
+STDIO = [sys.executable, "-m", "tmws_cli"]
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
-    """Return the environment of a server: no setting but these, and no `.env`, since it is started in its home."""
+    """Return the environment of a server: no setting but these, and no `.env`, since it is started in its home.
+
+    The owner behind it ends with it.
+    """
     home.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TMWS_", "PYTHONPATH"))}
-    return {**kept, "PYTHONPATH": str(ROOT), "TMWS_HOME": str(home), **settings}
+    own = {"PYTHONPATH": str(ROOT), "TMWS_HOME": str(home), "TMWS_OWNER_IDLE_SECONDS": "0"}
+    return {**kept, **own, **settings}
 
 
 def request(id_: int | str, method: str, **params: object) -> bytes:
@@ -60,7 +65,7 @@ class Finished:
 def run_stdio(home: Path, *lines: bytes, **settings: str) -> Finished:
     """Give a stdio server its whole input at once."""
     done = subprocess.run(
-        [*COMMAND, "stdio"],
+        STDIO,
         input=b"".join(lines),
         capture_output=True,
         cwd=home,
@@ -96,7 +101,7 @@ class Conversation:
 @contextmanager
 def conversation(home: Path, **settings: str) -> Iterator[Conversation]:
     with subprocess.Popen(
-        [*COMMAND, "stdio"],
+        STDIO,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -135,7 +140,7 @@ class HttpServer:
 @contextmanager
 def http_server(home: Path, **settings: str) -> Iterator[HttpServer]:
     with subprocess.Popen(
-        [*COMMAND, "http"],
+        HTTP,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -155,20 +160,15 @@ def http_server(home: Path, **settings: str) -> Iterator[HttpServer]:
 
 
 def main() -> None:
-    """Serve as the one argument says; an HTTP server prints its URL."""
+    """Serve HTTP, and print the URL."""
     settings = load_settings()
     configure_logging(settings)
-    if sys.argv[1] == "stdio":
-        from tmws_mcp.stdio import serve_stdio  # noqa: PLC0415 - the other face is not needed
+    from tmws_mcp.http import serve_http  # noqa: PLC0415
 
-        anyio.run(serve_stdio, settings)
-    else:
-        from tmws_mcp.http import serve_http  # noqa: PLC0415
+    async def serve() -> None:
+        await serve_http(settings, ready=lambda url: print(url, flush=True))  # noqa: T201 - for who started it
 
-        async def serve() -> None:
-            await serve_http(settings, ready=lambda url: print(url, flush=True))  # noqa: T201 - for who started it
-
-        anyio.run(serve)
+    anyio.run(serve)
 
 
 if __name__ == "__main__":

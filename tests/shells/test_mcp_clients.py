@@ -11,7 +11,7 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from tests.shells.serving import COMMAND, HttpServer, environment
+from tests.shells.serving import STDIO, HttpServer, environment
 from tmws_mcp.server import INSTRUCTIONS
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +46,7 @@ def way(request: pytest.FixtureRequest) -> str:
 async def client(way: str, server: HttpServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
     transport, mode = way.split()
     home = tmp_path_factory.mktemp("home")
-    stdio = StdioServerParameters(command=sys.executable, args=[*COMMAND[1:], "stdio"], env=environment(home), cwd=home)
+    stdio = StdioServerParameters(command=sys.executable, args=STDIO[1:], env=environment(home), cwd=home)
     with (home / "stderr").open("w") as log:
         wire = f"{server.url}/mcp" if transport == "http" else stdio_client(stdio, errlog=log)
         async with Client(wire, mode=mode, read_timeout_seconds=60) as connected:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shells.serving import COMMAND, PATIENCE, HttpServer, environment
+from tests.shells.serving import PATIENCE, STDIO, HttpServer, environment
 
 SOURCES = Path(__file__).parent / "typescript"
 
@@ -35,7 +35,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("way", ["stdio", "http"])
 def test_typescript_client_lists_stores_and_searches(client: Path, way: str, server: HttpServer, home: Path) -> None:
-    target = [f"{server.url}/mcp"] if way == "http" else [*COMMAND, "stdio"]
+    target = [f"{server.url}/mcp"] if way == "http" else STDIO
     done = subprocess.run(
         ["node", str(client), way, *target],
         capture_output=True,

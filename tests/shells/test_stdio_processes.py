@@ -10,8 +10,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from tests.shells.serving import COMMAND, PATIENCE, conversation, environment, request, run_stdio, tool
-from tmws_mcp.standard import Wire
+from tests.shells.serving import PATIENCE, STDIO, conversation, environment, request, run_stdio, tool
+from tmws_mcp.wire import Wire
 
 
 def test_two_servers_share_a_data_directory(home: Path) -> None:
@@ -69,7 +69,7 @@ def test_client_that_never_reads_does_not_keep_the_server_alive(home: Path) -> N
     reader, writer = os.pipe()
     try:
         done = subprocess.run(
-            [*COMMAND, "stdio"],
+            STDIO,
             input=b"".join(request(number, "tools/list") for number in range(50)),
             stdout=writer,
             stderr=subprocess.PIPE,
@@ -89,7 +89,7 @@ def test_files_serve_as_input_and_output(home: Path) -> None:
     (home / "in").write_bytes(request(1, "ping"))
     with (home / "in").open("rb") as source, (home / "out").open("wb") as sink:
         subprocess.run(
-            [*COMMAND, "stdio"],
+            STDIO,
             stdin=source,
             stdout=sink,
             cwd=home,
@@ -103,8 +103,9 @@ def test_files_serve_as_input_and_output(home: Path) -> None:
 def test_store_that_cannot_be_opened_ends_the_server_with_the_reason(home: Path) -> None:
     (home / "tmws.db").write_bytes(b"this is no database" * 1000)
     finished = run_stdio(home, tool(1, "health_check"))
-    assert finished.code != 0
-    assert "StorageCorrupt" in finished.stderr
+    assert finished.code == 5
+    assert finished.stderr.startswith("error: sqlite: the file is no SQLite database")
+    assert finished.stderr.startswith(f"error: {finished.answer(1)['error']['message']}")
 
 
 @pytest.mark.anyio
@@ -120,7 +121,7 @@ async def test_over_long_line_is_not_kept_in_memory() -> None:
     tracemalloc.start()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(anyio.to_thread.run_sync, write)
-        lines = [line async for line in Wire(reader, 1).lines(1024 * 1024)]
+        lines = [line async for line in Wire(reader).lines(1024 * 1024)]
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     os.close(reader)

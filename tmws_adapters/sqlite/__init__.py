@@ -1,5 +1,5 @@
 """Storage and lexical search in one SQLite file."""
 
-from tmws_adapters.sqlite.opening import SqliteStore, open_sqlite
+from tmws_adapters.sqlite.opening import BUSY_TIMEOUT, SqliteStore, open_sqlite
 
-__all__ = ["SqliteStore", "open_sqlite"]
+__all__ = ["BUSY_TIMEOUT", "SqliteStore", "open_sqlite"]

@@ -9,11 +9,15 @@ from tmws_core.operation import Request
 
 @attrs.frozen(kw_only=True)
 class ComponentHealth:
-    """One part: `up` or `down`, how long it took to find out, and why it is down or does not do all it should."""
+    """One part: `up` or `down`, how long it took to find out, and why it is down or does not do all it should.
+
+    `lag` counts the memories that wait for it: for a vector, or to come into the index.
+    """
 
     status: str
     latency_ms: float
     reason: str | None = None
+    lag: int | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -52,32 +52,39 @@ class Health:
     async def check(self, caller: Caller, request: HealthCheck) -> HealthReport:  # noqa: ARG002 - the same for everybody
         """Tell how the service and its parts are."""
         components: dict[str, ComponentHealth] = {}
-        ollama = "not_configured"
+        ollama, embedder = "not_configured", ""
+        unembedded: int | None = None
 
         async def ask_storage() -> None:
+            nonlocal unembedded
             component, storage = await self._timed(self.storage.health)
             if storage is not None and storage.bytes_free < SCARCE_BYTES:
                 component = attrs.evolve(component, reason=_scarce(storage.bytes_free))
             components[self.database] = component
+            unembedded = None if storage is None else storage.unembedded
 
         async def ask_vectors() -> None:
-            components[self.vectors.source], _ = await self._timed(self.vectors.health)
+            component, figures = await self._timed(self.vectors.health)
+            components[self.vectors.source] = attrs.evolve(component, lag=(figures or {}).get("waiting"))
 
         async def ask_embedder() -> None:
-            nonlocal ollama
+            nonlocal ollama, embedder
             component, health = await self._timed(self.embedder.health)
             if health is None:
                 return
-            components[health.kind] = (
+            embedder = health.kind
+            components[embedder] = (
                 component if health.up else attrs.evolve(component, status="down", reason=health.reason)
             )
-            if health.kind == "ollama":
+            if embedder == "ollama":
                 ollama = "connected" if health.up else "disconnected"
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask_storage)
             tasks.start_soon(ask_vectors)
             tasks.start_soon(ask_embedder)
+        if embedder:
+            components[embedder] = attrs.evolve(components[embedder], lag=unembedded)
         stored = components[self.database].status == "up"
         complete = all(component.status == "up" and not component.reason for component in components.values())
         return HealthReport(

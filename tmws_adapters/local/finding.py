@@ -1,0 +1,160 @@
+"""Finding the owner of a place, and greeting it."""
+
+import os
+import socket
+
+from tmws_adapters.local.greeting import (
+    GREETING_BYTES,
+    WIRE,
+    Refused,
+    Stranger,
+    is_proven,
+    line_of,
+    new_nonce,
+    nonce_in,
+    parse,
+    proof_of,
+)
+from tmws_adapters.local.lock import is_taken
+from tmws_adapters.local.place import Place
+from tmws_adapters.local.record import Record, read
+from tmws_adapters.local.version import VERSION
+
+PROOF_SECONDS = 30.0
+"""How long an owner may take to prove itself: one that has just started imports for a second first, or for longer."""
+
+OPEN_SECONDS = 120.0
+"""How long a proven owner may take to accept: it opens the store first, and may have to migrate it."""
+
+
+class Link:
+    """A connection to the owner that has been greeted; whoever gets it closes `socket`.
+
+    `record` is what the owner wrote down, `welcome` its last line. It sends nothing more before it is asked.
+    """
+
+    __slots__ = ("record", "socket", "welcome")
+
+    def __init__(self, connection: socket.socket, record: Record) -> None:
+        self.socket = connection
+        self.record = record
+        self.welcome: dict[str, object] = {}
+
+    def ask(self, message: dict[str, object], seconds: float) -> dict[str, object]:
+        """Send a line, and return the next one.
+
+        Raises:
+            OSError: the connection broke, or nothing came for so many seconds.
+            Stranger: what came is no line of a greeting.
+        """
+        self.socket.settimeout(seconds)
+        self.socket.sendall(line_of(message))
+        line = b""
+        while not line.endswith(b"\n"):
+            chunk = self.socket.recv(GREETING_BYTES)
+            if not chunk:
+                raise ConnectionResetError
+            line += chunk
+            if len(line) > GREETING_BYTES:
+                raise Stranger
+        return parse(line)
+
+    def prove(self) -> None:
+        """Exchange proofs; the owner's is checked, ours is in `welcome` until `speak` sends it.
+
+        Raises:
+            OSError: see `ask`.
+            Stranger: it is not the owner.
+        """
+        hers = new_nonce()
+        answer = self.ask({"tmws": WIRE, "nonce": hers}, PROOF_SECONDS)
+        his = nonce_in(answer)
+        if not is_proven(self.record.secret, "owner", (hers, his), answer.get("proof")):
+            raise Stranger
+        self.welcome = {**answer, "proof": proof_of(self.record.secret, "client", hers, his)}
+
+    def speak(self, wants: dict[str, object]) -> None:
+        """Say what the connection is for; `welcome` is the owner's answer then.
+
+        Raises:
+            OSError: see `ask`.
+            Stranger: see `ask`.
+            Refused: the owner does not want to.
+        """
+        self.welcome = self.ask({"proof": self.welcome["proof"], **wants}, OPEN_SECONDS)
+        if self.welcome.get("ok") is not True:
+            error = self.welcome.get("error")
+            raise Refused(error if isinstance(error, dict) else {"message": "The service refuses without a reason"})
+        self.socket.settimeout(None)
+
+
+def find(place: Place, wants: dict[str, object], *, replace: bool = False) -> Link | None:
+    """Return a connection to the owner of a place, or None where there is none to talk to.
+
+    With `replace`, an owner of another version that clients started is asked to stop, and counts as none.
+
+    Raises:
+        Refused: the owner refuses, or speaks another version of the protocol.
+        OSError: the lock's file cannot be opened.
+    """
+    link = knock(place)
+    if link is None:
+        return None
+    try:
+        if replace and link.record.kind == "owner" and link.welcome.get("version") != VERSION:
+            link.speak({"speak": "stop"})
+            link.socket.close()
+            return None
+        _check(link)
+        link.speak(wants)
+    except (OSError, Stranger):
+        link.socket.close()
+        return None
+    except Refused:
+        link.socket.close()
+        raise
+    return link
+
+
+def knock(place: Place) -> Link | None:
+    """Return a connection to an owner that has proven itself, or None; it waits for `speak`, or to be closed.
+
+    Raises:
+        OSError: the lock's file cannot be opened.
+    """
+    record = read(place.record) if is_taken(place.lock) else None
+    if record is None:
+        return None
+    try:
+        connection = socket.create_connection(("127.0.0.1", record.port), PROOF_SECONDS)
+    except OSError:
+        return None
+    link = Link(connection, record)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link.prove()
+    except (OSError, Stranger, ValueError):
+        connection.close()
+        return None
+    return link
+
+
+def refusal(code: str, message: str, kind: str = "unavailable") -> Refused:
+    """Return a refusal in the form of the owner's own."""
+    return Refused({"code": code, "message": message, "kind": kind})
+
+
+def unusable(place: Place, error: OSError) -> Refused:
+    """Return what to tell the user when the files of a place cannot be used."""
+    folder = os.path.dirname(place.database)
+    reason = f"{error.filename or folder} cannot be used by this user ({error.strerror})"
+    return refusal("storage_read_only", f"{reason}. Give the user the right to write {folder}, or set TMWS_HOME")
+
+
+def _check(link: Link) -> None:
+    if link.welcome.get("tmws") == WIRE:
+        return
+    record = link.record
+    where = f" at {record.url}" if record.url else ""
+    message = f"Process {record.pid}{where} is TMWS {record.version}, which does not understand this one, {VERSION}"
+    raise refusal("configuration", f"{message}. Stop it, or install the same version", "invalid")

@@ -1,0 +1,126 @@
+"""Becoming the owner of a place, and being it."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tmws_adapters.local.finding import knock, refusal, unusable
+from tmws_adapters.local.greeting import Refused, Stranger, new_nonce
+from tmws_adapters.local.lock import take
+from tmws_adapters.local.place import Place
+from tmws_adapters.local.record import Record, remove, write
+from tmws_adapters.local.version import VERSION
+
+GLANCE_SECONDS = 0.25
+"""How long a new owner tries for the lock: whoever looks whether it is taken holds it for some microseconds."""
+
+TAKEOVER_SECONDS = 120.0
+"""How long a server waits for the owner that it replaces, which first finishes what runs: one request timeout."""
+
+POLL_SECONDS = 0.005
+"""How often to try for the lock: more often than any client looks whether it is free."""
+
+BACKLOG = 256
+"""Clients that wait to be accepted."""
+
+
+class Holding:
+    """The ownership of a place: a listening socket, and the record that tells where it is."""
+
+    __slots__ = ("listener", "record")
+
+    def __init__(self, listener: socket.socket, record: Record) -> None:
+        self.listener = listener
+        self.record = record
+
+
+@contextmanager
+def hold(place: Place) -> Iterator[Holding | None]:
+    """Own a place for clients on this machine, or yield None where another process owns it.
+
+    Raises:
+        Refused: the files of the place cannot be used.
+    """
+    try:
+        place.prepare()
+        lock = _try(place, GLANCE_SECONDS)
+    except OSError as error:
+        raise unusable(place, error) from None
+    if lock is None:
+        yield None
+        return
+    with _held(place, lock, "owner", None) as holding:
+        yield holding
+
+
+@contextmanager
+def replace(place: Place, url: str) -> Iterator[Holding]:
+    """Own a place as the server at `url`; an owner that clients started is asked to stop, and finishes what it does.
+
+    Raises:
+        Refused: another server owns the place, the owner does not end, or the files of the place cannot be used.
+    """
+    try:
+        place.prepare()
+        lock = _take_over(place)
+    except OSError as error:
+        raise unusable(place, error) from None
+    with _held(place, lock, "server", url) as holding:
+        yield holding
+
+
+@contextmanager
+def _held(place: Place, lock: int, kind: str, url: str | None) -> Iterator[Holding]:
+    try:
+        remove(place.record)
+        with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
+            port = listener.getsockname()[1]
+            record = Record(pid=os.getpid(), port=port, secret=new_nonce(), version=VERSION, kind=kind, url=url)
+            write(place.record, record)
+            try:
+                yield Holding(listener, record)
+            finally:
+                remove(place.record)
+    finally:
+        os.close(lock)
+
+
+def _take_over(place: Place) -> int:
+    deadline = time.monotonic() + TAKEOVER_SECONDS
+    while time.monotonic() < deadline:
+        lock = _try(place, 0)
+        if lock is not None:
+            return lock
+        _ask_to_stop(place)
+        lock = _try(place, 1)
+        if lock is not None:
+            return lock
+    raise refusal("unavailable", f"Another process holds {place.lock} and does not end. End it and try again")
+
+
+def _ask_to_stop(place: Place) -> None:
+    link = knock(place)
+    if link is None:
+        return
+    record = link.record
+    try:
+        if record.kind == "server":
+            where = f" is served by process {record.pid} at {record.url} already"
+            message = f"{place.database}{where}. Use that one, stop it, or set TMWS_HOME to another directory"
+            raise Refused({"code": "configuration", "message": message, "kind": "invalid"})
+        link.speak({"speak": "stop"})
+    except (OSError, Stranger):
+        return
+    finally:
+        link.socket.close()
+
+
+def _try(place: Place, seconds: float) -> int | None:
+    deadline = time.monotonic() + seconds
+    while True:
+        lock = take(place.lock)
+        if lock is not None or time.monotonic() >= deadline:
+            return lock
+        time.sleep(POLL_SECONDS)

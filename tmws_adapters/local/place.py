@@ -1,0 +1,56 @@
+"""Where a database is, and the files of its owner beside it."""
+
+import os
+from collections.abc import Mapping
+
+DATABASE = "tmws.db"
+"""The database in a data directory."""
+
+
+class Place:
+    """A database file, and what belongs to its owner: `lock`, `record` and `log`."""
+
+    __slots__ = ("database", "lock", "log", "record")
+
+    def __init__(self, database: str) -> None:
+        # By whatever way a database is named, it has one owner.
+        self.database = os.path.realpath(database)
+        folder, name = os.path.split(self.database)
+        self.lock = os.path.join(folder, "run", f"{name}.lock")
+        self.record = os.path.join(folder, "run", f"{name}.owner")
+        self.log = os.path.join(folder, "logs", f"{name}.owner.log")
+
+    def prepare(self) -> None:
+        """Create the directories of these files, for this user alone.
+
+        Raises:
+            OSError: they cannot be created.
+        """
+        folder = os.path.dirname(self.database)
+        for path in (folder, os.path.dirname(self.lock), os.path.dirname(self.log)):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+
+
+def place_at_once(variables: Mapping[str, str]) -> Place | None:
+    """Return the place that the environment names, or None where only the settings can tell.
+
+    They are needed for a file `.env` in the working directory, a variable that names a file, and another database.
+    """
+    in_files = [name for name in variables if name.startswith("TMWS_") and name.endswith("_FILE")]
+    if in_files not in ([], ["TMWS_LOG_FILE"]) or os.path.isfile(".env"):
+        return None
+    url = variables.get("TMWS_DATABASE_URL", "").strip()
+    if url:
+        path = path_of(url)
+        return None if path is None else Place(path)
+    home = variables.get("TMWS_HOME", "").strip() or "~/.tmws"
+    return Place(os.path.join(os.path.expanduser(home), DATABASE))
+
+
+def path_of(url: str) -> str | None:
+    """Return the file that `sqlite:///relative` or `sqlite:////absolute` names, or None if the URL names none."""
+    scheme, _, rest = url.partition("://")
+    path = rest.partition("?")[0].partition("#")[0]
+    if scheme.lower() not in ("sqlite", "sqlite+aiosqlite") or not path.startswith("/") or path == "/":
+        return None
+    return path[1:]

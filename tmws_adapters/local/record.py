@@ -1,0 +1,58 @@
+"""What an owner writes down about itself, for this user's processes only."""
+
+import json
+import os
+
+
+class Record:
+    """One owner: its process, the port on 127.0.0.1 where it listens, and the secret that proves who is who.
+
+    `kind` is "owner" for one that clients start and that ends by itself, "server" for `tmws serve`, which has a `url`.
+    """
+
+    __slots__ = ("kind", "pid", "port", "secret", "url", "version")
+
+    def __init__(self, *, pid: int, port: int, secret: str, version: str, kind: str, url: str | None = None) -> None:
+        self.pid = pid
+        self.port = port
+        self.secret = secret
+        self.version = version
+        self.kind = kind
+        self.url = url
+
+
+def write(path: str, record: Record) -> None:
+    """Write a record; whoever reads meanwhile finds the former one or this one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    unfinished = f"{path}.{record.pid}"
+    facts = {name: getattr(record, name) for name in Record.__slots__}
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(facts, file)
+    os.replace(unfinished, path)
+
+
+def read(path: str) -> Record | None:
+    """Return the record, or None where there is none that makes sense; its owner may be long gone."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            facts = json.load(file)
+        record = Record(**facts)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    return record if _is_sensible(record.port, record.secret) else None
+
+
+def _is_sensible(port: object, secret: object) -> bool:
+    return isinstance(port, int) and 0 < port < 1 << 16 and isinstance(secret, str)
+
+
+def remove(path: str) -> None:
+    """Remove a record if there is one."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

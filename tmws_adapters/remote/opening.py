@@ -1,0 +1,95 @@
+"""Which TMWS to talk to: a server by its URL, or the owner of a database on this machine."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from tmws_adapters.local.finding import Link, find
+from tmws_adapters.local.greeting import Refused
+from tmws_adapters.local.place import Place
+from tmws_adapters.local.starting import reach
+from tmws_adapters.local.version import VERSION
+from tmws_adapters.remote.app import RemoteApp
+from tmws_adapters.remote.calls import GRACE_SECONDS, open_calls
+from tmws_adapters.remote.failures import PART, ServiceUnreachable, error_of
+from tmws_adapters.settings import Settings, load_settings
+from tmws_core.errors import Kind
+
+
+@asynccontextmanager
+async def open_remote(
+    settings: Settings | None = None,
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    agent_id: str | None = None,
+    namespace: str | None = None,
+) -> AsyncIterator[RemoteApp]:
+    """Open the server at `url`, or the owner of the database that the settings choose, which is started if need be.
+
+    A server decides by the token who calls. The owner lets the operator call, or with `agent_id` that agent, whose
+    namespace is the one of the settings unless another is given; it is started with the environment of this process,
+    which has to choose the same database.
+
+    Raises:
+        ConfigurationError: the settings or the URL are not understood.
+        ServiceUnreachable: nobody answers; with a URL, calls raise it.
+        TmwsError: the owner cannot open the store; see `open_app`.
+    """
+    if url is not None:
+        from tmws_adapters.remote.http import open_http  # noqa: PLC0415 - httpx takes 0.1 s, and the owner needs none
+
+        limit = (settings or Settings()).timeout + timedelta(seconds=GRACE_SECONDS)
+        async with open_http(url, token, limit) as server:
+            yield RemoteApp(server)
+        return
+    settings = settings or load_settings()
+    names = {
+        "TMWS_AGENT_ID": agent_id or settings.agent_id,
+        "TMWS_AGENT_NAMESPACE": namespace or settings.agent_namespace,
+    }
+    wants: dict[str, object] = {"speak": "calls", "settings": names}
+    if agent_id is not None:
+        wants["agent_id"] = agent_id
+    place = Place(str(settings.sqlite_path))
+    async with open_calls(_saying(lambda: reach(place, wants))) as owner:
+        yield RemoteApp(owner)
+
+
+@asynccontextmanager
+async def open_running(settings: Settings, variables: Mapping[str, str]) -> AsyncIterator[RemoteApp]:
+    """Open the owner of a database if there is one that does as this process would: of its version and its settings.
+
+    For commands: `variables` are the settings that were given, with the prefix TMWS_. The operator calls; nothing is
+    started.
+
+    Raises:
+        ServiceUnreachable: there is none.
+    """
+    place = Place(str(settings.sqlite_path))
+    async with open_calls(lambda: _running(place, variables)) as owner:
+        yield RemoteApp(owner)
+
+
+def _running(place: Place, variables: Mapping[str, str]) -> Link:
+    try:
+        link = find(place, {"speak": "calls", "transport": "cli", "settings": {**variables}})
+    except (OSError, Refused):
+        link = None
+    if link is not None and link.record.version == VERSION and not link.welcome.get("differs"):
+        return link
+    if link is not None:
+        link.socket.close()
+    raise ServiceUnreachable(part=PART, reason=f"nobody serves {place.database}", hint="Start it with `tmws serve`")
+
+
+def _saying(connect: Callable[[], Link]) -> Callable[[], Link]:
+    """Return a function that raises what the owner says as the error that it is."""
+
+    def connected() -> Link:
+        try:
+            return connect()
+        except Refused as refused:
+            raise error_of(refused.error, Kind.UNAVAILABLE) from None
+
+    return connected

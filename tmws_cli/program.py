@@ -1,0 +1,56 @@
+"""The command line: from words to an exit code."""
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from tmws_cli.commands import root
+from tmws_cli.failures import FAILURE, INTERRUPTED, USAGE, failure_of
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return the exit code."""
+    _speak_utf8()
+    try:
+        code = _invoke(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError:
+        _forget_output()
+        return FAILURE
+    return code
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    try:
+        with root.make_context("tmws", list(arguments)) as context:
+            root.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return USAGE
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback reaches the user
+        failure = failure_of(error)
+        failure.report(as_json="--json" in arguments)
+        return failure.exit_code
+    return 0
+
+
+def _speak_utf8() -> None:
+    """Write UTF-8 whatever the locale says, and whatever the text holds."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """Let the interpreter flush into the void: stdout takes no more, because its reader has gone or a disk is full."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

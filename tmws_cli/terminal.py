@@ -1,0 +1,45 @@
+"""The start over stdio: `python -m tmws_cli.terminal DATABASE` is an agent terminal, and nothing else is imported."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from tmws_adapters.local.greeting import Refused
+from tmws_adapters.local.place import Place
+from tmws_cli.serving import serve_stdio
+
+
+def speak(place: Place) -> int:
+    """Speak MCP over stdin and stdout until the input ends, and return the exit code."""
+    try:
+        serve_stdio(place)
+    except Refused as refused:
+        from tmws_cli.failures import failure_of  # noqa: PLC0415 - only who fails waits for it
+
+        failure = failure_of(refused)
+        failure.report(as_json=False)
+        return failure.exit_code
+    return 0
+
+
+def become_terminal(flags: Mapping[str, str]) -> None:
+    """Replace this process by an agent terminal, whose environment holds what a `.env` and the options say.
+
+    Raises:
+        ConfigurationError: the settings are not understood.
+    """
+    from pathlib import Path  # noqa: PLC0415 - most terminals need none of it
+
+    from tmws_adapters.settings import load_settings, merged_variables  # noqa: PLC0415
+
+    database = str(load_settings(flags=flags).sqlite_path)
+    variables = merged_variables(flags=flags)
+    for name, value in variables.items():
+        if name.endswith("_FILE") and name != "TMWS_LOG_FILE":
+            variables[name] = str(Path(value).absolute())  # the owner may work in another directory
+    words = [sys.executable, "-P", "-m", "tmws_cli.terminal", database]
+    os.execve(sys.executable, words, {**os.environ, **variables})  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    sys.exit(speak(Place(sys.argv[1])))

@@ -1,0 +1,88 @@
+"""Operations over a wire of lines, for programs on this machine: `{"id", "operation", "arguments"}` and its answer."""
+
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import attrs
+import orjson
+from anyio.abc import TaskGroup
+
+from tmws_core.app import App
+from tmws_core.domain.agent import Caller
+from tmws_core.errors import MalformedRequest, RequestTooLarge, TmwsError
+from tmws_mcp.bodies import parse_object
+from tmws_mcp.failure import error_body, new_request_id, unexpected
+from tmws_mcp.limits import LINE_BYTES
+from tmws_mcp.wire import Wire
+
+_RUNNING = 100
+"""Calls of one client that run at once; reading pauses above."""
+
+
+@attrs.define(kw_only=True)
+class Calls:
+    """Runs the calls of one client at once, and answers each when it is done, in any order.
+
+    An answer is `{"id", "result"}` or `{"id", "error"}`, with the error object of REST; `id` is any JSON value.
+    """
+
+    wire: Wire
+    app: App
+    caller: Caller
+    timeout: float
+    _reading: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
+    _room: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(_RUNNING))
+    _turn: anyio.Lock = attrs.field(factory=anyio.Lock)
+
+    async def run(self) -> None:
+        """Serve until the input ends or `stop` is called; what then still runs has `timeout` seconds."""
+        async with anyio.create_task_group() as work:
+            with self._reading:
+                await self._read(work)
+            work.cancel_scope.deadline = anyio.current_time() + self.timeout
+
+    def stop(self) -> None:
+        """Read no further."""
+        self._reading.cancel()
+
+    async def _read(self, work: TaskGroup) -> None:
+        async with aclosing(self.wire.lines(LINE_BYTES)) as lines:
+            async for line in lines:
+                call = object()
+                await self._room.acquire_on_behalf_of(call)
+                work.start_soon(self._serve, line, call, work.cancel_scope)
+
+    async def _serve(self, line: bytes | None, call: object, work: anyio.CancelScope) -> None:
+        try:
+            answer = await self._answer(line)
+            async with self._turn:
+                await self.wire.write(orjson.dumps(answer) + b"\n")
+        except ConnectionError:
+            work.cancel()  # nobody reads answers any more
+        finally:
+            self._room.release_on_behalf_of(call)
+
+    async def _answer(self, line: bytes | None) -> dict[str, Any]:
+        call: dict[str, Any] = {}
+        try:
+            call = _parse(line)
+            return {"id": call.get("id"), "result": await self._result(call)}
+        except TmwsError as error:
+            return {"id": call.get("id"), "error": error_body(error)["error"]}
+        except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of the inside goes out
+            request_id = new_request_id()
+            refusal = unexpected(error, f"call {str(call.get('operation'))[:100]!r}", request_id)
+            return {"id": call.get("id"), "error": error_body(refusal, request_id)["error"]}
+
+    async def _result(self, call: dict[str, Any]) -> dict[str, Any]:
+        operation = call.get("operation")
+        if not isinstance(operation, str):
+            raise MalformedRequest(reason='A call has an "operation"')
+        return await self.app.call_wire(self.caller, operation, call.get("arguments"))
+
+
+def _parse(line: bytes | None) -> dict[str, Any]:
+    if line is None:
+        raise RequestTooLarge(limit=LINE_BYTES)
+    return parse_object(line)
