@@ -37,6 +37,8 @@ _GRACE_SECONDS = 2.0
 _FAREWELL_SECONDS = 5.0
 """How long the client may take to read why there is no service."""
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 _SHOWN = 60
 """Characters of a method's name in a line for a person."""
 
@@ -56,7 +58,7 @@ def serve_stdio(place: Place) -> None:
             answered with the reason.
     """
     relay = Relay(place, 0, 1)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         signal.signal(number, relay.interrupt)
     try:
         relay.run()
@@ -112,6 +114,9 @@ class Relay:
     def interrupt(self, *_: object) -> None:
         """Read no more; what was asked is answered, unless it is the second time. A handler of signals."""
         if self._ended or not (self._unanswered.requests or self._output.size):
+            # Further ones would meet an interpreter that ends.
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
             raise SystemExit(0)
         self._ended = True
         os.write(self._waker, b"!")
