@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
@@ -28,6 +29,7 @@ class Session:
     _limiter: anyio.CapacityLimiter
     # Held while a worker thread uses the connection: a task may be gone before its thread is.
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _deferred: "deque[Callable[[sqlite3.Connection], object]]" = attrs.field(factory=deque, init=False)
     failure: sqlite3.Error | None = attrs.field(default=None, init=False)
     _begun: bool = attrs.field(default=False, init=False)
     _joined: bool = attrs.field(default=False, init=False)
@@ -38,9 +40,19 @@ class Session:
         """Run `work` in a worker thread; raises what its errors mean."""
         return await anyio.to_thread.run_sync(self._run, work, limiter=self._limiter)
 
+    async def defer(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Run `work` along with what is run next, or at the end: for what a unit writes and does not read.
+
+        It saves a trip to a worker thread. In a snapshot, which cannot write, it is run at once.
+        """
+        if self._begin == "BEGIN IMMEDIATE":
+            self._deferred.append(work)
+        else:
+            await self.run(work)
+
     async def keep(self) -> bool:
         """End the unit, leave what it did to the transaction's commit, and tell whether it ran anything."""
-        if self._joined:
+        if self._joined or self._deferred:
             await self.run(self._release)
         with self._lock:
             if self.failure is not None:
@@ -68,6 +80,8 @@ class Session:
             try:
                 if not self._begun:
                     self._start()
+                while self._deferred:
+                    self._deferred.popleft()(self._connection)
                 return work(self._connection)
             except sqlite3.Error as error:
                 self.failure = error
@@ -80,9 +94,10 @@ class Session:
         self._begun = True
 
     def _release(self, connection: sqlite3.Connection) -> None:
-        # The lexical index writes here what it has held back, so that this may fail as any statement may.
-        connection.execute("RELEASE unit")
-        self._kept = True
+        if self._joined:
+            # The lexical index writes here what it has held back, so that this may fail as any statement may.
+            connection.execute("RELEASE unit")
+            self._kept = True
 
     def _undo(self) -> None:
         # SQLite has rolled back the whole transaction by itself after some errors, such as a full disk.

@@ -38,7 +38,7 @@ class SqliteAgents:
         """Register an agent; does nothing if it is known."""
         sql = "INSERT INTO agents (id, namespace, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING"
         values = (agent.id, agent.namespace, rfc3339(agent.created_at))
-        await self._session.run(lambda connection: connection.execute(sql, values))
+        await self._session.defer(lambda connection: connection.execute(sql, values))
 
     async def count(self) -> int:
         """Count the agents."""
@@ -70,7 +70,7 @@ class SqliteUnitOfWork:
             (rfc3339(event.timestamp), event.event_type, event.agent_id, orjson.dumps(event.details).decode())
             for event in events
         ]
-        await self._session.run(lambda connection: connection.executemany(sql, rows))
+        await self._session.defer(lambda connection: connection.executemany(sql, rows))
 
     async def use_model(self, model: EmbeddingModel, canary: Canary | None = None) -> None:
         """Make `model` the store's active one if it has none yet; ModelMismatch if it has another."""

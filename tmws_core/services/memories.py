@@ -208,7 +208,7 @@ class Memories:
             await self._register(unit, new)
             await unit.changes.add(new)
             await self._record(unit, caller, "memory.created", [item.memory for item in new])
-            stored = await unit.memories.known(fingerprints)
+            stored = await unit.memories.known(fingerprints) if len(new) < len(drafts) else list(map(_itself, new))
         await self._announce([item.memory for item in new])
         each = round(milliseconds / len(fresh), 3)
         return [_answer(*row, each) for row in zip(drafts, map(_either, stored, known), strict=True)]
@@ -312,6 +312,10 @@ def _first_of_each(drafts: Sequence[_Draft], known: Sequence[Known | None]) -> l
             fresh.append(draft)
         seen |= keys
     return fresh
+
+
+def _itself(new: NewMemory) -> Known:
+    return Known(memory_id=new.memory.id, embedded=new.memory.embedded, duplicate=False)
 
 
 def _either(later: Known | None, earlier: Known | None) -> Known | None:
