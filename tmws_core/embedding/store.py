@@ -16,9 +16,10 @@ from tmws_core.ports.storage import Storage, UnitOfWork
 class StoreEmbedder:
     """An embedder that works only while it is the model of the store's vectors.
 
-    The first call compares it with the store's model, by what it makes of the canary; every call asks whether the
-    store still has that model, or is told which it has. ModelMismatch where the store's vectors come from another
-    model; ModelReplaced, which is an EmbedderUnavailable, where that has come about since this process was started.
+    The first call compares it with the store's model, by what it makes of the canary; every search and every
+    transaction that stores vectors finds out whether the store still has that model. ModelMismatch where the store's
+    vectors come from another model; ModelReplaced, which is an EmbedderUnavailable, where that has come about since
+    this process was started.
     """
 
     inner: Embedder
@@ -28,8 +29,9 @@ class StoreEmbedder:
     _expected: EmbeddingModel | None = attrs.field(default=None, init=False)
 
     async def passages(self, texts: Sequence[str]) -> list[Vector]:
-        """Embed texts that are to be found."""
-        await self.model()
+        """Embed texts that are to be found; `adopt` tells whether their vectors may be stored."""
+        if self._fitting is None:
+            await self.model()
         return await self.inner.passages(texts)
 
     async def query(self, text: str, stored: EmbeddingModel | None = None) -> Vector:
@@ -75,6 +77,7 @@ class StoreEmbedder:
         try:
             await unit.use_model(model, identity.canary)
         except ModelMismatch:
+            self._fitting = None
             return False
         self._expected = self._expected or model
         return True
@@ -114,6 +117,7 @@ class StoreEmbedder:
     async def _compare(self, identity: Identity, stored: EmbeddingModel) -> None:
         canary = await self.storage.canary(stored)
         if not await fits(self.inner, identity, KnownModel(model=stored, canary=canary)):
+            self._fitting = None
             raise self._refusal(stored, identity.model.name)
         self._fitting = self._expected = stored
         if canary is None:
