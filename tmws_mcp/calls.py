@@ -69,7 +69,7 @@ class Calls:
             call = _parse(line)
             return {"id": call.get("id"), "result": await self._result(call)}
         except TmwsError as error:
-            return {"id": call.get("id"), "error": error_body(error)["error"]}
+            return {"id": call.get("id"), "error": error_body(error, with_facts=True)["error"]}
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of the inside goes out
             request_id = new_request_id()
             refusal = unexpected(error, f"call {str(call.get('operation'))[:100]!r}", request_id)

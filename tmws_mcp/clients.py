@@ -162,7 +162,7 @@ class LocalClients:
         try:
             await self._do(wants, wire)
         except TmwsError as error:
-            refusal = {**error_body(error)["error"], "kind": error.kind.value}
+            refusal = {**error_body(error, with_facts=True)["error"], "kind": error.kind.value}
             await wire.write(line_of({"ok": False, "error": refusal}))
 
     async def _do(self, wants: Wants, wire: Wire) -> None:

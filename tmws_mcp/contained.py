@@ -49,7 +49,7 @@ def not_served(request: Request, error: Exception) -> Response:
 def _refusal(error: TmwsError, request_id: str) -> Response:
     # The rest of a body that is too slow may still come, or never: it is not waited for.
     headers = {"connection": "close"} if isinstance(error, RequestTimedOut) else None
-    return Json(error_body(error, request_id), STATUS[error.kind], headers)
+    return Json(error_body(error, request_id, with_facts=True), STATUS[error.kind], headers)
 
 
 def _code(status: int) -> str:

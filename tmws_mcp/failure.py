@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+import attrs
+
 from tmws_core.errors import Kind, TmwsError
 
 logger = logging.getLogger("tmws.request")
@@ -28,9 +30,13 @@ def new_request_id() -> str:
     return secrets.token_hex(8)
 
 
-def error_body(error: TmwsError, request_id: str | None = None) -> dict[str, Any]:
-    """Return an error as JSON values."""
-    return described(error.code, error.message, field=error.field, request_id=request_id)
+def error_body(error: TmwsError, request_id: str | None = None, *, with_facts: bool = False) -> dict[str, Any]:
+    """Return an error as JSON values; a program that is to raise it again needs its facts."""
+    body = described(error.code, error.message, field=error.field, request_id=request_id)
+    facts = attrs.asdict(error) if with_facts else {}
+    if facts:
+        body["error"]["facts"] = facts
+    return body
 
 
 def described(code: str, message: str, *, field: str | None = None, request_id: str | None = None) -> dict[str, Any]:

@@ -40,6 +40,7 @@ _ERROR: JsonSchema = {
                 "message": {"type": "string", "description": "what is wrong, and what to do about it"},
                 "field": {"type": "string", "description": "the argument at fault, such as tags[3]"},
                 "request_id": {"type": "string", "description": "names the request in the log of the server"},
+                "facts": {"type": "object", "description": "what the message is made of, for programs"},
             },
             "required": ["code", "message", "request_id"],
         },
