@@ -5,12 +5,12 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
 
+from tmws_adapters.local.version import VERSION
 from tmws_adapters.settings import Settings
 from tmws_core.app import App
 from tmws_core.domain.reranking import Boosts
@@ -75,7 +75,7 @@ class Parts:
 
 def version() -> str:
     """Return the version of this distribution."""
-    return metadata.version("tmws")
+    return VERSION
 
 
 @asynccontextmanager

@@ -86,7 +86,7 @@ class SqliteLexical:
             members = self._scopes.members(connection, scope)
             if not members.count:
                 return []
-            self._forget_old_frequencies(connection)
+            self._forget_old_frequencies(members.last)
             share = members.count / self._documents
             readers = words_for(scope) if share < 1 / SMALL_SHARE else []
             bound = max(SCORED, self._documents // SCORED_SHARE)
@@ -101,8 +101,8 @@ class SqliteLexical:
         async with self._readers.session() as session:
             return await session.run(work)
 
-    def _forget_old_frequencies(self, connection: sqlite3.Connection) -> None:
-        (self._documents,) = connection.execute("SELECT last FROM document_numbers").fetchone()
+    def _forget_old_frequencies(self, documents: int) -> None:
+        self._documents = documents
         if self._documents // GENERATION != self._generation or len(self._frequencies) > COUNTED_TERMS:
             self._generation, self._frequencies = self._documents // GENERATION, {}
 

@@ -1,7 +1,7 @@
 """Who may read a memory, as words of its lexical entry, so that a search in a small scope reads few entries.
 
-They narrow only: every hit is held against the predicate as well, so neither a collision nor a stale word shows
-anything to anybody.
+They narrow only: every hit is held against the members of the scope as well, so neither a collision nor a stale word
+shows anything to anybody.
 """
 
 import hashlib

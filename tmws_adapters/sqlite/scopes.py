@@ -43,6 +43,11 @@ class Members:
     marks: bytes
     count: int
 
+    @property
+    def last(self) -> int:
+        """The highest number that any document of the store has had."""
+        return len(self.marks) - 1
+
     @classmethod
     def none(cls) -> "Members":
         """Return the members of an empty scope."""
