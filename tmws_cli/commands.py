@@ -16,15 +16,9 @@ from tmws_cli.options import Invocation, invocation_of, with_common_options
 from tmws_cli.output import show
 from tmws_cli.parameters import parameters_of, request_of
 from tmws_cli.terminal import become_terminal
+from tmws_core.app import SERVICES
 from tmws_core.operation import Operation, operations_described_by
 from tmws_core.schema import schema_of
-from tmws_core.services.browsing import Browsing
-from tmws_core.services.health import Health
-from tmws_core.services.memories import Memories
-from tmws_core.services.recall import Recall
-
-SERVICES = (Memories, Browsing, Recall, Health)
-"""The classes whose operations are commands; they are described without a store being opened."""
 
 GROUPS = {"memory": "Store, find, change and share memories.", "system": "Ask how the service is."}
 

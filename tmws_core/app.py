@@ -1,6 +1,5 @@
 """The application: one door through which every face calls every operation."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -8,13 +7,20 @@ from typing import Any, TypeVar, cast
 import anyio
 
 from tmws_core.domain.agent import Caller
-from tmws_core.errors import Forbidden, RequestTimedOut, TmwsError, UnknownOperation
-from tmws_core.operation import Operation, Request, operations_of
+from tmws_core.errors import Forbidden, RequestTimedOut, TmwsError
+from tmws_core.operation import Operation, Request, named, operations_of
 from tmws_core.ports.metrics import Metrics
 from tmws_core.ports.system import Clock
+from tmws_core.services.browsing import Browsing
+from tmws_core.services.health import Health
+from tmws_core.services.memories import Memories
+from tmws_core.services.recall import Recall
 from tmws_core.wire import structure, unstructure
 
 Answer = TypeVar("Answer")
+
+SERVICES = (Memories, Browsing, Recall, Health)
+"""The classes whose methods are the operations; they are described without a store being opened."""
 
 
 class App:
@@ -47,10 +53,7 @@ class App:
             InvalidField: an argument is missing, unknown, of the wrong type or out of its range.
             TmwsError: see `call`.
         """
-        operation = self.operations.get(name)
-        if operation is None:
-            near = difflib.get_close_matches(name, self.operations, n=1)
-            raise UnknownOperation(name=name, nearest=near[0] if near else None)
+        operation = named(name, self.operations)
         request = structure({} if arguments is None else arguments, operation.request)
         answer: dict[str, Any] = unstructure(await self._run(operation, caller, request))
         return answer

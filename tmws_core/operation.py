@@ -1,14 +1,15 @@
 """The one description of what can be called; the four faces (Python, MCP, REST, CLI) all derive from it."""
 
+import difflib
 import enum
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, get_type_hints
 
 import attrs
 
 from tmws_core.domain.agent import Permission
-from tmws_core.errors import TmwsError
+from tmws_core.errors import TmwsError, UnknownOperation
 
 Result = TypeVar("Result", covariant=True)  # noqa: PLC0105 - the plain word reads better in signatures
 Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
@@ -95,6 +96,14 @@ def operations_of(services: Iterable[object]) -> dict[str, Operation]:
 def operations_described_by(classes: Iterable[type]) -> dict[str, Operation]:
     """Return the operations of service classes, by name; their `run` still asks for the service before the caller."""
     return _described(classes, inspect.isfunction)
+
+
+def named(name: str, operations: Mapping[str, Operation]) -> Operation:
+    """Return the operation of this name; UnknownOperation, with the nearest one there is, if there is none."""
+    if name not in operations:
+        near = difflib.get_close_matches(name, operations, n=1)
+        raise UnknownOperation(name=name, nearest=near[0] if near else None)
+    return operations[name]
 
 
 def _described(owners: Iterable[object], is_method: Callable[[object], bool]) -> dict[str, Operation]:

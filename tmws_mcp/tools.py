@@ -1,6 +1,5 @@
 """The operations as tools of an MCP server."""
 
-import difflib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -13,8 +12,8 @@ from pydantic import ValidationError
 
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
-from tmws_core.errors import TmwsError, UnknownOperation
-from tmws_core.operation import Effect, Operation
+from tmws_core.errors import TmwsError
+from tmws_core.operation import Effect, Operation, named
 from tmws_mcp.failure import error_body, new_request_id, unexpected
 from tmws_mcp.schema import input_schema, output_schema
 
@@ -71,11 +70,8 @@ class Tools:
 
     async def _run(self, context: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         app = await self.app()
-        visible = self._visible(app)
-        if params.name not in visible:
-            near = difflib.get_close_matches(params.name, visible, n=1)
-            raise UnknownOperation(name=params.name, nearest=near[0] if near else None)
-        return await app.call_wire(self.caller_of(context), params.name, params.arguments)
+        operation = named(params.name, self._visible(app))
+        return await app.call_wire(self.caller_of(context), operation.name, params.arguments)
 
     def _visible(self, app: App) -> dict[str, Operation]:
         return {

@@ -15,8 +15,9 @@ import click
 from operations import operations_page
 
 from tmws_adapters.settings import RESERVED, Settings, known_names, name_of
-from tmws_cli.commands import SERVICES, root
+from tmws_cli.commands import root
 from tmws_cli.failures import EXIT_CODES
+from tmws_core.app import SERVICES
 from tmws_core.errors import TmwsError
 from tmws_core.operation import Operation, operations_described_by
 from tmws_mcp.bodies import BODY_BYTES

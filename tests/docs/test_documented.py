@@ -10,7 +10,8 @@ import pytest
 
 from tests.docs.pages import ROOT, anchors, links, name_of, pages
 from tmws_adapters.settings import RESERVED, Settings, known_names, load_settings
-from tmws_cli.commands import SERVICES, root
+from tmws_cli.commands import root
+from tmws_core.app import SERVICES
 from tmws_core.errors import TmwsError
 from tmws_core.operation import operations_described_by
 

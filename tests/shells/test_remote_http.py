@@ -14,7 +14,7 @@ from tests.shells.test_rest import UNKNOWN_ID, agent
 from tmws_adapters.remote import OutcomeUnknown, RemoteApp, RemoteFailure, ServiceUnreachable, open_remote
 from tmws_adapters.remote.app import operations
 from tmws_adapters.settings import Settings
-from tmws_cli.commands import SERVICES
+from tmws_core.app import SERVICES
 from tmws_core.domain.memory import AccessLevel
 from tmws_core.errors import (
     ConfigurationError,

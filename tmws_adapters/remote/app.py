@@ -1,6 +1,5 @@
 """The application at the other end of a wire, with the same typed calls as one in this process."""
 
-import difflib
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol, TypeVar
@@ -9,12 +8,8 @@ import attrs
 
 from tmws_adapters.remote.answers import answer_of
 from tmws_adapters.remote.failures import PART, OutcomeUnknown, ServiceUnreachable
-from tmws_core.errors import UnknownOperation
-from tmws_core.operation import Effect, Operation, Request, operations_described_by
-from tmws_core.services.browsing import Browsing
-from tmws_core.services.health import Health
-from tmws_core.services.memories import Memories
-from tmws_core.services.recall import Recall
+from tmws_core.app import SERVICES
+from tmws_core.operation import Effect, Operation, Request, named, operations_described_by
 from tmws_core.wire import structure, unstructure
 
 Answer = TypeVar("Answer")
@@ -69,10 +64,7 @@ class RemoteApp:
             InvalidField: an argument is missing, unknown, of the wrong type or out of its range.
             TmwsError: see `call`.
         """
-        operation = operations().get(name)
-        if operation is None:
-            near = difflib.get_close_matches(name, operations(), n=1)
-            raise UnknownOperation(name=name, nearest=near[0] if near else None)
+        operation = named(name, operations())
         request = structure({} if arguments is None else arguments, operation.request)
         return await self._run(operation, unstructure(request))
 
@@ -92,7 +84,7 @@ class RemoteApp:
 @cache
 def operations() -> Mapping[str, Operation]:
     """Return the operations of this version, by name."""
-    return operations_described_by((Memories, Browsing, Recall, Health))
+    return operations_described_by(SERVICES)
 
 
 @cache
