@@ -16,6 +16,7 @@ from tmws_core.app import App
 from tmws_core.domain.reranking import Boosts
 from tmws_core.embedding import CircuitBreaker, StoreEmbedder
 from tmws_core.errors import ModelMismatch
+from tmws_core.identity import Registry
 from tmws_core.ports.bus import Bus
 from tmws_core.ports.cache import Cache
 from tmws_core.ports.embedder import Embedder
@@ -238,6 +239,7 @@ def compose(settings: Settings, parts: Parts) -> App:
     )
     return App(
         (memories, Browsing(storage=parts.storage, clock=parts.clock, usage=parts.usage), recall, health),
+        identify=Registry(parts.storage).identify,
         clock=parts.clock,
         metrics=parts.metrics,
         request_timeout=settings.timeout,

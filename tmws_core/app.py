@@ -1,6 +1,6 @@
 """The application: one door through which every face calls every operation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -27,10 +27,17 @@ class App:
     """All operations of TMWS over one store; safe for any number of tasks."""
 
     def __init__(
-        self, services: Iterable[object], *, clock: Clock, metrics: Metrics, request_timeout: timedelta
+        self,
+        services: Iterable[object],
+        *,
+        identify: Callable[[Caller], Awaitable[Caller]],
+        clock: Clock,
+        metrics: Metrics,
+        request_timeout: timedelta,
     ) -> None:
         self.operations: Mapping[str, Operation] = operations_of(services)
         self._by_request = {operation.request: operation for operation in self.operations.values()}
+        self._identify = identify
         self._clock = clock
         self._metrics = metrics
         self._timeout = request_timeout.total_seconds()
@@ -39,6 +46,7 @@ class App:
         """Run the operation that the request belongs to and return its answer.
 
         Raises:
+            AgentInactive: the caller was deactivated.
             Forbidden: the caller lacks the operation's permission.
             RequestTimedOut: it took longer than the request timeout.
             TmwsError: whatever the operation declares in `raises`.
@@ -62,9 +70,9 @@ class App:
         started = self._clock.monotonic()
         status = "failed"
         try:
-            if not caller.may(operation.permission):
-                raise Forbidden(action=f"call {operation.name}", needs=f"the permission {operation.permission.value}")
             with anyio.fail_after(self._timeout):
+                caller = await self._identify(caller)
+                check_permission(caller, operation)
                 answer: object = await operation.run(caller, request)
             status = "ok"
         except TimeoutError:
@@ -77,3 +85,9 @@ class App:
             return answer
         finally:
             self._metrics.observe(operation.name, status, self._clock.monotonic() - started)
+
+
+def check_permission(caller: Caller, operation: Operation) -> None:
+    """Raise Forbidden if the caller may not call the operation."""
+    if not caller.may(operation.permission):
+        raise Forbidden(action=f"call {operation.name}", needs=f"the permission {operation.permission.value}")

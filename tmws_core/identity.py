@@ -1,13 +1,29 @@
-"""In whose name a call runs."""
+"""In whose name a call runs, and with which rights."""
+
+import attrs
 
 from tmws_core.domain.access import acting_for
-from tmws_core.domain.agent import Caller
-from tmws_core.ports.storage import Agents
+from tmws_core.domain.agent import Caller, identified
+from tmws_core.ports.agents import Agents
+from tmws_core.ports.storage import Storage
+
+
+@attrs.frozen
+class Registry:
+    """Gives callers the rights that their registration says they have."""
+
+    storage: Storage
+
+    async def identify(self, caller: Caller) -> Caller:
+        """Return the caller with its rights; AgentInactive if it was deactivated."""
+        if caller.identified:
+            return caller
+        async with self.storage.read() as snapshot:
+            return identified(caller, await snapshot.agents.find(caller.agent_id))
 
 
 async def actor(agents: Agents, caller: Caller, agent_id: str | None) -> Caller:
     """Return the caller, or the agent that it acts for, in the namespace where that agent is registered."""
     if agent_id is None or agent_id == caller.agent_id:
         return caller
-    known = await agents.find(agent_id)
-    return acting_for(caller, agent_id, known.namespace if known else caller.namespace)
+    return acting_for(caller, agent_id, await agents.find(agent_id))

@@ -107,7 +107,8 @@ async def test_every_change_of_memories_shows_in_the_number_of_changes(storage: 
 
 
 async def test_an_agent_is_registered_once(storage: Storage) -> None:
-    ada = Agent(id="ada", namespace="acme", created_at=DAY + timedelta(microseconds=7))
+    now = DAY + timedelta(microseconds=7)
+    ada = Agent(id="ada", namespace="acme", created_at=now, updated_at=now)
     async with storage.write() as unit:
         await unit.agents.add(ada)
         await unit.agents.add(attrs.evolve(ada, namespace="globex"))

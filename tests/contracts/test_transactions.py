@@ -136,7 +136,8 @@ async def test_a_snapshot_stays_as_its_first_read_found_it(storage: Storage) -> 
 async def test_a_snapshot_refuses_to_write(storage: Storage) -> None:
     async with storage.read() as snapshot:
         with pytest.raises(StorageUnavailable):
-            await snapshot.agents.add(Agent(id="ada", namespace="acme", created_at=memory().created_at))
+            now = memory().created_at
+            await snapshot.agents.add(Agent(id="ada", namespace="acme", created_at=now, updated_at=now))
 
 
 async def test_tasks_that_write_at_the_same_time_lose_nothing(storage: Storage) -> None:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 
 from tests.domain.memories import MOMENT, callers, memories
 from tmws_core.domain.access import acting_for, may_manage, may_write, visibility_of
-from tmws_core.domain.agent import AGENT_PERMISSIONS, Caller, Permission, operator
+from tmws_core.domain.agent import AGENT_PERMISSIONS, Agent, Caller, Permission, operator
 from tmws_core.domain.memory import AccessLevel, Memory, MemoryType, Share, SharePermission
 from tmws_core.errors import Forbidden
 
@@ -90,13 +90,17 @@ def test_a_private_memory_is_seen_by_its_owner_and_the_operator_only(caller: Cal
 
 
 def test_the_operator_acting_for_an_agent_sees_only_what_that_agent_sees() -> None:
-    acting = acting_for(OPERATOR, "artemis", "acme")
+    acting = acting_for(OPERATOR, "artemis", registered("artemis", "acme"))
     assert acting.permissions == AGENT_PERMISSIONS
     assert visibility_of(acting).includes(memory(AccessLevel.TEAM))
     assert not visibility_of(acting).includes(memory(AccessLevel.PRIVATE))
 
 
+def registered(agent_id: str, namespace: str) -> Agent:
+    return Agent(id=agent_id, namespace=namespace, created_at=MOMENT, updated_at=MOMENT)
+
+
 def test_an_agent_may_not_act_for_another() -> None:
     with pytest.raises(Forbidden) as refusal:
-        acting_for(TEAMMATE, "athena", "acme")
+        acting_for(TEAMMATE, "athena", registered("athena", "acme"))
     assert refusal.value.field == "agent_id"

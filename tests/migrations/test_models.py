@@ -45,13 +45,14 @@ async def test_the_third_revision_can_be_taken_back_and_the_active_vectors_stay(
     path = tmp_path / "tmws.db"
     async with open_sqlite(path) as opened_store:
         await store(opened_store.storage, new(memory(), vector=EAST))
+    assert alembic(path, "downgrade", "0003").returncode == 0
     newest, newest_columns = schema(path), columns(path, "embedding_models")
 
     assert alembic(path, "downgrade", "0002").returncode == 0
     former, former_columns = schema(path), columns(path, "embedding_models")
     with opened(path) as connection:
         assert connection.execute("SELECT model, vector FROM embeddings").fetchall() == [(1, EAST.data)]
-    upgrade(path)
+    assert alembic(path, "upgrade", "0003").returncode == 0
 
     assert newest - former == NAMES
     assert newest_columns - former_columns == COLUMNS

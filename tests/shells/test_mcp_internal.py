@@ -42,7 +42,16 @@ class Broken:
 
 @pytest.fixture
 def app() -> App:
-    return App([Broken()], clock=SystemClock(), metrics=InprocessMetrics(), request_timeout=timedelta(seconds=5))
+    async def identify(caller: Caller) -> Caller:
+        return caller
+
+    return App(
+        [Broken()],
+        identify=identify,
+        clock=SystemClock(),
+        metrics=InprocessMetrics(),
+        request_timeout=timedelta(seconds=5),
+    )
 
 
 @pytest.fixture

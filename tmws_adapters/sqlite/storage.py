@@ -9,41 +9,17 @@ import attrs
 import orjson
 
 from tmws_adapters.sqlite import checks, models
+from tmws_adapters.sqlite.agents import SqliteAgents, SqliteCredentials
 from tmws_adapters.sqlite.connections import Connections
 from tmws_adapters.sqlite.reader import SqliteMemoryReader
 from tmws_adapters.sqlite.scopes import Scopes
 from tmws_adapters.sqlite.session import Session
-from tmws_adapters.sqlite.times import from_rfc3339, rfc3339
+from tmws_adapters.sqlite.times import rfc3339
 from tmws_adapters.sqlite.writer import SqliteMemoryWriter
-from tmws_core.domain.agent import Agent
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 from tmws_core.errors import StorageCorrupt
 from tmws_core.ports.storage import StorageHealth
-
-
-@attrs.frozen
-class SqliteAgents:
-    """The agents in one transaction."""
-
-    _session: Session
-
-    async def find(self, agent_id: str) -> Agent | None:
-        """Return an agent, or None."""
-        sql = "SELECT id, namespace, created_at FROM agents WHERE id = ?"
-        row = await self._session.run(lambda connection: connection.execute(sql, (agent_id,)).fetchone())
-        return None if row is None else Agent(id=row[0], namespace=row[1], created_at=from_rfc3339(row[2]))
-
-    async def add(self, agent: Agent) -> None:
-        """Register an agent; does nothing if it is known."""
-        sql = "INSERT INTO agents (id, namespace, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING"
-        values = (agent.id, agent.namespace, rfc3339(agent.created_at))
-        await self._session.defer(lambda connection: connection.execute(sql, values))
-
-    async def count(self) -> int:
-        """Count the agents."""
-        sql = "SELECT count(*) FROM agents"
-        return await self._session.run(lambda connection: int(connection.execute(sql).fetchone()[0]))
 
 
 @attrs.frozen
@@ -52,6 +28,7 @@ class SqliteSnapshot:
 
     memories: SqliteMemoryReader
     agents: SqliteAgents
+    credentials: SqliteCredentials
 
 
 @attrs.frozen
@@ -61,6 +38,7 @@ class SqliteUnitOfWork:
     memories: SqliteMemoryReader
     changes: SqliteMemoryWriter
     agents: SqliteAgents
+    credentials: SqliteCredentials
     _session: Session
 
     async def audit(self, events: Sequence[AuditEvent]) -> None:
@@ -89,14 +67,20 @@ class SqliteStorage:
     async def read(self) -> AsyncIterator[SqliteSnapshot]:
         """Open a snapshot."""
         async with self._connections.snapshots.session() as session:
-            yield SqliteSnapshot(SqliteMemoryReader(session, self._scopes), SqliteAgents(session))
+            yield SqliteSnapshot(
+                SqliteMemoryReader(session, self._scopes), SqliteAgents(session), SqliteCredentials(session)
+            )
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqliteUnitOfWork]:
         """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
         async with self._connections.writing() as session:
             yield SqliteUnitOfWork(
-                SqliteMemoryReader(session), SqliteMemoryWriter(session), SqliteAgents(session), session
+                SqliteMemoryReader(session),
+                SqliteMemoryWriter(session),
+                SqliteAgents(session),
+                SqliteCredentials(session),
+                session,
             )
 
     async def vectors(self, documents: Sequence[int], model: EmbeddingModel | None = None) -> dict[int, Vector]:

@@ -4,9 +4,9 @@ from datetime import datetime
 
 import attrs
 
-from tmws_core.domain.agent import AGENT_PERMISSIONS, Caller, Permission
+from tmws_core.domain.agent import AGENT_PERMISSIONS, ROLES, Agent, Caller, Permission
 from tmws_core.domain.memory import AccessLevel, Memory, MemoryFilter, SharePermission
-from tmws_core.errors import Forbidden
+from tmws_core.errors import AgentInactive, Forbidden
 
 
 @attrs.frozen
@@ -51,11 +51,19 @@ class Scope:
     historic: bool = False
 
 
-def acting_for(caller: Caller, agent_id: str, namespace: str) -> Caller:
-    """Return the caller for a call in another agent's name: it sees and may do what that agent sees and may do."""
-    if not caller.may(Permission.ACT_FOR_OTHERS):
+def acting_for(caller: Caller, agent_id: str, agent: Agent | None) -> Caller:
+    """Return the caller for a call in another agent's name: it sees what that agent sees.
+
+    It may do what both may do. An agent that is not registered is an ordinary one of the caller's namespace. Raises
+    Forbidden, also for an agent that was deactivated.
+    """
+    namespace = caller.namespace if agent is None else agent.namespace
+    if not caller.may(Permission.ACT_FOR_OTHERS) and not (agent is not None and caller.manages(namespace)):
         raise Forbidden(action="act for another agent", needs="the right to act for others", name="agent_id")
-    return attrs.evolve(caller, agent_id=agent_id, namespace=namespace, permissions=AGENT_PERMISSIONS)
+    if agent is not None and not agent.active:
+        raise AgentInactive(action=f"act for {agent_id}", needs="an active agent", name="agent_id")
+    rights = AGENT_PERMISSIONS if agent is None else ROLES[agent.role]
+    return attrs.evolve(caller, agent_id=agent_id, namespace=namespace, permissions=rights & caller.permissions)
 
 
 def visibility_of(caller: Caller) -> Visibility:

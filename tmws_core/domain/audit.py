@@ -1,8 +1,10 @@
-"""Audit events: what happened, to what, by whom; never the content itself."""
+"""Audit events: what happened, to what, by whom; never the content itself, and never a secret."""
 
 from datetime import datetime
 
 import attrs
+
+Detail = str | int | float | bool
 
 
 @attrs.frozen(kw_only=True)
@@ -12,4 +14,16 @@ class AuditEvent:
     timestamp: datetime
     event_type: str
     agent_id: str
-    details: dict[str, str | int | float | bool]
+    details: dict[str, Detail]
+
+
+@attrs.frozen(kw_only=True)
+class AuditRecord:
+    """An event as it stands in the log; `hash` chains it to all that stand before it."""
+
+    id: int
+    timestamp: datetime
+    event_type: str
+    agent_id: str
+    details: dict[str, Detail]
+    hash: bytes

@@ -11,3 +11,8 @@ NAMESPACE = Text(
     pattern=NAMESPACE_PATTERN,
     expected="a namespace (a path such as acme/backend, of letters, digits and . _ -)",
 )
+
+
+def is_within(namespace: str, parent: str) -> bool:
+    """Tell whether a namespace is `parent` or lies below it; `acme` holds `acme/backend`, but not `acme2`."""
+    return namespace == parent or namespace.startswith(f"{parent}/")

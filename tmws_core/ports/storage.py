@@ -9,10 +9,11 @@ from typing import Literal, Protocol
 import attrs
 
 from tmws_core.domain.access import Scope, Visibility
-from tmws_core.domain.agent import Agent
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
+from tmws_core.ports.agents import Agents
+from tmws_core.ports.credentials import Credentials
 
 Order = Literal["newest", "oldest"]
 
@@ -164,22 +165,6 @@ class MemoryWriter(Protocol):
         ...
 
 
-class Agents(Protocol):
-    """The agents that have used the store."""
-
-    async def find(self, agent_id: str) -> Agent | None:
-        """Return an agent, or None."""
-        ...
-
-    async def add(self, agent: Agent) -> None:
-        """Register an agent; does nothing if it is known."""
-        ...
-
-    async def count(self) -> int:
-        """Count the agents."""
-        ...
-
-
 class Snapshot(Protocol):
     """A consistent view of the store: what was committed when its first read began."""
 
@@ -189,8 +174,13 @@ class Snapshot(Protocol):
         ...
 
     @property
-    def agents(self) -> "Agents":
-        """Agents in this snapshot; `add` belongs to a unit of work only."""
+    def agents(self) -> Agents:
+        """Agents in this snapshot."""
+        ...
+
+    @property
+    def credentials(self) -> Credentials:
+        """API keys and revoked tokens in this snapshot."""
         ...
 
 
@@ -210,6 +200,11 @@ class UnitOfWork(Protocol):
     @property
     def agents(self) -> Agents:
         """Agents."""
+        ...
+
+    @property
+    def credentials(self) -> Credentials:
+        """API keys and revoked tokens."""
         ...
 
     async def audit(self, events: Sequence[AuditEvent]) -> None:

@@ -268,7 +268,8 @@ class Memories:
 
     async def _register(self, unit: UnitOfWork, new: Sequence[NewMemory]) -> None:
         for agent_id, memory in {item.memory.agent_id: item.memory for item in new}.items():
-            await unit.agents.add(Agent(id=agent_id, namespace=memory.namespace, created_at=memory.created_at))
+            now = memory.created_at
+            await unit.agents.add(Agent(id=agent_id, namespace=memory.namespace, created_at=now, updated_at=now))
 
     async def _record(self, unit: UnitOfWork, caller: Caller, event_type: str, memories: Sequence[Memory]) -> None:
         if self.audited:

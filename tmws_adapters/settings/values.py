@@ -1,0 +1,264 @@
+"""The settings as values."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import attrs
+
+from tmws_adapters.local.place import DATABASE, path_of
+from tmws_adapters.settings.fields import between, checked, doc, moment
+from tmws_core.domain.agent import AGENT_ID, Caller, operator
+from tmws_core.domain.namespace import NAMESPACE
+from tmws_core.errors import ConfigurationError
+
+TOOLSETS = ("memory", "tasks", "workflows", "patterns", "agents", "system")
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """All settings, with their defaults; the variable of a field is its name in capitals behind TMWS_."""
+
+    environment: Literal["development", "staging", "production"] = attrs.field(
+        default="development", metadata=doc("What the instance is for.")
+    )
+    home: Path = attrs.field(
+        factory=lambda: Path.home() / ".tmws", metadata=doc("The data directory: `tmws.db` and the logs.")
+    )
+    database_url: str = attrs.field(
+        default="", metadata=doc("Where the memories are: `sqlite:////absolute/path/tmws.db`; empty: in TMWS_HOME.")
+    )
+    vector_backend: Literal["auto", "exact", "chroma", "pgvector"] = attrs.field(
+        default="auto",
+        metadata=doc("How vectors are searched; `auto`: `chroma` if TMWS_CHROMA_URL is set, else `exact`."),
+    )
+    chroma_url: str = attrs.field(
+        default="", metadata=doc("A Chroma server, such as `http://localhost:8001`; empty: Chroma in this process.")
+    )
+    chroma_persist_directory: Path | None = attrs.field(
+        default=None, metadata=doc("Where Chroma in this process keeps its files; unset: `chroma` in TMWS_HOME.")
+    )
+    chroma_collection: str = attrs.field(
+        default="tmws_memories", metadata=doc("What the names of the collections begin with.")
+    )
+    chroma_cache_size: int = attrs.field(
+        default=0,
+        validator=between(0, 999_999_999),
+        metadata=doc("Vectors that Chroma holds at most, the newest; older ones are searched exactly; 0: all."),
+    )
+    chroma_hnsw_space: Literal["cosine", "l2", "ip"] = attrs.field(
+        default="cosine", metadata=doc("The metric of the graph; answers are cosines with each.")
+    )
+    chroma_hnsw_m: int = attrs.field(
+        default=16, validator=between(2, 256), metadata=doc("Neighbours of a vector in the graph.")
+    )
+    chroma_hnsw_ef_construction: int = attrs.field(
+        default=200, validator=between(10, 10_000), metadata=doc("Candidates kept while a vector is added.")
+    )
+    chroma_hnsw_ef_search: int = attrs.field(
+        default=100,
+        validator=between(10, 10_000),
+        metadata=doc("Candidates kept while the graph is searched; at least 1,600 are."),
+    )
+    embedder: Literal["auto", "onnx", "ollama"] = attrs.field(
+        default="auto",
+        metadata=doc("What makes the vectors; `auto`: Ollama if TMWS_OLLAMA_BASE_URL is set, else onnx."),
+    )
+    ollama_base_url: str = attrs.field(
+        default="", metadata=doc("Where Ollama listens, such as `http://localhost:11434`.")
+    )
+    ollama_model: str = attrs.field(
+        default="zylonai/multilingual-e5-large", metadata=doc("The embedding model that Ollama is asked for.")
+    )
+    onnx_model_dir: Path | None = attrs.field(
+        default=None, metadata=doc("A folder with `model.onnx` and `tokenizer.json`; unset: the bundled model.")
+    )
+    agent_id: str = attrs.field(
+        default="default-agent", validator=checked(AGENT_ID), metadata=doc("In whose name stdio and the CLI work.")
+    )
+    agent_namespace: str = attrs.field(
+        default="default", validator=checked(NAMESPACE), metadata=doc("The namespace that this agent belongs to.")
+    )
+    host: str = attrs.field(
+        default="", metadata=doc("The address to listen on; empty: `0.0.0.0` in production, else `127.0.0.1`.")
+    )
+    port: int = attrs.field(default=8000, validator=between(0, 65535), metadata=doc("The port to listen on."))
+    request_timeout: float = attrs.field(
+        default=60.0, validator=between(0.1, 3600), metadata=doc("Seconds that one request may take.")
+    )
+    owner_idle_seconds: float = attrs.field(
+        default=300.0,
+        validator=between(0, 1_000_000),
+        metadata=doc("Seconds without a client after which the owner process ends; 0: at once."),
+    )
+    auth_enabled: bool | None = attrs.field(
+        default=None, metadata=doc("Ask HTTP callers who they are; unset: true in production, else false.")
+    )
+    secret_key: str = attrs.field(
+        default="",
+        repr=False,
+        metadata=doc("What tokens are signed with, 32 characters or more; unset in development: made, in TMWS_HOME."),
+    )
+    secret_key_previous: str = attrs.field(
+        default="", repr=False, metadata=doc("The secret key before: tokens signed with it are good, too.")
+    )
+    secret_key_previous_until: str = attrs.field(
+        default="",
+        validator=moment,
+        metadata=doc("Until when, such as `2026-12-31T00:00:00Z`; empty: as long as TMWS_SECRET_KEY_PREVIOUS is set."),
+    )
+    oauth_issuer: str = attrs.field(
+        default="",
+        metadata=doc("An issuer whose tokens are good besides our own, such as `https://login.example.com`."),
+    )
+    oauth_jwks_url: str = attrs.field(
+        default="", metadata=doc("Where its keys are; empty: what its discovery document says.")
+    )
+    oauth_audience: str = attrs.field(
+        default="", metadata=doc("The audience of its tokens; empty: the address of `/mcp` on this server.")
+    )
+    oauth_agent_claim: str = attrs.field(default="sub", metadata=doc("The claim of its tokens that names the agent."))
+    public_url: str = attrs.field(
+        default="",
+        metadata=doc("Where clients reach this server, such as `https://tmws.example.com`; empty: as they call it."),
+    )
+    trusted_proxies: tuple[str, ...] = attrs.field(
+        default=("127.0.0.1",),
+        metadata=doc("Proxies whose X-Forwarded-For is believed: a JSON list or comma-separated."),
+    )
+    license_key: str = attrs.field(
+        default="", repr=False, metadata=doc("The licence; without one, the free tier is in force.")
+    )
+    license_public_key: str = attrs.field(
+        default="", metadata=doc("What licences are verified with: PEM, or the 32 bytes in base64.")
+    )
+    license_strict_mode: bool = attrs.field(
+        default=False, metadata=doc("Do not serve after a licence and its grace have ended.")
+    )
+    rate_limit_enabled: bool | None = attrs.field(
+        default=None, metadata=doc("Limit HTTP requests; unset: true where callers say who they are, else false.")
+    )
+    rate_limit_requests: int = attrs.field(
+        default=100, validator=between(1, 999_999_999), metadata=doc("Requests of one agent in TMWS_RATE_LIMIT_PERIOD.")
+    )
+    rate_limit_period: float = attrs.field(
+        default=60.0, validator=between(0.001, 86_400), metadata=doc("Seconds in which an agent has that many.")
+    )
+    rate_limit_per_minute: int = attrs.field(
+        default=60,
+        validator=between(1, 999_999_999),
+        metadata=doc("Requests a minute from one address, of callers who have not said who they are."),
+    )
+    max_concurrent_requests: int = attrs.field(
+        default=256, validator=between(1, 100_000), metadata=doc("HTTP requests that run at once; one more is refused.")
+    )
+    quota_memories: int = attrs.field(
+        default=0, validator=between(0, 999_999_999), metadata=doc("Memories that one agent may own; 0: any number.")
+    )
+    quota_bytes: int = attrs.field(
+        default=0,
+        validator=between(0, 999_999_999),
+        metadata=doc("Bytes of content and metadata that one agent may own; 0: any number."),
+    )
+    allow_insecure: bool = attrs.field(default=False, metadata=doc("Serve other machines without authentication."))
+    cors_origins: tuple[str, ...] = attrs.field(
+        default=("http://localhost:3000",), metadata=doc("Web origins that may call: a JSON list or comma-separated.")
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = attrs.field(
+        default="INFO", metadata=doc("What is worth a line in the log.")
+    )
+    log_file: Path | None = attrs.field(default=None, metadata=doc("Log to this file instead of stderr."))
+    log_format: Literal["text", "json"] = attrs.field(default="text", metadata=doc("How log lines look."))
+    audit_log_enabled: bool = attrs.field(default=True, metadata=doc("Record every change in `security_audit_logs`."))
+    audit_log_retention_days: int = attrs.field(
+        default=365,
+        validator=between(0, 100_000),
+        metadata=doc("Days after which `tmws audit prune` deletes; 0: never."),
+    )
+    mcp_toolsets: tuple[str, ...] = attrs.field(
+        default=("memory", "tasks", "system"),
+        metadata=doc("Which tools MCP clients see: a list of toolsets, or `all`."),
+    )
+    search_recency: float = attrs.field(
+        default=0.0,
+        validator=between(0, 1),
+        metadata=doc("What a memory of this moment gains in a search, beside the 1 of the best match; 0: nothing."),
+    )
+    search_half_life_days: float = attrs.field(
+        default=30.0, validator=between(0.01, 100_000), metadata=doc("Days after which that gain is half as much.")
+    )
+    search_use: float = attrs.field(
+        default=0.0,
+        validator=between(0, 1),
+        metadata=doc("What being read by its id adds to a memory's score, at most; it is counted while this is set."),
+    )
+    search_importance: float = attrs.field(
+        default=0.0,
+        validator=between(0, 1),
+        metadata=doc("What a memory of importance 1 gains in a search; 0: nothing."),
+    )
+    without_effect: tuple[str, ...] = attrs.field(
+        default=(), metadata={"computed": "reserved variables that are set, see RESERVED"}
+    )
+
+    @property
+    def sqlite_path(self) -> Path:
+        """Return the database file.
+
+        Raises:
+            ConfigurationError: TMWS_DATABASE_URL names no SQLite file.
+        """
+        if not self.database_url:
+            return self.home / DATABASE
+        path = path_of(self.database_url)
+        if path is None:
+            raise ConfigurationError(
+                setting="TMWS_DATABASE_URL",
+                reason=f"the scheme {urlsplit(self.database_url).scheme or 'of this URL'} is not supported",
+                hint="Give sqlite:////absolute/path/tmws.db, or leave it out",
+            )
+        return Path(path)
+
+    @property
+    def listen_host(self) -> str:
+        """Return the address to listen on."""
+        return self.host or ("0.0.0.0" if self.environment == "production" else "127.0.0.1")  # noqa: S104 - documented
+
+    @property
+    def authenticates(self) -> bool:
+        """Tell whether HTTP callers have to say who they are."""
+        return self.environment == "production" if self.auth_enabled is None else self.auth_enabled
+
+    @property
+    def limits_rates(self) -> bool:
+        """Tell whether HTTP requests are limited."""
+        return self.authenticates if self.rate_limit_enabled is None else self.rate_limit_enabled
+
+    @property
+    def uses_ollama(self) -> bool:
+        """Tell whether Ollama makes the vectors."""
+        return self.embedder == "ollama" or (self.embedder == "auto" and bool(self.ollama_base_url))
+
+    @property
+    def uses_chroma(self) -> bool:
+        """Tell whether vectors are searched with Chroma."""
+        return self.vector_backend == "chroma" or (self.vector_backend == "auto" and bool(self.chroma_url))
+
+    @property
+    def chroma_directory(self) -> Path:
+        """Return where Chroma in this process keeps its files."""
+        return self.chroma_persist_directory or self.home / "chroma"
+
+    @property
+    def timeout(self) -> timedelta:
+        """Return how long one request may take."""
+        return timedelta(seconds=self.request_timeout)
+
+    def agent(self, transport: str) -> Caller:
+        """Return the caller for an agent terminal: it acts in its own name only."""
+        return Caller(agent_id=self.agent_id, namespace=self.agent_namespace, transport=transport)
+
+    def operator(self, transport: str) -> Caller:
+        """Return the caller for whoever owns the machine: it may act for any agent, in any namespace."""
+        return operator(self.agent_id, self.agent_namespace, transport)

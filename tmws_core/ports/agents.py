@@ -1,0 +1,41 @@
+"""The agents of a store."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tmws_core.domain.agent import Agent, Belongings
+
+
+class Agents(Protocol):
+    """The registered agents as one snapshot or transaction sees them; changes belong to a transaction only."""
+
+    async def find(self, agent_id: str) -> Agent | None:
+        """Return an agent, or None."""
+        ...
+
+    async def add(self, agent: Agent) -> None:
+        """Register an agent; does nothing if it is known."""
+        ...
+
+    async def replace(self, agent: Agent) -> None:
+        """Put an agent in the place of the one with its id, which must be known."""
+        ...
+
+    async def page(self, within: str | None, *, after: str | None, limit: int) -> list[Agent]:
+        """Return at most `limit` agents in the order of their ids, beginning behind the id `after`.
+
+        `within` narrows them to a namespace and those below it.
+        """
+        ...
+
+    async def count(self) -> int:
+        """Count the active agents."""
+        ...
+
+    async def seats_before(self, agent_id: str) -> int:
+        """Count the active agents that were registered before this one: all of them if it is not an active one."""
+        ...
+
+    async def belongings(self, agent_ids: Sequence[str]) -> dict[str, Belongings]:
+        """Return what agents own, by id; those that own nothing are left out."""
+        ...
