@@ -134,9 +134,9 @@ async def test_a_snapshot_stays_as_its_first_read_found_it(storage: Storage) -> 
 
 
 async def test_a_snapshot_refuses_to_write(storage: Storage) -> None:
+    now = memory().created_at
     async with storage.read() as snapshot:
         with pytest.raises(StorageUnavailable):
-            now = memory().created_at
             await snapshot.agents.add(Agent(id="ada", namespace="acme", created_at=now, updated_at=now))
 
 
