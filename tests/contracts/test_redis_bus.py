@@ -1,0 +1,113 @@
+"""A bus between servers."""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import orjson
+import pytest
+
+from tests.contracts.redis_steps import KINDS, running, url_of
+from tests.servers.redis import DATABASE, RedisProcess, redis_process
+from tmws_adapters.redis import Redis
+from tmws_adapters.redis.bus import BACKLOG, KEPT, STREAM
+from tmws_core.domain.events import MemoriesChanged
+from tmws_core.errors import PartUnavailable
+
+pytestmark = pytest.mark.anyio
+
+SOMETHING = MemoriesChanged(memory_ids=())
+
+
+@pytest.fixture
+def server(redis_server: RedisProcess) -> RedisProcess:
+    redis_server.send("FLUSHALL")
+    return redis_server
+
+
+def event(number: int) -> MemoriesChanged:
+    return MemoriesChanged(memory_ids=(str(number),), unembedded=number)
+
+
+async def take(events: AsyncIterator[MemoriesChanged], count: int) -> list[MemoriesChanged]:
+    with anyio.fail_after(10):
+        return [await anext(events) for _ in range(count)]
+
+
+async def listening(*servers: Redis) -> None:
+    """Wait until servers hear what others publish."""
+    with anyio.fail_after(10):
+        for redis in servers:
+            await redis.bus.connected()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_one_server_publishes_another_hears_in_order(kind: str, request: pytest.FixtureRequest) -> None:
+    url = url_of(request, kind)
+    async with running(url) as one, running(url) as other, other.bus.subscribe() as events:
+        await listening(other)
+        for number in range(50):
+            await one.bus.publish(event(number))
+        assert await take(events, 50) == [event(number) for number in range(50)]
+
+
+async def test_own_events_come_at_once_and_only_once(server: RedisProcess) -> None:
+    async with running(server.url) as one, running(server.url) as other, one.bus.subscribe() as events:
+        await listening(one, other)
+        await one.bus.publish(event(1))
+        with anyio.fail_after(0.01):
+            assert await anext(events) == event(1)
+        async with other.bus.subscribe() as heard:
+            assert await take(heard, 1) == [event(1)]
+        await other.bus.publish(event(2))
+        assert await take(events, 1) == [event(2)]
+
+
+async def test_redis_keeps_a_bounded_number_of_events(server: RedisProcess) -> None:
+    async with running(server.url) as one, running(server.url) as other, other.bus.subscribe() as events:
+        await listening(other)
+        for number in range(KEPT + BACKLOG):
+            await one.bus.publish(event(number))
+            assert await take(events, 1) == [event(number)]
+        assert KEPT <= await one.server.command("XLEN", STREAM) < KEPT + BACKLOG
+
+
+async def test_events_of_another_version_are_hints(server: RedisProcess) -> None:
+    async with running(server.url) as redis, redis.bus.subscribe() as events:
+        await listening(redis)
+        for data in (b"", b"[3]", b"[{}]", b"no JSON", orjson.dumps([{"memory_ids": 3, "unembedded": 0}])):
+            await redis.server.command("XADD", STREAM, "*", "server", "another", "events", data)
+        await redis.server.command("XADD", STREAM, "*", "something", "else")
+        assert await take(events, 6) == [SOMETHING] * 6
+
+
+async def test_without_redis_own_events_are_heard_and_the_newest_are_sent_when_it_is_back() -> None:
+    with redis_process() as server:
+        async with (
+            running(server.url) as one,
+            running(server.url) as other,
+            one.bus.subscribe() as own,
+            other.bus.subscribe() as heard,
+        ):
+            await listening(one, other)
+            server.stop()
+            for number in range(BACKLOG + 5):
+                await one.bus.publish(event(number))
+            with pytest.raises(PartUnavailable):
+                await one.health()
+            assert await take(own, 2) == [event(5), event(6)]
+            server.start()
+            received = await take(heard, 1)
+            while event(BACKLOG + 4) not in received:
+                received += await take(heard, 1)
+            assert SOMETHING in received
+
+
+async def test_whoever_missed_more_than_is_kept_is_told_that_something_happened(server: RedisProcess) -> None:
+    data = orjson.dumps([{"memory_ids": ["m"], "unembedded": 0}])
+    async with running(server.url) as redis, redis.bus.subscribe() as events:
+        await listening(redis)
+        with server.client(DATABASE) as client, client.pipeline() as pipeline:
+            for _ in range(2 * KEPT):
+                pipeline.xadd(STREAM, {"server": "another", "events": data}, maxlen=KEPT)
+            pipeline.execute()
+        assert SOMETHING in await take(events, BACKLOG)
