@@ -1,0 +1,169 @@
+"""What the tests do with an audit log again and again."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import attrs
+
+from tmws_adapters.signing import Ed25519Signer
+from tmws_adapters.sqlite import open_sqlite
+from tmws_core.domain.audit import AuditEvent, AuditRecord, Detail
+from tmws_core.domain.chain import ChainEnd, chained
+from tmws_core.ports.signing import Signer
+from tmws_core.ports.storage import Storage
+from tmws_core.services.auditing import Auditing, Verification
+
+FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+KEY = Ed25519Signer.of(bytes(range(32)))
+OTHER_KEY = Ed25519Signer.of(bytes(32))
+
+
+ROWS = 12
+SIGNED = 8
+VALUES = {
+    "id": "id + 100",
+    "timestamp": "'2026-01-31T00:00:00.000000Z'",
+    "event_type": "event_type || 'x'",
+    "agent_id": "'mallory'",
+    "details": "'{}'",
+    "hash": "zeroblob(32)",
+}
+"""What each column is changed to."""
+
+INSERTION = "INSERT INTO security_audit_logs (id, timestamp, event_type, agent_id, details, hash) VALUES"
+
+
+EVERY_TEXT = "timestamp, event_type, agent_id, details"
+
+
+@attrs.define
+class SetClock:
+    """A clock that stands still until it is set."""
+
+    time: datetime = FIRST_DAY
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def auditing(storage: Storage, *signers: Signer, clock: SetClock | None = None, audited: bool = True) -> Auditing:
+    """Return the service over a store; the first signer signs."""
+
+    async def known() -> Sequence[Signer]:
+        return signers or (KEY,)
+
+    return Auditing(storage=storage, clock=clock or SetClock(), signers=known, audited=audited)
+
+
+def events(count: int, first: int = 0, **details: Detail) -> list[AuditEvent]:
+    """Return events of `count` days."""
+    return [
+        AuditEvent(
+            timestamp=FIRST_DAY + timedelta(days=day),
+            event_type=("memory.created", "memory.read", "authentication.failed")[day % 3],
+            agent_id=("ada", "grace")[day % 2],
+            details={"memory_id": f"id-{day}", **details},
+        )
+        for day in range(first, first + count)
+    ]
+
+
+async def write(storage: Storage, *written: AuditEvent) -> None:
+    async with storage.write() as unit:
+        await unit.audit(written)
+
+
+async def verify(path: Path, *signers: Signer) -> Verification:
+    """Open a store and verify its log."""
+    async with open_sqlite(path, synchronous="NORMAL") as store:
+        return await auditing(store.storage, *signers).verify()
+
+
+def change(path: Path, *statements: str) -> None:
+    """Change the database behind the back of the program."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def ids(path: Path) -> list[int]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[0] for row in connection.execute("SELECT id FROM security_audit_logs ORDER BY id")]
+
+
+async def write_log(path: Path) -> None:
+    """Make a store whose log has ROWS rows, of which SIGNED are signed."""
+    async with open_sqlite(path) as store:
+        await write(store.storage, *events(SIGNED))
+        await auditing(store.storage).checkpoint()
+        await write(store.storage, *events(ROWS - SIGNED, first=SIGNED))
+
+
+@attrs.frozen
+class Tampering:
+    """What somebody does to the database, and the row at which that shows."""
+
+    statements: tuple[str, ...]
+    row: int
+
+
+def altered(column: str, row: int) -> Tampering:
+    return Tampering((f"UPDATE security_audit_logs SET {column} = {VALUES[column]} WHERE id = {row}",), row)
+
+
+def removed(first: int, last: int) -> Tampering:
+    first, last = sorted((first, last))
+    return Tampering((f"DELETE FROM security_audit_logs WHERE id BETWEEN {first} AND {last}",), first)
+
+
+def swapped(pair: tuple[int, int], columns: str) -> Tampering:
+    one, other = pair
+    part = f"SELECT {columns} FROM security_audit_logs WHERE id"
+    return Tampering(
+        (
+            f"CREATE TEMP TABLE one AS {part} = {one}",
+            f"UPDATE security_audit_logs SET ({columns}) = ({part} = {other}) WHERE id = {one}",
+            f"UPDATE security_audit_logs SET ({columns}) = (SELECT * FROM one) WHERE id = {other}",
+        ),
+        min(pair),
+    )
+
+
+def inserted(row: int, value: str) -> Tampering:
+    """Move a row and those behind it up, and put another one into its place."""
+    return Tampering(
+        (
+            f"UPDATE security_audit_logs SET id = -id WHERE id >= {row}",
+            "UPDATE security_audit_logs SET id = 1 - id WHERE id < 0",
+            f"{INSERTION} ({row}, '2026-01-01T00:00:00.000000Z', 'memory.read', 'mallory', '{{}}', {value})",
+        ),
+        row,
+    )
+
+
+def put_before(row: int) -> Tampering:
+    return Tampering((f"{INSERTION} ({row}, '2026-01-01', 'memory.read', 'mallory', '{{}}', zeroblob(32))",), row)
+
+
+def rewrite(path: Path, row: int) -> None:
+    """Change a row and compute all hashes anew, as somebody can who reads the program and writes the database."""
+    change(path, f"UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = {row}")
+    rehash(path)
+
+
+def rehash(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        end = ChainEnd()
+        every = connection.execute(f"SELECT id, {EVERY_TEXT}, hash FROM security_audit_logs ORDER BY id").fetchall()
+        for row in every:
+            row_id = row[0]
+            end = ChainEnd(row_id, chained(end.hash, AuditRecord(*row)))
+            connection.execute("UPDATE security_audit_logs SET hash = ? WHERE id = ?", (end.hash, row_id))
+        connection.execute("UPDATE audit_head SET last = ?, hash = ?", (end.id, end.hash))

@@ -1,0 +1,196 @@
+"""The commands for the audit log: reading it, proving that nobody has changed it, and deleting what is too old."""
+
+import json
+import sys
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import anyio
+import attrs
+import click
+
+from tmws_adapters.bootstrap import Parts, open_parts
+from tmws_adapters.settings import Settings
+from tmws_cli.failures import FAILURE
+from tmws_cli.options import invocation_of, with_common_options
+from tmws_cli.output import printable
+from tmws_cli.progress import progress
+from tmws_core.domain.audit import AuditRecord
+from tmws_core.ports.audit import AuditFilter
+from tmws_core.services.auditing import Verification
+
+MOST = 10_000
+"""Rows that one query answers; 4 MB of JSON."""
+
+OTHER_SECRET = "Set TMWS_SECRET_KEY_PREVIOUS to the secret that signed them; the next checkpoint needs it no more"  # noqa: S105 - a sentence
+
+
+class _Moment(click.ParamType[datetime]):
+    """A time in RFC 3339."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time such as 2026-01-31T12:00:00Z.", param, ctx)
+        if moment.tzinfo is None:
+            self.fail(f"{value!r} has no time zone: write {value}Z for UTC.", param, ctx)
+        return moment
+
+
+@click.group("audit", no_args_is_help=True)
+def audit() -> None:
+    """Look after the audit log: who did what, and when."""
+
+
+@audit.command("query")
+@click.option("--event", default="", metavar="TYPE", help="Only events whose type begins so, such as `memory.`.")
+@click.option("--agent", metavar="ID", help="Only what this agent did.")
+@click.option("--since", type=_Moment(), metavar="TIME", help="Only from this time on, such as 2026-01-31T12:00:00Z.")
+@click.option("--until", type=_Moment(), metavar="TIME", help="Only before this time.")
+@click.option("--limit", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
+@click.option("--before", type=int, metavar="ROW", help="Only rows before this one: the last one of the former page.")
+@click.pass_context
+def query(
+    context: click.Context,
+    *,
+    event: str,
+    agent: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    before: int | None,
+) -> None:
+    """Show what was recorded, the newest first."""
+    invocation = invocation_of(context)
+    wanted = AuditFilter(event_type=event, agent_id=agent, since=since, until=until)
+    records = anyio.run(_query, invocation.settings(), wanted, before, limit)
+    if invocation.as_json:
+        _print_json({"success": True, "events": [_facts(record) for record in records]})
+        return
+    for record in records:
+        line = f"{record.id:6}  {record.timestamp}  {record.event_type}  {record.agent_id}  {record.details}"
+        print(printable(line))
+    if not records:
+        print("Nothing like that was recorded.")
+
+
+@audit.command("verify")
+@click.pass_context
+def verify(context: click.Context) -> None:
+    """Prove that no row was changed, removed, moved or inserted; the exit code is 1 if one was."""
+    invocation = invocation_of(context)
+    found = anyio.run(_verify, invocation.settings())
+    if invocation.as_json:
+        _print_json({"success": found.breach is None, **_verified(found)})
+    else:
+        _print_verification(found)
+    if found.breach is not None:
+        context.exit(FAILURE)
+
+
+@audit.command("prune")
+@click.option(
+    "--days",
+    type=click.IntRange(0, 100_000),
+    help="Delete what is older than this, instead of TMWS_AUDIT_LOG_RETENTION_DAYS; 0 deletes nothing.",
+)
+@click.pass_context
+def prune(context: click.Context, days: int | None) -> None:
+    """Delete what is too old, and leave a signed checkpoint from which the rest verifies."""
+    invocation = invocation_of(context)
+    settings = invocation.settings()
+    days = settings.audit_log_retention_days if days is None else days
+    deleted = anyio.run(_prune, settings, days) if days else 0
+    if invocation.as_json:
+        _print_json({"success": True, "deleted": deleted, "days": days})
+    elif days:
+        print(f"Deleted {deleted} rows that were older than {days} days.")
+    else:
+        print("Deleted nothing: the log is kept for ever.")
+
+
+for _command in audit.commands.values():
+    with_common_options(_command)
+
+
+async def _query(settings: Settings, wanted: AuditFilter, before: int | None, limit: int) -> list[AuditRecord]:
+    async with open_parts(_without_index(settings)) as parts:
+        return await parts.auditing.query(wanted, before=before, limit=limit)
+
+
+async def _verify(settings: Settings) -> Verification:
+    async with open_parts(_without_index(settings)) as parts:
+        end = (await parts.auditing.standing()).end
+        with progress("audit verify", end.id if end else None, "rows") as report:
+            return await parts.auditing.verify(lambda done, _: report(done, done))
+
+
+async def _prune(settings: Settings, days: int) -> int:
+    async with open_parts(_without_index(settings)) as parts:
+        before = parts.clock.now() - timedelta(days=days)
+        with progress("audit prune", None, "rows") as report:
+            return await parts.auditing.prune(settings.operator("cli"), before, lambda done, _: report(done, done))
+
+
+async def examine_log(parts: Parts, *, deep: bool) -> tuple[Literal["ok", "warning", "broken"], str, str]:
+    """Return for the doctor how the log is, in what way, and what to do about it; with `deep` all of it is verified."""
+    standing = await parts.auditing.standing()
+    last = standing.checkpoint
+    signed = f"signed up to row {last.end.id} on {last.created_at[:10]}" if last else "nothing of it is signed yet"
+    detail = f"{standing.end.id if standing.end else 'unknown'} rows were written, {signed}"
+    if not deep:
+        return "ok", detail, ""
+    found = await parts.auditing.verify()
+    if found.breach is not None:
+        remedy = "Keep a copy of the database, and find out who can write it"
+        return "broken", f"row {found.breach.id} {found.breach.reason}", remedy
+    if found.unverifiable:
+        return "warning", f"{detail}, with another secret", OTHER_SECRET
+    return "ok", f"{detail}, all {found.rows} that are kept verified", ""
+
+
+def _without_index(settings: Settings) -> Settings:
+    """Return the settings without the approximate index, which another process may need meanwhile."""
+    return attrs.evolve(settings, vector_backend="exact")
+
+
+def _facts(record: AuditRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "timestamp": record.timestamp,
+        "event_type": record.event_type,
+        "agent_id": record.agent_id,
+        "details": json.loads(record.details),
+        "hash": record.hash.hex() if record.hash else None,
+    }
+
+
+def _verified(found: Verification) -> dict[str, Any]:
+    return {
+        "rows": found.rows,
+        "last_row": found.end.id,
+        "hash": found.end.hash.hex(),
+        "breach": None if found.breach is None else attrs.asdict(found.breach),
+        "signed_up_to": found.signed,
+        "unverifiable": list(found.unverifiable),
+    }
+
+
+def _print_verification(found: Verification) -> None:
+    if found.breach is None:
+        print(f"The audit log is what was written: {found.rows} rows, the last one {found.end.id}.")
+    else:
+        print(f"Row {found.breach.id} {found.breach.reason}.")
+        print(f"The {found.rows} rows before it follow one another, up to row {found.end.id}.")
+    print(f"Hash: {found.end.hash.hex()}")
+    print(f"Signed up to row: {found.signed or 'none'}")
+    if found.unverifiable:
+        rows = ", ".join(map(str, found.unverifiable))
+        print(f"warning: another secret has signed the checkpoints of rows {rows}. {OTHER_SECRET}.", file=sys.stderr)
+
+
+def _print_json(facts: dict[str, Any]) -> None:
+    print(json.dumps(facts, ensure_ascii=False))
