@@ -1,0 +1,156 @@
+"""How long one connection may take, how much of it is held, and how many there may be."""
+
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from tests.shells.serving import PATIENCE
+from tests.shells.test_hardening import ALIVE, HOST, connect, exchange, read_all, refusal, send_as_far_as_possible
+from tmws_mcp import protocol
+from tmws_mcp.protocol import BoundedProtocol, connection_limit
+
+LARGE = b"x" * (32 * 1024 * 1024)
+
+
+async def echo(scope: Scope, _: Receive, send: Send) -> None:
+    """Answer `/large` with much, and anything else at once, without reading the body."""
+    body = LARGE if scope["path"] == "/large" else b"ok"
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextmanager
+def running(*proxies: str) -> Iterator[tuple[str, uvicorn.Server]]:
+    """Run the protocol around `echo` in a thread."""
+    config = uvicorn.Config(
+        echo, port=0, http=BoundedProtocol, lifespan="off", log_config=None, forwarded_allow_ips=list(proxies)
+    )
+    config.timeout_keep_alive = PATIENCE
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", server
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join()
+        listener.close()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HEAD_SECONDS", "STALL_SECONDS", "LINGER_SECONDS"):
+        monkeypatch.setattr(protocol, name, 0.3)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"G", ALIVE])
+def test_unfinished_headers_end_the_connection(sent: bytes) -> None:
+    with running() as (url, _), closing(connect(url)) as connection:
+        connection.sendall(sent)
+        first = read_all(connection)
+        assert not first or refusal(first) == (408, "timeout")
+    with running() as (url, _), closing(connect(url)) as connection:
+        connection.sendall(ALIVE + b"\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(sent or b"\r\n")
+        assert read_all(connection).count(b"HTTP/1.1 ") <= 1
+
+
+def drip(connection: socket.socket) -> bytes:
+    """Send a byte now and then until something comes back or the server hangs up, and return what came back."""
+    connection.settimeout(0.05)
+    for _ in range(100):
+        try:
+            connection.sendall(b"x")
+            return connection.recv(65536)
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return b""
+    pytest.fail("the server waits and waits")
+
+
+@pytest.mark.usefixtures("quick")
+def test_headers_that_drip_end_the_connection() -> None:
+    with running() as (url, _), closing(connect(url)) as connection:
+        connection.sendall(b"GET /")
+        assert drip(connection).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.usefixtures("quick")
+def test_body_that_drips_after_its_answer_ends_the_connection() -> None:
+    with running() as (url, _), closing(connect(url)) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 1000000\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"ok"):
+            answer += connection.recv(65536)
+        assert drip(connection) == b""
+
+
+@pytest.mark.usefixtures("quick")
+def test_body_that_floods_after_its_answer_ends_the_connection() -> None:
+    with running() as (url, server), closing(connect(url)) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 1000000000\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        send_as_far_as_possible(connection, b"x" * 1_000_000_000)
+        assert not server.server_state.connections
+
+
+@pytest.mark.usefixtures("quick")
+def test_answer_that_nobody_reads_is_given_up() -> None:
+    with running() as (url, server), closing(connect(url)) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert connection.recv(1)
+        held = threading.Event()
+        while server.server_state.connections:
+            held.wait(0.02)
+        assert len(read_all(connection)) < len(LARGE)
+
+
+def test_slow_reader_gets_all_of_a_long_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "STALL_BYTES", 1)
+    with running() as (url, _), closing(connect(url)) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
+        started = time.monotonic()
+        received = 0
+        while received < len(LARGE):
+            chunk = connection.recv(256)
+            assert chunk
+            received += len(chunk)
+        assert time.monotonic() - started > protocol.STALL_SECONDS
+
+
+def test_one_address_has_half_of_the_connections_and_a_proxy_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "connection_limit", lambda: 4)
+    for proxies, held in ((), 2), (("127.0.0.1",), 4):
+        with running(*proxies) as (url, _):
+            connections = [connect(url) for _ in range(held)]
+            for connection in connections:
+                connection.sendall(ALIVE + b"\r\n")
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            with closing(connect(url)) as refused:
+                refused.sendall(ALIVE + b"\r\n")
+                assert refusal(read_all(refused)) == (503, "overloaded")
+            connections.pop().close()
+            assert any(
+                exchange(url, ALIVE + b"connection: close\r\n\r\n").startswith(b"HTTP/1.1 200") for _ in range(50)
+            )
+            for connection in connections:
+                connection.close()
+
+
+def test_connections_leave_half_of_the_files_to_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for files, limit in (1024, 512), (1_000_000, 4096), (resource.RLIM_INFINITY, 4096):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
+        assert connection_limit() == limit
