@@ -1,0 +1,52 @@
+"""One store of each kind for every contract of a store."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.stores import STORES, Fresh, Store, fresh_stores, new_place, open_at
+from tests.servers.postgres import PostgresServer
+from tmws_core.ports.storage import Storage
+
+
+@pytest.fixture(scope="session")
+def postgres_if_asked(request: pytest.FixtureRequest) -> Callable[[], PostgresServer]:
+    """Return what starts the server, so that tests of other stores do without."""
+
+    def server() -> PostgresServer:
+        started = request.getfixturevalue("postgres")
+        assert isinstance(started, PostgresServer)
+        return started
+
+    return server
+
+
+@pytest.fixture(params=STORES)
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres_if_asked: Callable[[], PostgresServer]
+) -> Iterator[str]:
+    """Return where a store can be opened, which does not exist yet in a file, and is empty in PostgreSQL."""
+    with new_place(request.param, tmp_path, postgres_if_asked) as created:
+        yield created
+
+
+@pytest.fixture
+async def opened(place: str) -> AsyncIterator[Store]:
+    async with open_at(place) as store:
+        yield store
+
+
+@pytest.fixture
+def storage(opened: Store) -> Storage:
+    return opened.storage
+
+
+@pytest.fixture(scope="module", params=STORES)
+def fresh(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_if_asked: Callable[[], PostgresServer],
+) -> Iterator[Fresh]:
+    with fresh_stores(request.param, tmp_path_factory.mktemp("fresh"), postgres_if_asked) as opener:
+        yield opener

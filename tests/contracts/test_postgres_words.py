@@ -1,0 +1,58 @@
+"""The words of a text in PostgreSQL are those that FTS5 takes from it, so that both stores find the same."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmws_adapters.postgres.words import LONGEST, stems, words_of
+from tmws_core.domain.text import STOP_WORDS, lexical_document
+
+ROOT = Path(__file__).parents[2]
+TOKENIZE = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
+"""As in the first revision of the schema."""
+
+
+def by_fts5(text: str) -> list[str]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f'CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize = "{TOKENIZE}")')
+        connection.execute("INSERT INTO texts VALUES (?)", (text,))
+        connection.execute("CREATE VIRTUAL TABLE words USING fts5vocab (texts, instance)")
+        return [term for (term,) in connection.execute('SELECT term FROM words ORDER BY "offset"')]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "He was running; they ran, runners run. Relational conditional rationalities!",
+        "The cafés of Zürich, naïve façades, Ångström and Škoda, smörgåsbord",
+        "parseHTTPResponse over HTTP/2 in error_500.txt, v3.14",
+        "東京都の天気 と 서울의 날씨 and ภาษาไทย",
+        "हिन्दी में लिखा हुआ वाक्य",
+        "Привет, мир! technologies, apologies and analogy, possibly horribly",
+        " ".join(sorted(STOP_WORDS)),
+    ],
+)
+def test_words_of_many_languages_are_those_of_fts5(text: str) -> None:
+    document = lexical_document(text)
+
+    assert words_of(document) == by_fts5(document)
+
+
+def test_words_of_all_our_documentation_are_those_of_fts5() -> None:
+    pages = [path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]]
+    document = lexical_document("\n".join(pages))
+
+    assert set(words_of(document)) == set(by_fts5(document))
+
+
+def test_a_word_in_another_form_has_the_same_stem() -> None:
+    assert stems(["running", "runs", "run"]) == ["run"]
+
+
+@given(st.text(max_size=300))
+def test_no_word_is_too_long_for_the_index(text: str) -> None:
+    assert all(0 < len(word.encode()) <= LONGEST for word in words_of(text))

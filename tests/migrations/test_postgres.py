@@ -1,0 +1,120 @@
+"""The schema's history on PostgreSQL: from nothing, step by step back and forth, and by many processes at once."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.contracts.builders import memory, new, vector
+from tests.contracts.steps import store
+from tests.servers.postgres import PostgresServer
+from tmws_adapters.migrations import HEAD
+from tmws_adapters.migrations.runner import upgrade_server
+from tmws_adapters.postgres import open_postgres
+from tmws_core.errors import SchemaTooNew
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> Iterator[str]:
+    with postgres.database() as created:
+        yield created
+
+
+@pytest.fixture
+def bare(postgres: PostgresServer) -> Iterator[str]:
+    with postgres.database("template0") as created:
+        yield created
+
+
+def alembic(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "alembic", *arguments]
+    environment = os.environ | {"TMWS_DATABASE_URL": url}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def schema(url: str) -> list[tuple[object, ...]]:
+    """Return the columns, indexes, triggers and functions of a database."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            """
+            SELECT 'column', table_name, column_name, data_type || coalesce(column_default, '') || is_nullable
+            FROM information_schema.columns WHERE table_schema = 'public'
+            UNION ALL SELECT 'index', tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+            UNION ALL SELECT 'trigger', event_object_table, trigger_name, action_statement
+            FROM information_schema.triggers WHERE trigger_schema = 'public'
+            ORDER BY 1, 2, 3, 4
+            """
+        ).fetchall()
+
+
+def test_the_alembic_command_creates_and_names_the_schema(bare: str) -> None:
+    upgraded = alembic(bare, "upgrade", "head")
+    current = alembic(bare, "current")
+
+    assert (upgraded.returncode, upgraded.stderr) == (0, "")
+    assert current.stdout.split() == [HEAD, "(head)"]
+
+
+@pytest.mark.parametrize("revision", ["0003", "0002", "0001"])
+def test_each_step_can_be_taken_back_and_made_again(bare: str, revision: str) -> None:
+    upgrade_server(bare)
+    newest = schema(bare)
+
+    assert alembic(bare, "downgrade", revision).returncode == 0
+    former = schema(bare)
+    upgrade_server(bare)
+
+    assert former != newest
+    assert schema(bare) == newest
+
+
+def test_processes_that_upgrade_at_once_all_find_it_done(bare: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        done = list(threads.map(lambda _: alembic(bare, "upgrade", "head"), range(4)))
+
+    assert [(each.returncode, each.stderr) for each in done] == [(0, "")] * 4
+
+
+def test_an_upgrade_of_the_newest_schema_changes_nothing(url: str) -> None:
+    before = schema(url)
+
+    upgrade_server(url)
+
+    assert schema(url) == before
+
+
+def test_a_failed_upgrade_leaves_the_database_as_it_was(bare: str) -> None:
+    with psycopg.connect(bare) as connection:
+        connection.execute("CREATE TABLE audit_head (somebody text)")
+    before = schema(bare)
+
+    with pytest.raises(psycopg.errors.DuplicateTable):
+        upgrade_server(bare)
+
+    assert schema(bare) == before
+
+
+def test_an_unknown_revision_is_a_newer_version(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(SchemaTooNew):
+        upgrade_server(url)
+
+
+@pytest.mark.anyio
+async def test_a_store_of_a_former_schema_is_upgraded_with_what_it_holds(url: str) -> None:
+    async with open_postgres(url) as opened:
+        await store(opened.storage, new(memory(), vector=vector(1, 0, 0, 0)), new(memory()))
+    assert alembic(url, "downgrade", "0003").returncode == 0
+
+    async with open_postgres(url) as opened:
+        assert (await opened.storage.health()).memories == 2
+        assert await opened.storage.integrity() == []

@@ -1,0 +1,85 @@
+"""PostgreSQL behind the shells: commands, terminals and several servers side by side on one database."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.postgres import GUARDED, PASSWORD, PostgresServer
+from tests.shells.command import Command
+from tests.shells.serving import http_server, request, run_stdio, tool
+
+HELLO = request(
+    1, "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "test", "version": "1"}
+)
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> Iterator[str]:
+    with postgres.database("template0") as created:
+        yield created
+
+
+@pytest.fixture
+def command(tmp_path: Path, url: str) -> Command:
+    return Command(tmp_path).using(TMWS_DATABASE_URL=url)
+
+
+def test_a_command_makes_the_schema_and_the_next_one_finds_what_it_stored(command: Command) -> None:
+    command.ok("memory", "create", "The rose blooms in June.")
+
+    found = command.ok("memory", "search", "roses", "--json").answer
+
+    assert [hit["content"] for hit in found["results"]] == ["The rose blooms in June."]
+    assert found["search_source"] == "pgvector"
+    assert not (command.home / "tmws.db").exists()
+
+
+def test_doctor_looks_at_the_database_and_shows_no_password(command: Command, url: str) -> None:
+    command.ok("memory", "create", "one")
+    secret = url.replace("tmws@", f"tmws:{PASSWORD}@")
+
+    done = command.using(TMWS_DATABASE_URL=secret, TMWS_PORT="0").ok("doctor", "--deep", "--json")
+
+    checks = {check["name"]: check for check in done.answer["checks"]}
+    assert checks["database"]["detail"].startswith("postgresql://127.0.0.1:")
+    assert checks["integrity"]["state"] == "ok"
+    assert PASSWORD not in done.out + done.err
+
+
+def test_a_wrong_password_is_one_error_with_a_remedy(command: Command, postgres: PostgresServer) -> None:
+    wrong = postgres.url("postgres", user=GUARDED, password="wrong-secret")
+
+    done = command.using(TMWS_DATABASE_URL=wrong).run("memory", "search", "anything", "--json")
+
+    assert done.code != 0
+    assert "refused the user or its password" in json.dumps(done.answer)
+    assert "wrong-secret" not in done.out + done.err
+
+
+def test_terminals_share_a_helper_that_stores_in_the_database(command: Command, home: Path, url: str) -> None:
+    command.ok("memory", "create", "The rose blooms in June.")
+
+    done = run_stdio(home, HELLO, tool(2, "search_memories", query="rose"), TMWS_DATABASE_URL=url)
+
+    assert [hit["content"] for hit in done.content(2)["results"]] == ["The rose blooms in June."]
+
+
+def test_servers_side_by_side_find_what_the_others_stored(tmp_path: Path, url: str) -> None:
+    home = tmp_path / "home"
+    with http_server(home, TMWS_DATABASE_URL=url) as one, http_server(home, TMWS_DATABASE_URL=url) as other:
+        stored = one.client.post("/mcp/tools/create_memory", json={"content": "The rose blooms in June."}).json()
+        found = other.client.post("/mcp/tools/search_memories", json={"query": "rose"}).json()
+        health = other.client.get("/health").json()
+
+    assert [hit["memory_id"] for hit in found["results"]] == [stored["memory_id"]]
+    assert health["components"]["postgresql"]["status"] == "up"
+    assert health["components"]["pgvector"]["status"] == "up"
+
+
+def test_pgvector_without_postgresql_is_refused(tmp_path: Path) -> None:
+    done = Command(tmp_path).using(TMWS_VECTOR_BACKEND="pgvector").run("memory", "search", "anything", "--json")
+
+    assert done.code != 0
+    assert "pgvector needs PostgreSQL" in json.dumps(done.answer)

@@ -1,0 +1,97 @@
+"""What the store says of its own state."""
+
+from tmws_adapters.postgres.errors import PART
+from tmws_adapters.postgres.session import Session
+from tmws_core.ports.storage import StorageHealth
+
+_SIDES = {
+    "memories without a lexical entry": """
+        SELECT count(*) FROM memories_v2 AS m
+        WHERE NOT EXISTS (SELECT 1 FROM memory_words AS entry WHERE entry.document = m.document)
+    """,
+    "lexical entries without a memory": """
+        SELECT count(*) FROM memory_words AS entry
+        WHERE NOT EXISTS (SELECT 1 FROM memories_v2 AS m WHERE m.document = entry.document)
+    """,
+    "lexical entries whose words are not found": """
+        SELECT count(*) FROM memory_words AS entry FULL JOIN (
+            SELECT document, count(*) AS words FROM memory_postings GROUP BY 1
+        ) AS p ON p.document = entry.document
+        WHERE coalesce(cardinality(entry.words) + cardinality(entry.readers), 0) <> coalesce(p.words, 0)
+    """,
+    "memories whose vector is missing": """
+        SELECT count(*) FROM memories_v2 AS m
+        WHERE m.model IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM embeddings AS e WHERE e.document = m.document AND e.model = m.model
+        )
+    """,
+    "vectors without a memory": """
+        SELECT count(*) FROM embeddings AS e
+        WHERE NOT EXISTS (
+            SELECT 1 FROM memories_v2 AS m WHERE m.document = e.document AND (
+                m.model = e.model OR NOT EXISTS (SELECT 1 FROM embedding_models WHERE id = e.model AND active)
+            )
+        )
+    """,
+    "shares without a memory": """
+        SELECT count(*) FROM memory_shares AS s
+        WHERE NOT EXISTS (SELECT 1 FROM memories_v2 AS m WHERE m.id = s.memory_id)
+    """,
+    "former texts without a memory": """
+        SELECT count(*) FROM memory_history AS h
+        WHERE NOT EXISTS (SELECT 1 FROM memories_v2 AS m WHERE m.id = h.memory_id)
+    """,
+    "uses without a memory": """
+        SELECT count(*) FROM memory_uses AS u
+        WHERE NOT EXISTS (SELECT 1 FROM memories_v2 AS m WHERE m.id = u.memory_id)
+    """,
+    "ids or numbers that two memories have": """
+        SELECT count(*) - least(count(DISTINCT id), count(DISTINCT document)) FROM memories_v2
+    """,
+    "agents whose belongings are miscounted": """
+        SELECT count(*) FROM agent_belongings AS a FULL JOIN (
+            SELECT agent_id, count(*) AS memories, sum(octet_length(content) + octet_length(metadata)) AS bytes
+            FROM memories_v2 GROUP BY 1
+        ) AS m ON m.agent_id = a.agent_id
+        WHERE (coalesce(a.memories, 0), coalesce(a.bytes, 0)) <> (coalesce(m.memories, 0), coalesce(m.bytes, 0))
+    """,
+    "wrong counts of the lexical index": """
+        SELECT count(*) FROM
+            (SELECT sum(documents) AS documents, sum(tokens) AS tokens FROM memory_changes) AS counted,
+            (SELECT count(*) AS documents, coalesce(sum(tokens), 0) AS tokens FROM memory_words) AS held
+        WHERE (counted.documents, counted.tokens) <> (held.documents, held.tokens)
+    """,
+}
+"""What one table says and another does not, with the query that counts it."""
+
+UNKNOWN_SPACE = 2**62
+"""Said where the server's disk cannot be seen: no threshold is ever below it."""
+
+
+async def health(session: Session) -> StorageHealth:
+    """Read the store's version and counts."""
+    ((version, memories, unembedded, size),) = await session.rows(
+        """
+        SELECT (SELECT version_num FROM alembic_version), count(*), count(*) FILTER (WHERE model IS NULL),
+            pg_database_size(current_database())
+        FROM memories_v2
+        """
+    )
+    return StorageHealth(
+        kind=PART,
+        version=version,
+        memories=memories,
+        unembedded=unembedded,
+        bytes_on_disk=size,
+        bytes_free=UNKNOWN_SPACE,
+    )
+
+
+async def integrity(session: Session) -> list[str]:
+    """Return what is wrong with the references and indexes of the database."""
+    problems = []
+    for description, sql in _SIDES.items():
+        ((count,),) = await session.rows(sql)
+        if count:
+            problems.append(f"{count} {description}")
+    return problems

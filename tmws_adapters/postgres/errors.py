@@ -1,0 +1,141 @@
+"""What PostgreSQL's errors mean to a caller of TMWS."""
+
+import re
+
+import attrs
+import psycopg
+
+from tmws_core.errors import StorageBusy, StorageCorrupt, StorageFull, StorageReadOnly, StorageUnavailable
+
+PART = "postgresql"
+"""The name of this part in `/health`."""
+
+
+@attrs.frozen
+class _Meaning:
+    error: type[StorageUnavailable]
+    reason: str
+    hint: str
+
+
+_URL = "Correct TMWS_DATABASE_URL"
+_START = "Start the server, or correct the host and port in TMWS_DATABASE_URL"
+_BUSY = "Try again; if it persists, look for long transactions in pg_stat_activity"
+_SCHEMA = "Restore the last backup, or name an empty database in TMWS_DATABASE_URL"
+_RESTORE = "Stop TMWS, look into the server's log, and restore the last backup"
+
+_REFUSED = _Meaning(StorageUnavailable, "the server refused the user or its password", _URL)
+_NO_DATABASE = _Meaning(
+    StorageUnavailable, "the database does not exist", f"Create it with `createdb`, or {_URL[0].lower()}{_URL[1:]}"
+)
+_FULL_HOUSE = _Meaning(
+    StorageBusy,
+    "the server has no connection left",
+    "Raise max_connections of the server, or lower TMWS_DB_POOL_SIZE and TMWS_DB_MAX_OVERFLOW",
+)
+_AWAY = _Meaning(
+    StorageUnavailable, "the server shuts down, starts or recovers", "Try again when it accepts connections"
+)
+_DAMAGED = _Meaning(StorageCorrupt, "the database is damaged", _RESTORE)
+_MISSING = _Meaning(StorageCorrupt, "a table or column of the schema is missing", _SCHEMA)
+_NOT_ALLOWED = _Meaning(
+    StorageReadOnly,
+    "the user lacks a right in the database",
+    "Let the user of TMWS_DATABASE_URL own the database: ALTER DATABASE … OWNER TO …",
+)
+_WAITED = _Meaning(StorageBusy, "another transaction holds what this one needs", _BUSY)
+
+MEANINGS: dict[str, _Meaning] = {
+    "25006": _Meaning(
+        StorageReadOnly, "the server takes no changes", "Name the primary in TMWS_DATABASE_URL, not a replica"
+    ),
+    "28000": _REFUSED,
+    "28P01": _REFUSED,
+    "3D000": _NO_DATABASE,
+    "40001": _WAITED,
+    "40P01": _WAITED,
+    "42501": _NOT_ALLOWED,
+    "42703": _MISSING,
+    "42P01": _MISSING,
+    "53100": _Meaning(StorageFull, "no space is left for the database", "Free space on the server's disk"),
+    "53200": _Meaning(StorageUnavailable, "the server ran out of memory", "Give the server more memory"),
+    "53300": _FULL_HOUSE,
+    "55P03": _WAITED,
+    "57014": _Meaning(StorageBusy, "a statement took too long", _BUSY),
+    "57P01": _AWAY,
+    "57P02": _AWAY,
+    "57P03": _AWAY,
+    "XX001": _DAMAGED,
+    "XX002": _DAMAGED,
+}
+"""By SQLSTATE; every other one is a fault of the program or of the schema."""
+
+_MALFORMED = _Meaning(
+    StorageUnavailable, "the URL is malformed", "Write TMWS_DATABASE_URL as postgresql://user:password@host/database"
+)
+_TLS = "Set up TLS on the server, or set sslmode in TMWS_DATABASE_URL to what it offers"
+
+CONNECTING: tuple[tuple[str, _Meaning], ...] = (
+    ("password authentication failed", _REFUSED),
+    ("no password supplied", _REFUSED),
+    ("no pg_hba.conf entry", _REFUSED),
+    ("role does not exist", _REFUSED),
+    ("database does not exist", _NO_DATABASE),
+    ("too many clients", _FULL_HOUSE),
+    ("too many connections", _FULL_HOUSE),
+    ("remaining connection slots", _FULL_HOUSE),
+    ("starting up", _AWAY),
+    ("shutting down", _AWAY),
+    ("recovery mode", _AWAY),
+    ("not accepting connections", _AWAY),
+    ("certificate", _Meaning(StorageUnavailable, "the server's certificate cannot be verified", _TLS)),
+    ("does not support ssl", _Meaning(StorageUnavailable, "the server offers no TLS", _TLS)),
+    ("translate host name", _Meaning(StorageUnavailable, "the host is unknown", _URL)),
+    ("resolve host", _Meaning(StorageUnavailable, "the host is unknown", _URL)),
+    ("connection refused", _Meaning(StorageUnavailable, "nobody listens at the host and port", _START)),
+    ("invalid", _MALFORMED),
+    ("timeout", _Meaning(StorageUnavailable, "the host does not answer", _START)),
+)
+"""By what libpq says while connecting, where it gives no SQLSTATE, in small letters and without the names in quotation
+marks; the first that fits counts."""
+
+_NAME = re.compile(r""" "[^"]*"| '[^']*'""")
+
+_LOST = _Meaning(StorageUnavailable, "the connection to the server was lost", "Try again; see the server's log")
+_UNKNOWN = _Meaning(StorageUnavailable, "the server refused a statement", "Run `tmws doctor` and report what it says")
+
+
+def storage_error(error: psycopg.Error) -> StorageUnavailable:
+    """Return what an error of PostgreSQL means; its SQLSTATE is kept in the reason, its text is not.
+
+    Texts can hold what was stored, and those of libpq the connection's parameters.
+    """
+    code = error.sqlstate
+    if code is not None:
+        meaning = MEANINGS.get(code) or (_LOST if code.startswith("08") else _UNKNOWN)
+        return _stated(meaning, code)
+    return _stated(_LOST if isinstance(error, psycopg.OperationalError) else _UNKNOWN, type(error).__name__)
+
+
+def connection_error(error: psycopg.Error) -> StorageUnavailable:
+    """Return why no connection was made."""
+    if error.sqlstate is not None:
+        return storage_error(error)
+    text = _NAME.sub("", str(error).lower())
+    if isinstance(error, psycopg.ProgrammingError):
+        return _stated(_MALFORMED, type(error).__name__)
+    meaning = next((meaning for part, meaning in CONNECTING if part in text), _LOST)
+    return _stated(meaning, type(error).__name__)
+
+
+def exhausted(limit: int, seconds: float) -> StorageBusy:
+    """Return the error for a task that got none of this process's connections in time."""
+    return StorageBusy(
+        part=PART,
+        reason=f"all {limit} connections of this kind were in use for {seconds:g} s",
+        hint="Raise TMWS_DB_POOL_SIZE or TMWS_DB_MAX_OVERFLOW, or start another server",
+    )
+
+
+def _stated(meaning: _Meaning, name: str) -> StorageUnavailable:
+    return meaning.error(part=PART, reason=f"{meaning.reason} ({name})", hint=meaning.hint)

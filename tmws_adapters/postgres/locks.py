@@ -1,0 +1,67 @@
+"""The locks of units of work, which make errors of serialisation impossible instead of repeating units.
+
+A unit is the caller's own code, so it cannot be run again: transactions are READ COMMITTED, and what depends on what
+was read is locked before it is read. The locks last until the transaction ends. They are taken in one order, so that no
+two units wait for each other: a registration, the owners of the memories, all at once, and then the number of seats.
+"""
+
+import binascii
+from collections.abc import Iterable
+
+from tmws_adapters.postgres.session import Session
+
+OWNERS = 0x746D_7701
+"""The class of the locks of agents: whoever holds one is alone in changing what the agent owns."""
+
+AGENTS = 0x746D_7704
+"""The class of the locks of registrations: of one agent, or of the number of all (SEATS)."""
+
+SEATS = 0
+
+MODELS = 0x746D_7702
+"""The class of the locks of the embedding models, by the numbers that follow."""
+
+ACTIVE, FIRST, MIGRATION = 1, 2, 3
+"""What the active model is: shared by all that write memories, alone for whoever changes it. Who names the first
+model. Who changes the model: held by a connection, not by a transaction."""
+
+PARTITIONS = 0x746D_7703
+"""The class of the lock for making partitions."""
+
+_LOCK = """
+    SELECT pg_advisory_xact_lock_shared(%(models)s, %(active)s),
+        (SELECT count(pg_advisory_xact_lock(%(owners)s, key)) FROM unnest(%(keys)s::integer[]) AS key)
+"""
+
+
+async def lock_owners(session: Session, agent_ids: Iterable[str]) -> None:
+    """Keep everybody else from changing what these agents own, until the transaction ends."""
+    keys = sorted({_key(agent_id) for agent_id in agent_ids} - session.locked)
+    if keys:
+        await session.run(_LOCK, {"models": MODELS, "active": ACTIVE, "owners": OWNERS, "keys": keys})
+        session.locked.update(keys)
+
+
+async def lock_models(session: Session, number: int) -> None:
+    """Keep everybody else from doing what the number says, until the transaction ends."""
+    await session.run("SELECT pg_advisory_xact_lock(%s, %s)", (MODELS, number))
+
+
+async def share_models(session: Session) -> None:
+    """Keep the active model what it is, until the transaction ends."""
+    await session.run("SELECT pg_advisory_xact_lock_shared(%s, %s)", (MODELS, ACTIVE))
+
+
+async def lock_agent(session: Session, agent_id: str) -> None:
+    """Keep everybody else from registering or changing an agent, until the transaction ends."""
+    await session.run("SELECT pg_advisory_xact_lock(%s, %s)", (AGENTS, _key(agent_id) or 1))
+
+
+async def lock_seats(session: Session) -> None:
+    """Keep everybody else from registering an agent that takes a seat, until the transaction ends."""
+    await session.run("SELECT pg_advisory_xact_lock(%s, %s)", (AGENTS, SEATS))
+
+
+def _key(agent_id: str) -> int:
+    """Return a signed number of 32 bits; agents with the same one wait for each other without need."""
+    return binascii.crc32(agent_id.encode()) - 2**31

@@ -1,0 +1,125 @@
+"""The embedding model whose vectors a store holds: the first that was used, until the store changes to another."""
+
+from collections.abc import Iterable
+
+from tmws_adapters.postgres.errors import PART
+from tmws_adapters.postgres.locks import FIRST, lock_models
+from tmws_adapters.postgres.session import Session
+from tmws_core.domain.embedding import Canary, EmbeddingModel, KnownModel, Vector
+from tmws_core.errors import ModelMismatch
+
+INDEX = "memories_embedding_v2_idx"
+"""The index of the active model's vectors; those of other models have its number at the end."""
+
+INDEXED_DIMENSIONS = 4000
+"""The most values that an index of half precision takes; vectors of more are compared one by one."""
+
+_COLUMNS = "name, dimension, digest, edition, canary_text, canary_vector"
+
+
+async def active_model(session: Session) -> tuple[int, KnownModel] | None:
+    """Return the active model with its number, or None."""
+    return await _found(session, "active")
+
+
+async def model_in_role(session: Session, role: str) -> tuple[int, KnownModel] | None:
+    """Return the model of a role with its number, or None."""
+    return await _found(session, "role = %s", role)
+
+
+async def canary_of(session: Session, model: EmbeddingModel) -> Canary | None:
+    """Return the canary of a model, or None."""
+    where = "name = %s AND dimension = %s AND digest = %s AND edition = %s"
+    found = await _found(session, where, model.name, model.dimension, model.digest, model.edition)
+    return None if found is None else found[1].canary
+
+
+async def use_model(session: Session, model: EmbeddingModel, canary: Canary | None) -> None:
+    """Make a model the active one; ModelMismatch if there is another."""
+    active = await active_model(session)
+    if active is None:
+        # Of several units that find none, the first names it.
+        await lock_models(session, FIRST)
+        active = await active_model(session)
+    if active is None:
+        number = await insert_model(session, model)
+        await session.run("UPDATE embedding_models SET active = true WHERE id = %s", (number,))
+        await create_index(session, number, model.dimension, INDEX)
+        active = await active_model(session)
+    elif not _same(active[1].model, model):
+        raise ModelMismatch(
+            part="embedder",
+            reason=f"the store holds vectors of {_described(active[1].model)}, not of {_described(model)}",
+            hint="Run `tmws embeddings migrate`, or set the embedder to the store's model again",
+        )
+    if canary is not None and active is not None and active[1].canary is None:
+        await keep_canary(session, active[0], canary)
+
+
+async def insert_model(session: Session, model: EmbeddingModel) -> int:
+    """Add a model that is not active and return its number; its edition is the next of its name and digest."""
+    sql = """
+        INSERT INTO embedding_models (name, dimension, digest, edition, active)
+        SELECT %(name)s, %(dimension)s, %(digest)s, 1 + count(*), false FROM embedding_models
+        WHERE name = %(name)s AND dimension = %(dimension)s AND digest = %(digest)s RETURNING id
+    """
+    values = {"name": model.name, "dimension": model.dimension, "digest": model.digest}
+    ((number,),) = await session.rows(sql, values)
+    return int(number)
+
+
+async def create_index(session: Session, number: int, dimension: int, name: str) -> None:
+    """Index the vectors of a model, as long as it has none: with many of them this takes minutes.
+
+    Half precision halves the index; the vectors themselves are compared afterwards. Their norm is 1, so that the inner
+    product is the cosine.
+    """
+    if dimension <= INDEXED_DIMENSIONS:
+        await session.run(
+            f"CREATE INDEX {name} ON embeddings USING hnsw ((vector::halfvec({dimension:d})) halfvec_ip_ops)"
+            f" WHERE model = {number:d}"
+        )
+
+
+async def keep_canary(session: Session, number: int, canary: Canary) -> None:
+    """Keep what a model is recognised by."""
+    sql = "UPDATE embedding_models SET canary_text = %s, canary_vector = %s WHERE id = %s"
+    await session.run(sql, (canary.text, canary.vector.data, number))
+
+
+async def model_for(session: Session, vectors: Iterable[Vector]) -> int | None:
+    """Return the number of the active model, which must be able to have made the vectors; None for no vectors."""
+    dimensions = {vector.dimension for vector in vectors}
+    if not dimensions:
+        return None
+    active = await active_model(session)
+    if active is None or dimensions != {active[1].model.dimension}:
+        raise ModelMismatch(
+            part=PART,
+            reason=f"vectors of {sorted(dimensions)} dimensions are not of the store's model",
+            hint="Name the vectors' model with use_model in the same transaction",
+        )
+    return active[0]
+
+
+async def _found(session: Session, where: str, *values: str | int) -> tuple[int, KnownModel] | None:
+    sql = f"SELECT id, {_COLUMNS} FROM embedding_models WHERE {where}"  # noqa: S608 - texts are constants, values are bound
+    row = await session.row(sql, values)
+    if row is None:
+        return None
+    number, name, dimension, digest, edition, text, vector = row
+    model = EmbeddingModel(name=name, dimension=dimension, digest=digest, edition=edition)
+    canary = None if vector is None else Canary(text=text, vector=Vector(vector))
+    return number, KnownModel(model=model, canary=canary)
+
+
+def _same(stored: EmbeddingModel, other: EmbeddingModel) -> bool:
+    told = stored.digest and other.digest
+    return (stored.name, stored.dimension, stored.edition) == (other.name, other.dimension, other.edition) and (
+        not told or stored.digest == other.digest
+    )
+
+
+def _described(model: EmbeddingModel) -> str:
+    digest = f", {model.digest[:12]}" if model.digest else ""
+    return f"{model.name} ({model.dimension} dimensions{digest})"

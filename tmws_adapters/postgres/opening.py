@@ -1,0 +1,149 @@
+"""Opening a PostgreSQL database as a store."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+import anyio.to_thread
+import attrs
+import psycopg
+
+from tmws_adapters.migrations import HEAD
+from tmws_adapters.postgres.agents import PostgresHolders, PostgresLicenseClock
+from tmws_adapters.postgres.connections import Connections, Opener, open_connections
+from tmws_adapters.postgres.errors import PART, connection_error
+from tmws_adapters.postgres.frequencies import Frequencies
+from tmws_adapters.postgres.lexical import PostgresLexical
+from tmws_adapters.postgres.locks import PARTITIONS
+from tmws_adapters.postgres.migration import PostgresModels
+from tmws_adapters.postgres.partitions import make_partitions
+from tmws_adapters.postgres.sizes import Sizes
+from tmws_adapters.postgres.storage import PostgresStorage
+from tmws_adapters.postgres.vectors import PgVectorIndex
+from tmws_core.errors import StorageReadOnly, StorageUnavailable
+
+STATEMENT_TIMEOUT = timedelta(seconds=30)
+"""How long a statement may run: half of the default TMWS_REQUEST_TIMEOUT."""
+
+POOL_SIZE, MAX_OVERFLOW = 20, 40
+"""Connections that stay open, and those that are opened beyond them while they are needed."""
+
+OLDEST_SERVER = 17
+"""The oldest major version of PostgreSQL that is supported."""
+
+OLDEST_VECTOR = (0, 8)
+"""The first version of pgvector that goes on searching its index until enough rows pass a filter."""
+
+_STATE = """
+    SELECT (SELECT extversion FROM pg_extension WHERE extname = 'vector'),
+        (SELECT default_version FROM pg_available_extensions WHERE name = 'vector'),
+        to_regclass('alembic_version') IS NOT NULL
+"""
+
+
+@attrs.frozen
+class PostgresStore:
+    """An open PostgreSQL database."""
+
+    storage: PostgresStorage
+    lexical: PostgresLexical
+    vectors: PgVectorIndex
+    models: PostgresModels
+    holders: PostgresHolders
+    license_clock: PostgresLicenseClock
+
+
+@asynccontextmanager
+async def open_postgres(
+    url: str,
+    *,
+    pool_size: int = POOL_SIZE,
+    max_overflow: int = MAX_OVERFLOW,
+    patience: timedelta = STATEMENT_TIMEOUT,
+) -> AsyncIterator[PostgresStore]:
+    """Open a store, bringing the schema of the database up to date first.
+
+    A schema that is older is migrated, a newer one is refused. `patience` is how long a statement may run, and how long
+    one waits for a connection where all are in use. Raises a StorageUnavailable.
+    """
+    opener = Opener(url=url, statement_timeout=patience)
+    async with open_connections(
+        opener, pool_size=pool_size, max_overflow=max_overflow, patience=patience
+    ) as connections:
+        await _prepare(connections, patience)
+        yield _store(connections)
+
+
+def _store(connections: Connections) -> PostgresStore:
+    frequencies = Frequencies()
+    return PostgresStore(
+        PostgresStorage(connections),
+        PostgresLexical(connections, frequencies),
+        PgVectorIndex(connections, Sizes(frequencies)),
+        PostgresModels(connections),
+        PostgresHolders(connections),
+        PostgresLicenseClock(connections),
+    )
+
+
+async def _prepare(connections: Connections, patience: timedelta) -> None:
+    async with connections.lookup() as session:
+        check_server(session.connection.info.server_version)
+        ((installed, available, migrated),) = await session.rows(_STATE)
+        revision = await session.row("SELECT version_num FROM alembic_version") if migrated else None
+    check_vector(installed, available)
+    if installed is None:
+        await _create_vector(connections)
+    if revision is None or revision[0] != HEAD:
+        # Alembic takes 0.2 s to import, and is needed once in the life of a schema.
+        from tmws_adapters.migrations.runner import upgrade_server  # noqa: PLC0415
+
+        try:
+            await anyio.to_thread.run_sync(partial(upgrade_server, connections.opener.url, lock_wait=patience))
+        except psycopg.Error as error:
+            raise connection_error(error) from error
+        # Those opened before know nothing of the extension.
+        await connections.close_idle()
+    await make_partitions(connections)
+
+
+def check_server(version: int) -> None:
+    """Refuse a server that is too old; `version` is as the server tells it, such as 170002."""
+    major = version // 10_000
+    if major < OLDEST_SERVER:
+        raise StorageUnavailable(
+            part=PART,
+            reason=f"the server is PostgreSQL {major}",
+            hint=f"Upgrade it to PostgreSQL {OLDEST_SERVER} or newer",
+        )
+
+
+def check_vector(installed: str | None, available: str | None) -> None:
+    """Refuse a server without pgvector, or with one that is too old; the versions are as the server tells them."""
+    version = installed or available
+    if version is None:
+        raise StorageUnavailable(
+            part=PART,
+            reason="the server has no extension vector",
+            hint="Install pgvector 0.8 or newer on the server (on Debian: postgresql-17-pgvector)",
+        )
+    if tuple(map(int, version.split(".")[:2])) < OLDEST_VECTOR:
+        raise StorageUnavailable(
+            part=PART,
+            reason=f"the extension vector is of version {version}",
+            hint="Install pgvector 0.8 or newer on the server, and run: ALTER EXTENSION vector UPDATE",
+        )
+
+
+async def _create_vector(connections: Connections) -> None:
+    try:
+        async with connections.unit() as unit:
+            await unit.run("SELECT pg_advisory_xact_lock(%s, 1)", (PARTITIONS,))
+            await unit.run("CREATE EXTENSION IF NOT EXISTS vector")
+    except StorageReadOnly as error:
+        raise attrs.evolve(
+            error,
+            reason="the user has no right to create the extension vector",
+            hint="Let a superuser run in this database: CREATE EXTENSION vector",
+        ) from error

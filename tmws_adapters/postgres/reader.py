@@ -1,0 +1,186 @@
+"""Reads memories in one transaction."""
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+
+import attrs
+
+from tmws_adapters.postgres import models
+from tmws_adapters.postgres.locks import lock_owners
+from tmws_adapters.postgres.predicate import inside, visible
+from tmws_adapters.postgres.rows import SELECT_MEMORIES, memory_of
+from tmws_adapters.postgres.session import Row, Session
+from tmws_core.domain.access import Scope, Visibility
+from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
+from tmws_core.errors import MemoryNotFound
+from tmws_core.ports.storage import Fingerprint, Known, Order, Searchable, Unembedded
+
+_PARTITIONS = """
+    SELECT
+        namespace || CASE access_level
+            WHEN 'private' THEN '|private|' || agent_id
+            WHEN 'team' THEN '|team'
+            WHEN 'shared' THEN '|shared'
+            ELSE '|open'
+        END,
+        array_agg(document ORDER BY document)
+    FROM memories_v2 WHERE model IS NOT NULL GROUP BY 1
+"""
+
+_KNOWN = """
+    SELECT k.memory_id, k.model IS NOT NULL, t.id, t.model IS NOT NULL
+    FROM unnest(%(agents)s::text[], %(namespaces)s::text[], %(hashes)s::text[], %(keys)s::text[]) WITH ORDINALITY
+        AS wanted (agent_id, namespace, content_hash, key, place)
+    LEFT JOIN LATERAL (
+        SELECT known.memory_id, m.model FROM idempotency_keys AS known
+        LEFT JOIN memories_v2 AS m ON m.id = known.memory_id
+        WHERE known.agent_id = wanted.agent_id AND known.key = wanted.key
+    ) AS k ON TRUE
+    LEFT JOIN LATERAL (
+        SELECT m.id, m.model FROM memories_v2 AS m
+        WHERE m.agent_id = wanted.agent_id AND m.namespace = wanted.namespace
+            AND m.content_hash = wanted.content_hash AND m.superseded_at IS NULL
+        ORDER BY m.id LIMIT 1
+    ) AS t ON TRUE
+    ORDER BY wanted.place
+"""
+
+
+@attrs.frozen
+class PostgresMemoryReader:
+    """A MemoryReader. In a unit of work, what the first `get` and what `known` ask for stays as it is until its end."""
+
+    _session: Session
+
+    async def get(self, memory_id: str, visibility: Visibility) -> Memory:
+        """Return one memory; MemoryNotFound unless it exists and is visible."""
+        if self._session.writes and not self._session.locked:
+            owner = await self._session.row("SELECT agent_id FROM memories_v2 WHERE id = %s", (memory_id,))
+            await lock_owners(self._session, owner or ())
+        seen = visible(visibility)
+        sql = f"{SELECT_MEMORIES} WHERE m.id = %(id)s AND {seen.sql}"
+        row = await self._session.row(sql, {**seen.values, "id": memory_id})
+        if row is None:
+            raise MemoryNotFound(memory_id=memory_id)
+        return memory_of(row)
+
+    async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
+        """Return those of the ids whose memories exist and are visible."""
+        seen = visible(visibility)
+        sql = f"SELECT m.id FROM memories_v2 AS m WHERE m.id = ANY(%(ids)s::text[]) AND {seen.sql}"  # noqa: S608 - texts are constants, values are bound
+        return {row[0] for row in await self._session.rows(sql, {**seen.values, "ids": list(memory_ids)})}
+
+    async def page(self, scope: Scope, *, after: str | None, limit: int, order: Order) -> list[Memory]:
+        """Return at most `limit` memories of the scope in the order of their ids, beginning behind `after`."""
+        part = inside(scope)
+        comparison, direction = ("<", "DESC") if order == "newest" else (">", "ASC")
+        behind = "TRUE" if after is None else f"m.id {comparison} %(after)s"
+        sql = f"{SELECT_MEMORIES} WHERE {behind} AND {part.sql} ORDER BY m.id {direction} LIMIT %(limit)s"
+        values = {**part.values, "after": after, "limit": limit}
+        return [memory_of(row) for row in await self._session.rows(sql, values)]
+
+    async def searchable(self, scope: Scope, *, resolved: bool = True) -> Searchable:
+        """Return the active model and, if they are asked for, the documents of the scope that have a vector of it."""
+        active = await models.active_model(self._session)
+        model = None if active is None else active[1].model
+        if not resolved:
+            return Searchable(scope=scope, model=model)
+        part = inside(scope)
+        sql = f"""
+            SELECT array_agg(m.document ORDER BY m.document) FROM memories_v2 AS m
+            WHERE m.model IS NOT NULL AND {part.sql}
+        """  # noqa: S608 - as above
+        rows = await self._session.rows(sql, part.values, binary=True)
+        return Searchable(scope=scope, model=model, documents=array("q", rows[0][0] or ()))
+
+    async def partitions(self) -> "dict[str, array[int]]":
+        """Return all documents that have a vector, by partition: ascending, type code "q"."""
+        return {name: array("q", numbers) for name, numbers in await self._session.rows(_PARTITIONS, binary=True)}
+
+    async def of_documents(self, documents: Sequence[int], scope: Scope) -> dict[int, Memory]:
+        """Return the memories of those documents that lie in the scope, by document."""
+        part = inside(scope)
+        sql = f"{SELECT_MEMORIES} WHERE m.document = ANY(%(documents)s::bigint[]) AND {part.sql}"
+        rows = await self._session.rows(sql, {**part.values, "documents": list(documents)})
+        return {memory.document: memory for memory in map(memory_of, rows)}
+
+    async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known | None]:
+        """Tell for each fingerprint, in order, which stored memory it repeats; a repeated key wins over a text."""
+        if self._session.writes:
+            await lock_owners(self._session, (each.agent_id for each in fingerprints))
+        values = {
+            "agents": [each.agent_id for each in fingerprints],
+            "namespaces": [each.namespace for each in fingerprints],
+            "hashes": [each.content_hash for each in fingerprints],
+            "keys": [each.idempotency_key for each in fingerprints],
+        }
+        return [_known(row) for row in await self._session.rows(_KNOWN, values)]
+
+    async def history(self, memory_id: str) -> list[MemoryVersion]:
+        """Return the former texts of a memory, oldest first."""
+        sql = """
+            SELECT version, content, valid_from, valid_to, changed_by FROM memory_history
+            WHERE memory_id = %s ORDER BY version
+        """
+        return [
+            MemoryVersion(
+                version=version, content=content, valid_from=valid_from, valid_to=valid_to, changed_by=changed_by
+            )
+            for version, content, valid_from, valid_to, changed_by in await self._session.rows(sql, (memory_id,))
+        ]
+
+    async def uses(self, documents: Sequence[int]) -> dict[int, Uses]:
+        """Return how often the memories of those documents were used, by document; unused ones are left out."""
+        sql = """
+            SELECT m.document, u.uses, u.used_at FROM memories_v2 AS m JOIN memory_uses AS u ON u.memory_id = m.id
+            WHERE m.document = ANY(%s::bigint[])
+        """
+        rows = await self._session.rows(sql, (list(documents),))
+        return {document: Uses(uses, used_at) for document, uses, used_at in rows}
+
+    async def stats(self, visibility: Visibility) -> MemoryStats:
+        """Count the visible memories, expired and superseded ones included."""
+        seen = visible(visibility)
+        sql = f"""
+            SELECT memory_type, access_level, namespace, count(*), count(model), min(created_at), max(created_at)
+            FROM memories_v2 AS m WHERE {seen.sql} GROUP BY 1, 2, 3
+        """  # noqa: S608 - as above
+        return _stats(await self._session.rows(sql, seen.values))
+
+    async def unembedded(self, limit: int) -> list[Unembedded]:
+        """Return at most `limit` texts without a vector, the most important first, then the newest."""
+        sql = """
+            SELECT document, content, occurred_at FROM memories_v2
+            WHERE model IS NULL ORDER BY importance DESC, id DESC LIMIT %s
+        """
+        return [
+            Unembedded(document=document, content=content, occurred_at=occurred_at)
+            for document, content, occurred_at in await self._session.rows(sql, (limit,))
+        ]
+
+
+def _known(row: Row) -> Known | None:
+    keyed, keyed_embedded, same_text, same_text_embedded = row
+    if keyed is not None:
+        return Known(memory_id=keyed, embedded=keyed_embedded, duplicate=False)
+    return None if same_text is None else Known(memory_id=same_text, embedded=same_text_embedded, duplicate=True)
+
+
+def _stats(groups: list[Row]) -> MemoryStats:
+    by_type: Counter[str] = Counter()
+    by_access_level: Counter[str] = Counter()
+    by_namespace: Counter[str] = Counter()
+    for memory_type, access_level, namespace, count, *_ in groups:
+        by_type[memory_type] += count
+        by_access_level[access_level] += count
+        by_namespace[namespace] += count
+    return MemoryStats(
+        total=by_type.total(),
+        embedded=sum(group[4] for group in groups),
+        by_type=dict(by_type),
+        by_access_level=dict(by_access_level),
+        by_namespace=dict(by_namespace),
+        oldest=min((group[5] for group in groups), default=None),
+        newest=max((group[6] for group in groups), default=None),
+    )

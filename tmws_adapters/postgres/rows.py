@@ -1,0 +1,179 @@
+"""Rows of memories_v2 as memories, and memories as rows."""
+
+from typing import Any
+
+import orjson
+
+from tmws_adapters.postgres.readers import audience_of
+from tmws_adapters.postgres.session import Row, Session
+from tmws_core.domain.memory import AccessLevel, Memory, MemoryType, Share, SharePermission
+from tmws_core.ports.storage import NewMemory
+
+SELECT_MEMORIES = """
+    SELECT m.id, m.document, m.agent_id, m.namespace, m.content, m.memory_type, m.importance, m.access_level,
+        m.tags, m.metadata, m.session_id, m.sequence, m.occurred_at, m.expires_at, m.source, m.written_by,
+        m.transport, m.created_at, m.updated_at, m.version, m.superseded_by, m.superseded_at, m.model IS NOT NULL, (
+            SELECT json_agg(json_build_array(share.agent_id, share.permission) ORDER BY share.place)
+            FROM memory_shares AS share WHERE share.memory_id = m.id
+        )
+    FROM memories_v2 AS m
+"""
+"""The beginning of every query for whole memories; `memory_of` reads its rows."""
+
+_COLUMNS = (
+    "agent_id",
+    "namespace",
+    "content",
+    "content_hash",
+    "memory_type",
+    "importance",
+    "access_level",
+    "audience",
+    "tags",
+    "metadata",
+    "session_id",
+    "sequence",
+    "occurred_at",
+    "expires_at",
+    "source",
+    "written_by",
+    "transport",
+    "updated_at",
+    "version",
+    "superseded_by",
+    "superseded_at",
+)
+_NAMES = ", ".join(_COLUMNS)
+
+_INSERT = f"""
+    INSERT INTO memories_v2 (document, model, id, created_at, {_NAMES})
+    SELECT document, model, id, created_at, {_NAMES}
+    FROM json_populate_recordset(NULL::memories_v2, %s::json) AS new ORDER BY document
+"""  # noqa: S608 - names are constants, values are bound
+
+_UPDATE = f"""
+    UPDATE memories_v2 AS m SET ({_NAMES}) = (
+        SELECT {_NAMES} FROM json_populate_record(NULL::memories_v2, %(row)s::json) AS new
+    )
+    WHERE m.id = %(id)s
+"""  # noqa: S608 - as above
+
+
+def memory_of(row: Row) -> Memory:
+    """Return the memory of a row that SELECT_MEMORIES found."""
+    (
+        memory_id,
+        document,
+        agent_id,
+        namespace,
+        content,
+        memory_type,
+        importance,
+        access_level,
+        tags,
+        metadata,
+        session_id,
+        sequence,
+        occurred_at,
+        expires_at,
+        source,
+        written_by,
+        transport,
+        created_at,
+        updated_at,
+        version,
+        superseded_by,
+        superseded_at,
+        embedded,
+        shares,
+    ) = row
+    return Memory(
+        id=memory_id,
+        document=document,
+        agent_id=agent_id,
+        namespace=namespace,
+        content=content,
+        memory_type=MemoryType(memory_type),
+        importance=importance,
+        access_level=AccessLevel(access_level),
+        shared_with=tuple(Share(agent, SharePermission(permission)) for agent, permission in shares or ()),
+        tags=tuple(tags),
+        metadata=orjson.loads(metadata),
+        session_id=session_id,
+        sequence=sequence,
+        occurred_at=occurred_at,
+        expires_at=expires_at,
+        source=source,
+        written_by=written_by,
+        transport=transport,
+        created_at=created_at,
+        updated_at=updated_at,
+        version=version,
+        superseded_by=superseded_by,
+        superseded_at=superseded_at,
+        embedded=embedded,
+    )
+
+
+async def insert_memories(session: Session, numbered: list[tuple[int, NewMemory]], model: int | None) -> None:
+    """Write the rows of new memories with their shares."""
+    rows = [
+        {
+            "document": document,
+            "model": None if new.vector is None else model,
+            "id": new.memory.id,
+            "created_at": new.memory.created_at,
+            **_values_of(new),
+        }
+        for document, new in numbered
+    ]
+    await session.run(_INSERT, (orjson.dumps(rows).decode(),))
+    await insert_shares(session, [new.memory for _, new in numbered])
+
+
+async def update_memory(session: Session, new: NewMemory) -> bool:
+    """Write what may change of a memory's row, and tell whether there is one."""
+    values = {"row": orjson.dumps(_values_of(new)).decode(), "id": new.memory.id}
+    return await session.run(_UPDATE, values) > 0
+
+
+async def insert_shares(session: Session, memories: list[Memory]) -> None:
+    """Write the shares of memories that have none stored."""
+    shares = [
+        (memory.id, share.agent_id, share.permission.value, place)
+        for memory in memories
+        for place, share in enumerate(memory.shared_with)
+    ]
+    if shares:
+        sql = """
+            INSERT INTO memory_shares (memory_id, agent_id, permission, place)
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::integer[])
+        """
+        await session.run(sql, [list(column) for column in zip(*shares, strict=True)])
+
+
+def _values_of(new: NewMemory) -> dict[str, Any]:
+    memory = new.memory
+    return {
+        "agent_id": memory.agent_id,
+        "namespace": memory.namespace,
+        "content": memory.content,
+        "content_hash": new.content_hash,
+        "memory_type": memory.memory_type.value,
+        "importance": memory.importance,
+        "access_level": memory.access_level.value,
+        "audience": audience_of(memory),
+        "tags": memory.tags,
+        "metadata": orjson.dumps(memory.metadata).decode(),
+        "session_id": memory.session_id,
+        "sequence": memory.sequence,
+        "occurred_at": memory.occurred_at,
+        "expires_at": memory.expires_at,
+        "source": memory.source,
+        "written_by": memory.written_by,
+        "transport": memory.transport,
+        "updated_at": memory.updated_at,
+        "version": memory.version,
+        "superseded_by": memory.superseded_by,
+        "superseded_at": memory.superseded_at,
+    }

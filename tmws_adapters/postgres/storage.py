@@ -1,0 +1,136 @@
+"""The store: snapshots, transactions, and questions about the store as a whole."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import attrs
+
+from tmws_adapters.postgres import checks, models
+from tmws_adapters.postgres.agents import PostgresAgents, PostgresCredentials
+from tmws_adapters.postgres.audit import PostgresAuditLog
+from tmws_adapters.postgres.connections import Connections
+from tmws_adapters.postgres.partitions import LOOK, make_partitions
+from tmws_adapters.postgres.reader import PostgresMemoryReader
+from tmws_adapters.postgres.session import Session
+from tmws_adapters.postgres.writer import PostgresMemoryWriter
+from tmws_core.domain.audit import AuditEvent
+from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
+from tmws_core.errors import StorageUnavailable
+from tmws_core.ports.storage import StorageHealth
+
+logger = logging.getLogger("tmws.postgresql")
+
+
+@attrs.frozen
+class PostgresSnapshot:
+    """A consistent view of the store."""
+
+    memories: PostgresMemoryReader
+    agents: PostgresAgents
+    credentials: PostgresCredentials
+    audit_log: PostgresAuditLog
+
+
+@attrs.frozen
+class PostgresUnitOfWork:
+    """One transaction."""
+
+    memories: PostgresMemoryReader
+    changes: PostgresMemoryWriter
+    agents: PostgresAgents
+    credentials: PostgresCredentials
+    audit_log: PostgresAuditLog
+    _session: Session
+
+    async def audit(self, events: Sequence[AuditEvent]) -> None:
+        """Append to the audit log."""
+        await self.audit_log.append(events)
+
+    async def use_model(self, model: EmbeddingModel, canary: Canary | None = None) -> None:
+        """Make `model` the store's active one if it has none yet; ModelMismatch if it has another."""
+        await models.use_model(self._session, model, canary)
+
+
+@attrs.define(eq=False)
+class PostgresStorage:
+    """A Storage in one PostgreSQL database."""
+
+    _connections: Connections
+    _looked: float = attrs.field(factory=time.monotonic, init=False)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[PostgresSnapshot]:
+        """Open a snapshot."""
+        async with self._connections.snapshot() as session:
+            yield PostgresSnapshot(
+                PostgresMemoryReader(session),
+                PostgresAgents(session),
+                PostgresCredentials(session),
+                PostgresAuditLog(session),
+            )
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[PostgresUnitOfWork]:
+        """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
+        await self._look_at_partitions()
+        async with self._connections.unit() as session:
+            yield PostgresUnitOfWork(
+                PostgresMemoryReader(session),
+                PostgresMemoryWriter(session),
+                PostgresAgents(session),
+                PostgresCredentials(session),
+                PostgresAuditLog(session),
+                session,
+            )
+
+    async def vectors(self, documents: Sequence[int], model: EmbeddingModel | None = None) -> dict[int, Vector]:
+        """Return the active model's vectors of those documents that have one; none if another `model` is active."""
+        sql = """
+            SELECT e.document, e.vector FROM embeddings AS e
+            WHERE e.document = ANY(%s::bigint[]) AND e.model = %s
+        """
+        async with self._connections.lookup() as session:
+            active = await models.active_model(session)
+            if active is None or (model is not None and active[1].model != model):
+                return {}
+            rows = await session.rows(sql, (list(documents), active[0]), binary=True)
+        return dict(rows)
+
+    async def model(self) -> EmbeddingModel | None:
+        """Return the active model, or None in a store that holds no vector yet."""
+        async with self._connections.lookup() as session:
+            active = await models.active_model(session)
+        return None if active is None else active[1].model
+
+    async def canary(self, model: EmbeddingModel) -> Canary | None:
+        """Return what one of the store's models is recognised by, or None."""
+        async with self._connections.lookup() as session:
+            return await models.canary_of(session, model)
+
+    async def changes(self) -> int:
+        """Return a number that is another one whenever memories, or their vectors, may have changed."""
+        async with self._connections.lookup() as session:
+            ((changes,),) = await session.rows("SELECT sum(changes)::bigint FROM memory_changes")
+        return int(changes)
+
+    async def health(self) -> StorageHealth:
+        """Prove that the store can be read; raises when it cannot."""
+        async with self._connections.lookup() as session:
+            return await checks.health(session)
+
+    async def integrity(self) -> list[str]:
+        """Check all tables against each other and return what is wrong; empty when they are sound."""
+        async with self._connections.snapshot() as session:
+            return await checks.integrity(session)
+
+    async def _look_at_partitions(self) -> None:
+        if time.monotonic() - self._looked < LOOK:
+            return
+        self._looked = time.monotonic()
+        try:
+            await make_partitions(self._connections)
+        except StorageUnavailable as error:
+            # The default partition takes what has no other.
+            logger.warning("⚠️ No partition was made: %s", error.message)

@@ -1,0 +1,126 @@
+"""A vector index inside the store: pgvector, which resolves the scope of a search by itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from tmws_adapters.postgres.connections import Connections
+from tmws_adapters.postgres.models import INDEXED_DIMENSIONS, active_model
+from tmws_adapters.postgres.predicate import inside
+from tmws_adapters.postgres.session import Session
+from tmws_adapters.postgres.sizes import Sizes
+from tmws_core.domain.embedding import Vector
+from tmws_core.domain.ranking import Hit
+from tmws_core.errors import ModelMismatch, ModelReplaced
+from tmws_core.ports.storage import Searchable
+from tmws_core.ports.vector import Nearest
+
+EXACT = 25_000
+"""Documents of a scope up to which each is compared. Of 100,000 memories 10,000 take 19 ms so, and 60 ms by the graph,
+which meets ten others for each of them; all take 57 ms and 19 ms."""
+
+_EXACT = """
+    SELECT e.document, -(e.vector <#> %(query)s) FROM memories_v2 AS m
+    JOIN embeddings AS e ON e.document = m.document AND e.model = m.model
+    WHERE m.model = {model} AND {inside}
+    ORDER BY e.vector <#> %(query)s, e.document DESC LIMIT %(limit)s
+"""
+
+_GRAPH = """
+    SELECT near.document, -(near.vector <#> %(query)s) FROM (
+        SELECT e.document, e.vector FROM embeddings AS e CROSS JOIN LATERAL (
+            SELECT 1 FROM memories_v2 AS m WHERE m.document = e.document AND m.model = {model} AND {inside} OFFSET 0
+        ) AS allowed
+        WHERE e.model = {model}
+        ORDER BY (e.vector::halfvec({dimension})) <#> %(query)s::halfvec({dimension}) LIMIT %(limit)s
+    ) AS near ORDER BY near.vector <#> %(query)s, near.document DESC
+"""
+"""The graph yields one after the other, nearest first, and goes on until enough of them lie in the scope."""
+
+_TUNING = """
+    BEGIN READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off;
+    SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL hnsw.ef_search = 200;
+    SET LOCAL hnsw.max_scan_tuples = 200000; SET LOCAL hnsw.scan_mem_multiplier = 16
+"""
+"""ef_search: recall@10 is .98 with 100, and .995 with 200. A planner without statistics sorts all vectors otherwise."""
+
+
+@attrs.frozen(eq=False)
+class PgVectorIndex:
+    """A VectorIndex over the store's own vectors: exact in small scopes, by a graph (HNSW) in large ones.
+
+    Where the graph ends before enough of the scope is found, as it does where a scope lies far away from the query,
+    all of the scope is compared.
+    """
+
+    _connections: Connections
+    _sizes: Sizes
+    exact: int = EXACT
+
+    @property
+    def source(self) -> str:
+        """The word for `search_source`."""
+        return "pgvector"
+
+    @property
+    def resolves_scopes(self) -> bool:
+        """Tell whether it finds out by itself what a scope holds."""
+        return True
+
+    async def search(self, searchable: Searchable, query: Vector, limit: int) -> Nearest:
+        """Return the `limit` searchable documents nearest to the query.
+
+        Of two equally near ones the one with the higher number comes first. ModelMismatch if the query has another
+        dimension than the vectors, ModelReplaced if the store has changed its model meanwhile.
+        """
+        if searchable.model is None:
+            return Nearest(hits=[], source=self.source)
+        async with self._connections.lookup() as session:
+            number = await _number(session, searchable, query)
+            part = inside(searchable.scope)
+            values = {**part.values, "query": query, "limit": limit}
+            names = {"model": number, "dimension": query.dimension, "inside": part.sql}
+            hits: list[Hit] = []
+            if query.dimension <= INDEXED_DIMENSIONS and await self._sizes.exceeds(
+                session, searchable.scope, self.exact
+            ):
+                hits = await _by_graph(session, _GRAPH.format(**names), values)
+            if len(hits) < limit:
+                hits = _hits(await session.rows(_EXACT.format(**names), values))
+        return Nearest(hits=hits, source=self.source)
+
+    async def health(self) -> dict[str, int]:
+        """Return how many vectors the store holds of its model."""
+        sql = "SELECT count(*) FROM memories_v2 WHERE model IS NOT NULL"
+        async with self._connections.lookup() as session:
+            ((vectors,),) = await session.rows(sql)
+        return {"vectors": int(vectors)}
+
+
+async def _number(session: Session, searchable: Searchable, query: Vector) -> int:
+    active = await active_model(session)
+    if active is None or active[1].model != searchable.model:
+        raise ModelReplaced(
+            part="embedder",
+            reason="the store has changed its model during the search",
+            hint="Search again",
+        )
+    if query.dimension != active[1].model.dimension:
+        raise ModelMismatch(
+            part="embedder",
+            reason=f"the query has {query.dimension} values, the vectors have {active[1].model.dimension}",
+            hint="Set the embedder to the store's model",
+        )
+    return active[0]
+
+
+async def _by_graph(session: Session, sql: str, values: Mapping[str, Any]) -> list[Hit]:
+    await session.script(_TUNING)
+    rows = await session.rows(sql, values)
+    await session.script("COMMIT")
+    return _hits(rows)
+
+
+def _hits(rows: list[tuple[Any, ...]]) -> list[Hit]:
+    return [Hit(document, score) for document, score in rows]

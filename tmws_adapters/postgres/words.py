@@ -1,0 +1,62 @@
+"""The words that a lexical text is found by: those that FTS5 takes from it with `porter unicode61`."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+
+from snowballstemmer import stemmer
+
+LONGEST = 63
+"""Bytes of a word that are kept, and stemmed; more are no word of a language, and an index entry has its limits."""
+
+SHORTEST_STEMMED = 3
+"""Letters that a word needs to be stemmed, as in FTS5."""
+
+STEMS = 50_000
+"""Words whose stem is remembered: about 8 MB; stemming takes 30 us."""
+
+_DIACRITICS = range(0x300, 0x370)
+"""Marks on letters of Latin, Greek and Cyrillic script; those of Hindi and Thai are vowels."""
+
+_LATER = re.compile(r"(?<=.)(log|bl)i$")
+"""Endings that Porter's algorithm got later, as in "technology" and "possibly"; FTS5 has them."""
+
+_porter = stemmer("porter")
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text in order, stemmed."""
+    kept = "".join(character if _is_part(character) else " " for character in text)
+    return [stem(word) for word in kept.split()]
+
+
+def counts_of(text: str) -> Counter[str]:
+    """Return how often a text has each word."""
+    return Counter(words_of(text))
+
+
+def stems(terms: Iterable[str]) -> list[str]:
+    """Return the distinct stems of the words of a query, in order."""
+    return list(dict.fromkeys(stem for term in terms for stem in words_of(term)))
+
+
+@lru_cache(maxsize=STEMS)
+def stem(word: str) -> str:
+    """Return what a word in any case, with or without accents, is found by."""
+    folded = "".join(
+        character for character in unicodedata.normalize("NFD", word.lower()) if ord(character) not in _DIACRITICS
+    )
+    plain = unicodedata.normalize("NFC", folded)
+    while len(plain.encode()) > LONGEST:
+        plain = plain[: LONGEST if len(plain) > LONGEST else -1]
+    if len(plain) < SHORTEST_STEMMED:
+        return plain
+    return _LATER.sub(r"\1", str(_porter.stemWord(plain)))
+
+
+@lru_cache(maxsize=4096)
+def _is_part(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category[0] in "LN" or category in {"Co", "Mn", "Mc"}
