@@ -1,8 +1,13 @@
 """What every test shares."""
 
 import signal
+from collections.abc import Iterator
 
 import pytest
+
+from tests.servers.postgres import PostgresServer, open_server
+from tests.servers.redis import RedisProcess, encrypted_redis, guarded_redis
+from tests.servers.redis_groups import Cluster, SentinelGroup, cluster, sentinel_group
 
 # A background job is born deaf to interrupts, and would pass that on to the processes under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -11,3 +16,33 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with open_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisProcess]:
+    with guarded_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_tls() -> Iterator[RedisProcess]:
+    with encrypted_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_sentinels() -> Iterator[SentinelGroup]:
+    with sentinel_group() as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[Cluster]:
+    with cluster() as group:
+        yield group

@@ -5,13 +5,18 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
 
+from tmws_adapters.auditing import auditing_of
+from tmws_adapters.licensing import announce, licensing_of
 from tmws_adapters.local.version import VERSION
 from tmws_adapters.settings import Settings
+from tmws_adapters.stores import Store, open_store
+from tmws_core.admission import Admission, Quota
 from tmws_core.app import App
 from tmws_core.domain.reranking import Boosts
 from tmws_core.embedding import CircuitBreaker, StoreEmbedder
@@ -20,27 +25,31 @@ from tmws_core.identity import Registry
 from tmws_core.ports.bus import Bus
 from tmws_core.ports.cache import Cache
 from tmws_core.ports.embedder import Embedder
+from tmws_core.ports.holders import Holders
 from tmws_core.ports.lexical import LexicalIndex
-from tmws_core.ports.license import LicenseSource
+from tmws_core.ports.limits import RateLimiter
 from tmws_core.ports.metrics import Metrics
 from tmws_core.ports.models import Models
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock, Ids
 from tmws_core.ports.vector import VectorIndex
+from tmws_core.services.agents import Agents
+from tmws_core.services.auditing import Auditing
 from tmws_core.services.browsing import Browsing
+from tmws_core.services.explaining import Explaining
 from tmws_core.services.health import Health
 from tmws_core.services.indexing import Indexing
+from tmws_core.services.licensing import Licensing
 from tmws_core.services.memories import Memories
 from tmws_core.services.recall import Recall
+from tmws_core.trail import Trail
 from tmws_core.usage import Usage
 
 if TYPE_CHECKING:
     from tmws_adapters.partitioned import Follower
+    from tmws_adapters.redis import Redis
 
 logger = logging.getLogger("tmws")
-
-FALLBACK = "sqlite_fallback"
-"""The `search_source` while something of a search is missing."""
 
 QUERY_CACHE = 1000
 """Query vectors that are remembered: 1.5 MB at 384 values, 4 MB at 1024."""
@@ -56,22 +65,38 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 class Parts:
     """The adapters that the settings choose, open.
 
-    `usage` is None where uses do not count, `follower` where no approximate index is used.
+    `usage` is None where uses do not count, `follower` where no approximate index is used, `redis` where a server
+    shares nothing with others.
     """
 
     storage: Storage
+    holders: Holders
     models: Models
     lexical: LexicalIndex
     vectors: VectorIndex
     embedder: StoreEmbedder
     cache: Cache
     bus: Bus
-    license: LicenseSource
+    license: Licensing
     metrics: Metrics
     clock: Clock
     ids: Ids
+    trail: Trail
+    auditing: Auditing
+    limiter: RateLimiter
     usage: Usage | None = None
     follower: "Follower | None" = None
+    redis: "Redis | None" = None
+
+
+@attrs.frozen(kw_only=True)
+class Shared:
+    """What is of this process alone, or, with `redis`, of all servers that name the same one."""
+
+    cache: Cache
+    limiter: RateLimiter
+    bus: Bus
+    redis: "Redis | None" = None
 
 
 def version() -> str:
@@ -80,70 +105,109 @@ def version() -> str:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, *, any_model: bool = False) -> AsyncIterator[App]:
+async def open_app(settings: Settings, *, any_model: bool = False, serving: bool = False) -> AsyncIterator[App]:
     """Open the store that the settings name and everything around it; what it opens it closes.
 
     Each step is one line in the log. While the app is open, texts that were stored without a vector get theirs in the
     background. With `any_model` a store whose vectors were made by another model is opened, too: only what needs a
-    vector of it is refused then.
+    vector of it is refused then. With `serving` the licence has to hold; otherwise one that does not is a warning.
 
     Raises:
         ConfigurationError: a setting cannot be honoured.
+        LicenseInvalid: a server may not start with this licence.
         StorageUnavailable: the store cannot be opened; it and its subclasses name the remedy.
         ModelMismatch: the store's vectors were made by another model.
     """
-    async with open_parts(settings) as parts:
-        await _announce(settings, parts, any_model=any_model)
-        indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
-        following = _running(parts.follower.run) if parts.follower else nullcontext()
-        counting = _running(parts.usage.run) if parts.usage else nullcontext()
-        async with _running(indexing.run), counting, following:
-            yield compose(settings, parts)
+    async with open_parts(settings) as parts, begun(settings, parts, any_model=any_model, serving=serving) as app:
+        yield app
+
+
+@asynccontextmanager
+async def begun(
+    settings: Settings, parts: Parts, *, any_model: bool = False, serving: bool = False
+) -> AsyncIterator[App]:
+    """Begin the work over open adapters: the second half of open_app."""
+    await _announce(settings, parts, any_model=any_model, serving=serving)
+    indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
+    following = _running(parts.follower.run) if parts.follower else nullcontext()
+    counting = _running(parts.usage.run) if parts.usage else nullcontext()
+    licensed = _running(partial(parts.license.run, announce)) if serving else nullcontext()
+    signing = _running(parts.auditing.run) if settings.audit_log_enabled else nullcontext()
+    sharing = _running(parts.redis.run) if parts.redis else nullcontext()
+    async with sharing, _running(parts.trail.run), signing, _running(indexing.run), counting, following, licensed:
+        if parts.redis:
+            await parts.redis.server.attempted()
+        yield compose(settings, parts)
 
 
 @asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     """Open the adapters alone, without a line in the log and without work in the background; errors as in open_app."""
     from tmws_adapters.exact import open_exact  # noqa: PLC0415 - see the module's first line
-    from tmws_adapters.inprocess import FreeLicense, InprocessBus, InprocessMetrics, LruCache  # noqa: PLC0415
-    from tmws_adapters.sqlite import BUSY_TIMEOUT, open_sqlite  # noqa: PLC0415
+    from tmws_adapters.inprocess import InprocessMetrics  # noqa: PLC0415
     from tmws_adapters.system import SystemClock, SystemIds  # noqa: PLC0415
 
-    clock, bus = SystemClock(), InprocessBus()
-    # A statement that waits for the lock cannot be cancelled when the request has run out of time.
-    patience = min(BUSY_TIMEOUT, settings.timeout / 2)
-    async with (
-        open_sqlite(settings.sqlite_path, busy_timeout=patience) as store,
-        _open_embedder(settings) as source,
-    ):
-        embedder = StoreEmbedder(CircuitBreaker(source, clock, bus), store.storage)
+    clock, share = SystemClock(), shared(settings)
+    async with open_store(settings) as store, _open_embedder(settings) as source:
+        embedder = StoreEmbedder(CircuitBreaker(source, clock, share.bus), store.storage)
         async with (
             open_exact(embedder.vectors) as exact,
-            _open_vectors(settings, exact, store.storage, embedder) as (vectors, follower),
+            _open_vectors(settings, store, exact, embedder) as (vectors, follower),
         ):
             yield Parts(
                 storage=store.storage,
+                holders=store.holders,
                 models=store.models,
                 lexical=store.lexical,
                 vectors=vectors,
                 embedder=embedder,
-                cache=LruCache(QUERY_CACHE),
-                bus=bus,
-                license=FreeLicense(),
+                cache=share.cache,
+                bus=share.bus,
+                limiter=share.limiter,
+                redis=share.redis,
+                license=licensing_of(settings, store.storage, store.license_clock, clock),
                 metrics=InprocessMetrics(),
                 clock=clock,
                 ids=SystemIds(clock),
+                trail=Trail(storage=store.storage, clock=clock, enabled=settings.audit_log_enabled),
+                auditing=auditing_of(settings, store.storage, clock),
                 usage=Usage(storage=store.storage, clock=clock) if settings.search_use else None,
                 follower=follower,
             )
 
 
+def shared(settings: Settings) -> Shared:
+    """Return what servers may share; nothing is connected yet.
+
+    Raises:
+        ConfigurationError: TMWS_REDIS_URL names no Redis.
+    """
+    from tmws_adapters.inprocess import InprocessBus, LruCache  # noqa: PLC0415 - see the module's first line
+
+    alone = Shared(cache=LruCache(QUERY_CACHE), limiter=rate_limiter(), bus=InprocessBus())
+    if not settings.redis_url:
+        return alone
+    from tmws_adapters.redis import Local, redis_at  # noqa: PLC0415
+
+    local = Local(cache=alone.cache, limiter=alone.limiter, bus=alone.bus)
+    redis = redis_at(settings.redis_url, local, pool_size=settings.redis_pool_size)
+    return Shared(cache=redis.cache, limiter=redis.limiter, bus=redis.bus, redis=redis)
+
+
+def rate_limiter() -> RateLimiter:
+    """Return what counts the requests of one HTTP server."""
+    from tmws_adapters.inprocess import InprocessLimiter  # noqa: PLC0415 - see the module's first line
+    from tmws_adapters.system import SystemClock  # noqa: PLC0415
+
+    return InprocessLimiter(SystemClock())
+
+
 @asynccontextmanager
 async def _open_vectors(
-    settings: Settings, exact: VectorIndex, storage: Storage, embedder: StoreEmbedder
+    settings: Settings, store: Store, exact: VectorIndex, embedder: StoreEmbedder
 ) -> AsyncIterator[tuple[VectorIndex, "Follower | None"]]:
     if not settings.uses_chroma:
-        yield exact, None
+        yield (store.vectors or exact) if settings.uses_pgvector else exact, None
         return
     from tmws_adapters.chroma import HnswParameters, open_chroma  # noqa: PLC0415
 
@@ -166,8 +230,8 @@ async def _open_vectors(
         open_partitioned(
             exact,
             derived,
-            storage,
-            fallback=FALLBACK,
+            store.storage,
+            fallback=_fallback(settings),
             room=settings.chroma_cache_size,
             follow=False,
             asking=embedder.fitting,
@@ -188,6 +252,11 @@ async def _running(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterat
         raise (group.exceptions[0] if len(group.exceptions) == 1 else group) from None
 
 
+def _fallback(settings: Settings) -> str:
+    """Return the `search_source` while something of a search is missing."""
+    return f"{settings.store_kind}_fallback"
+
+
 def _open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
     if settings.uses_ollama:
         from tmws_adapters.ollama import open_ollama  # noqa: PLC0415
@@ -200,12 +269,16 @@ def _open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
 
 def compose(settings: Settings, parts: Parts) -> App:
     """Return the app over open adapters."""
+    quota = Quota(memories=settings.quota_memories, bytes=settings.quota_bytes)
+    admission = Admission(license=parts.license, quota=quota)
     memories = Memories(
         storage=parts.storage,
         embedder=parts.embedder,
         bus=parts.bus,
         clock=parts.clock,
         ids=parts.ids,
+        witness=parts.trail,
+        admission=admission,
         audited=settings.audit_log_enabled,
         embed_timeout=settings.timeout / 2,
     )
@@ -216,7 +289,7 @@ def compose(settings: Settings, parts: Parts) -> App:
         embedder=parts.embedder,
         cache=parts.cache,
         clock=parts.clock,
-        fallback=FALLBACK,
+        fallback=_fallback(settings),
         embed_timeout=min(QUERY_TIMEOUT, settings.timeout / 2),
         boosts=Boosts(
             recency=settings.search_recency,
@@ -234,23 +307,34 @@ def compose(settings: Settings, parts: Parts) -> App:
         clock=parts.clock,
         version=version(),
         environment=settings.environment,
-        database="sqlite",
+        database=settings.store_kind,
         started=parts.clock.monotonic(),
+        beside={"redis": parts.redis.health} if parts.redis else {},
     )
+    browsing = Browsing(storage=parts.storage, clock=parts.clock, witness=parts.trail, usage=parts.usage)
+    agents = Agents(storage=parts.storage, clock=parts.clock, admission=admission, audited=settings.audit_log_enabled)
     return App(
-        (memories, Browsing(storage=parts.storage, clock=parts.clock, usage=parts.usage), recall, health),
+        (memories, browsing, recall, agents, Explaining(storage=parts.storage), health),
         identify=Registry(parts.storage).identify,
+        witness=parts.trail,
         clock=parts.clock,
         metrics=parts.metrics,
         request_timeout=settings.timeout,
     )
 
 
-async def _announce(settings: Settings, parts: Parts, *, any_model: bool) -> None:
+async def _announce(settings: Settings, parts: Parts, *, any_model: bool, serving: bool) -> None:
     for name in settings.without_effect:
         logger.warning("⚠️ %s has no effect in this version", name)
-    license_ = await parts.license.current()
-    logger.info("✅ License: tier %s, features %s", license_.tier.value, ",".join(license_.features))
+    if serving:
+        license_ = await parts.license.begin(
+            required=settings.needs_license,
+            strict=settings.license_strict_mode,
+            recorded_as=settings.agent_id if settings.audit_log_enabled else None,
+        )
+    else:
+        license_ = await parts.license.current()
+    announce(license_, parts.license.problem)
     stored = await parts.storage.health()
     logger.info("✅ Database migrated: %s, schema %s, %d memories", stored.kind, stored.version, stored.memories)
     logger.info("✅ Vector index ready: %s", parts.vectors.source)

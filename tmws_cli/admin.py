@@ -13,15 +13,18 @@ import click
 
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
+from tmws_cli.audit import audit
 from tmws_cli.demo import Demonstration, demonstrate
 from tmws_cli.doctor import examine, lines
 from tmws_cli.embeddings import embeddings
 from tmws_cli.failures import FAILURE
 from tmws_cli.index import index
+from tmws_cli.license import license_
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.output import printable
 from tmws_cli.progress import progress
 from tmws_cli.serving import serve_http
+from tmws_cli.token import token
 from tmws_cli.transfer.exporting import Export
 from tmws_cli.transfer.importing import Import, Source, Tally
 from tmws_cli.transfer.lines import JsonLines
@@ -133,7 +136,7 @@ def doctor(context: click.Context, *, deep: bool) -> None:
 
 COMMANDS = {
     command.name: with_common_options(command)
-    for command in (serve, demo, import_, export, doctor, index, embeddings)
+    for command in (serve, demo, import_, export, doctor, index, embeddings, audit, license_, token)
     if command.name is not None
 }
 

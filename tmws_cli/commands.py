@@ -12,6 +12,7 @@ from tmws_adapters.bootstrap import open_app, version
 from tmws_adapters.remote import ServiceUnreachable, open_running
 from tmws_adapters.settings import merged_variables
 from tmws_cli import admin
+from tmws_cli.agents import import_agents
 from tmws_cli.options import Invocation, invocation_of, with_common_options
 from tmws_cli.output import show
 from tmws_cli.parameters import parameters_of, request_of
@@ -20,7 +21,11 @@ from tmws_core.app import SERVICES
 from tmws_core.operation import Operation, operations_described_by
 from tmws_core.schema import schema_of
 
-GROUPS = {"memory": "Store, find, change and share memories.", "system": "Ask how the service is."}
+GROUPS = {
+    "memory": "Store, find, change and share memories.",
+    "agent": "Register agents, and say what they may do.",
+    "system": "Ask how the service is.",
+}
 
 
 class _Root(click.Group):
@@ -64,6 +69,7 @@ def _derived() -> dict[str, click.Group]:
             operation.group, click.Group(operation.group, help=GROUPS[operation.group], no_args_is_help=True)
         )
         group.add_command(_command(operation))
+    groups["agent"].add_command(import_agents)
     return dict(sorted(groups.items()))
 
 

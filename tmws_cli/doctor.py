@@ -16,12 +16,13 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from tmws_adapters.bootstrap import Parts, open_parts, version
+from tmws_adapters.bootstrap import Parts, open_parts, shared, version
 from tmws_adapters.local.finding import knock
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import read
 from tmws_adapters.settings import Settings
+from tmws_cli.audit import examine_log
 from tmws_core.errors import IndexUnavailable, TmwsError
 
 State = Literal["ok", "warning", "broken"]
@@ -53,13 +54,16 @@ async def examine(load: Callable[[], Settings], *, deep: bool) -> list[Check]:
     checks = [_versions()]
     try:
         settings = load()
-        path = settings.sqlite_path
+        path = settings.place
     except TmwsError as error:
         rest = Check("everything else", "warning", "not looked at", "Set the settings right first")
         return [*checks, _broken("settings", error), rest]
     checks += [_settings(settings), _directory(path.parent)]
     checks.append(await anyio.to_thread.run_sync(_owner, Place(str(path))))
-    checks += [check async for check in _store(settings, path, deep=deep)]
+    alone = attrs.evolve(settings, redis_url="")
+    checks += [check async for check in _store(alone, path, deep=deep)]
+    if settings.redis_url:
+        checks.append(await _redis(settings))
     return [*checks, _port(settings)]
 
 
@@ -117,11 +121,12 @@ def _owner(place: Place) -> Check:
 
 async def _store(settings: Settings, path: Path, *, deep: bool) -> AsyncIterator[Check]:
     """Look at the database and the embedder; without a usable database the embedder is tried beside an empty one."""
-    if await anyio.Path(path).exists():
+    if settings.uses_postgres or await anyio.Path(path).exists():
         try:
             async with open_parts(settings) as parts:
-                async for check in _database(parts, path, deep=deep):
+                async for check in _database(parts, settings.store_name, deep=deep):
                     yield check
+                yield await _license(settings, parts)
                 yield await _embedder(parts)
         except TmwsError as error:
             yield _broken("database", error)
@@ -133,22 +138,24 @@ async def _store(settings: Settings, path: Path, *, deep: bool) -> AsyncIterator
         try:
             elsewhere = attrs.evolve(settings, home=Path(home), database_url="", vector_backend="exact")
             async with open_parts(elsewhere) as parts:
+                yield await _license(settings, parts)
                 yield await _embedder(parts)
         except TmwsError as error:
             yield _broken("embedder", error)
 
 
-async def _database(parts: Parts, path: Path, *, deep: bool) -> AsyncIterator[Check]:
+async def _database(parts: Parts, name: str, *, deep: bool) -> AsyncIterator[Check]:
     health = await parts.storage.health()
     size = health.bytes_on_disk / _MEBIBYTE
-    yield Check("database", "ok", f"{path}, schema {health.version}, {health.memories} memories, {size:.1f} MiB")
+    yield Check("database", "ok", f"{name}, schema {health.version}, {health.memories} memories, {size:.1f} MiB")
     if deep:
         problems = await parts.storage.integrity()
         if problems:
-            remedy = "Stop TMWS, keep a copy of the file, and restore the last backup"
+            remedy = "Stop TMWS, keep a copy of the database, and restore the last backup"
             yield Check("integrity", "broken", "; ".join(problems[:5]), remedy)
         else:
-            yield Check("integrity", "ok", "the whole file is sound")
+            yield Check("integrity", "ok", "the whole database is sound")
+    yield Check("audit log", *await examine_log(parts, deep=deep))
     if health.unembedded:
         remedy = "They get theirs while a server runs, once the embedder works"
         yield Check("vectors", "warning", f"{health.unembedded} texts wait for a vector", remedy)
@@ -164,6 +171,24 @@ async def _database(parts: Parts, path: Path, *, deep: bool) -> AsyncIterator[Ch
             yield Check("vector index", "ok", f"{documents} documents, {standing.waiting} wait")
 
 
+async def _license(settings: Settings, parts: Parts) -> Check:
+    name = "licence"
+    refusal = await parts.license.refusal(required=settings.needs_license, strict=settings.license_strict_mode)
+    if refusal is not None:
+        return _broken(name, refusal)
+    licence = await parts.license.current()
+    async with parts.storage.read() as snapshot:
+        used = await snapshot.agents.count()
+    seats = "any number of" if licence.seats is None else str(licence.seats)
+    detail = f"{licence.tier.value}, {licence.status}, {used} of {seats} agents"
+    if licence.warning:
+        return Check(name, "warning", f"{detail}; it {licence.warning}", "Set TMWS_LICENSE_KEY to the new key")
+    if licence.seats is not None and used > licence.seats:
+        remedy = "Deactivate agents, or set TMWS_LICENSE_KEY to a larger tier"
+        return Check(name, "warning", f"{detail}: the first {seats} may write, the others only read", remedy)
+    return Check(name, "ok", detail)
+
+
 async def _embedder(parts: Parts) -> Check:
     started = perf_counter()
     try:
@@ -173,6 +198,19 @@ async def _embedder(parts: Parts) -> Check:
         return _broken("embedder", error)
     milliseconds = (perf_counter() - started) * 1000
     return Check("embedder", "ok", f"{model.name}, {vector.dimension} values, first word after {milliseconds:.0f} ms")
+
+
+async def _redis(settings: Settings) -> Check:
+    name, started = "redis", perf_counter()
+    try:
+        redis = shared(settings).redis
+        if redis is None:
+            return Check(name, "ok", "none is used")
+        await redis.server.examine()
+    except TmwsError as error:
+        return _broken(name, error)
+    milliseconds = (perf_counter() - started) * 1000
+    return Check(name, "ok", f"{redis.server.address.kind}, {redis.server.address}, after {milliseconds:.0f} ms")
 
 
 def _port(settings: Settings) -> Check:

@@ -12,6 +12,7 @@ from tmws_adapters.bootstrap import Parts, open_parts
 from tmws_adapters.settings import Settings
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.progress import progress
+from tmws_core.domain.audit import Detail
 from tmws_core.domain.embedding import KnownModel
 from tmws_core.errors import PartUnavailable
 from tmws_core.ports.models import ModelStanding
@@ -81,6 +82,8 @@ async def _migrate(settings: Settings, rate: float | None) -> Answer:
         with progress("embeddings migrate", standing.memories) as report:
             done = await migrating.migrate(lambda prepared, _: report(prepared, prepared), rate)
         if done.switched:
+            former = done.former.name if done.former else ""
+            await _record(parts, settings, "embeddings.migrated", model=done.model.name, former=former)
             await _embed_the_rest(parts)
         standing = await parts.models.standing()
     counts = {"switched": done.switched, "embedded_now": done.embedded, "refused": done.refused}
@@ -90,7 +93,8 @@ async def _migrate(settings: Settings, rate: float | None) -> Answer:
 async def _roll_back(settings: Settings) -> Answer:
     async with open_parts(_without_index(settings)) as parts:
         standing = await _migrating(parts).roll_back()
-    model = standing.active.model.name if standing.active else ""
+        model = standing.active.model.name if standing.active else ""
+        await _record(parts, settings, "embeddings.rolled_back", model=model)
     return _facts(standing), [
         f"The store is back at {model}. Restart TMWS with the embedder set to it.",
         *_lines(standing),
@@ -100,7 +104,13 @@ async def _roll_back(settings: Settings) -> Answer:
 async def _forget(settings: Settings) -> Answer:
     async with open_parts(_without_index(settings)) as parts:
         count = await _migrating(parts).forget()
+        await _record(parts, settings, "embeddings.forgotten", vectors=count)
     return {"forgotten": count}, [f"Deleted {count} vectors of the former model."]
+
+
+async def _record(parts: Parts, settings: Settings, event_type: str, **details: Detail) -> None:
+    parts.trail.saw(settings.operator("cli"), event_type, **details)
+    await parts.trail.flush()
 
 
 def _migrating(parts: Parts) -> Migrating:

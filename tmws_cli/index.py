@@ -1,20 +1,24 @@
 """The commands for the approximate vector index: what it holds, and filling it again from the database."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import anyio
 import attrs
 import click
 
-from tmws_adapters.bootstrap import open_parts
+from tmws_adapters.bootstrap import Parts, open_parts
 from tmws_adapters.settings import Settings
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.progress import progress
-from tmws_core.errors import ConfigurationError
+from tmws_core.errors import ConfigurationError, IndexLoading, IndexUnavailable
 
 Follower = TypeVar("Follower")
+
+LOADING_SECONDS = 60.0
+"""How long a command waits for Chroma to be imported and opened; a search waits 2 s, since it has another way."""
 
 Answer = tuple[dict[str, Any], list[str]]
 """The facts for --json, and the lines for people."""
@@ -57,13 +61,13 @@ def _run(context: click.Context, work: Callable[[Settings], Awaitable[Answer]]) 
 
 
 async def _status(settings: Settings) -> Answer:
-    async with open_parts(settings) as parts:
+    async with _opened(settings) as parts:
         facts = _facts(attrs.asdict(await _chosen(parts.follower).standing()))
     return facts, _lines(facts)
 
 
 async def _init(settings: Settings) -> Answer:
-    async with open_parts(settings) as parts:
+    async with _opened(settings) as parts:
         model = await parts.storage.model() or await parts.embedder.model()
         facts = _facts(attrs.asdict(await _chosen(parts.follower).begin(model)))
     parameters = facts["parameters"]
@@ -77,11 +81,27 @@ async def _init(settings: Settings) -> Answer:
 
 
 async def _rebuild(settings: Settings) -> Answer:
-    async with open_parts(settings) as parts:
+    async with _opened(settings) as parts:
         follower = _chosen(parts.follower)
         with progress("index rebuild", await follower.due()) as report:
             facts = _facts(attrs.asdict(await follower.rebuild(lambda done, _: report(done, done))))
     return facts, _lines(facts)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Parts]:
+    """Open the adapters, and wait until the index is open or cannot be opened."""
+    async with open_parts(settings) as parts:
+        deadline = anyio.current_time() + LOADING_SECONDS
+        while parts.follower is not None and anyio.current_time() < deadline:
+            try:
+                await parts.follower.standing()
+            except IndexLoading:
+                continue
+            except IndexUnavailable:
+                break  # what is asked of it says so better, or heals it
+            break
+        yield parts
 
 
 def _chosen(follower: Follower | None) -> Follower:

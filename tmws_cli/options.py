@@ -6,7 +6,7 @@ import click
 from tmws_adapters.logs import configure_logging
 from tmws_adapters.settings import Settings, load_settings
 
-VARIABLES = {"home": "TMWS_HOME", "agent_id": "TMWS_AGENT_ID", "namespace": "TMWS_AGENT_NAMESPACE"}
+VARIABLES = {"--home": "TMWS_HOME", "--agent-id": "TMWS_AGENT_ID", "--namespace": "TMWS_AGENT_NAMESPACE"}
 """The setting behind each option."""
 
 
@@ -56,7 +56,9 @@ def _options() -> list[click.Option]:
 
 
 def _flag(name: str, metavar: str, text: str) -> click.Option:
-    return click.Option([name], metavar=metavar, help=text, expose_value=False, callback=_remember)
+    # A name of its own: commands have arguments called `agent_id`.
+    words = [name, f"common_{name[2:].replace('-', '_')}"]
+    return click.Option(words, metavar=metavar, help=text, expose_value=False, callback=_remember)
 
 
 def _as_json(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
@@ -64,5 +66,5 @@ def _as_json(context: click.Context, _: click.Parameter, value: bool) -> None:  
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None and parameter.name is not None:
-        invocation_of(context).flags[VARIABLES[parameter.name]] = value
+    if value is not None:
+        invocation_of(context).flags[VARIABLES[parameter.opts[0]]] = value

@@ -32,7 +32,7 @@ def become_terminal(flags: Mapping[str, str]) -> None:
 
     from tmws_adapters.settings import load_settings, merged_variables  # noqa: PLC0415
 
-    database = str(load_settings(flags=flags).sqlite_path)
+    database = str(load_settings(flags=flags).place)
     variables = merged_variables(flags=flags)
     for name, value in variables.items():
         if name.endswith("_FILE") and name != "TMWS_LOG_FILE":

@@ -7,11 +7,17 @@ from typing import Any, TypeVar, cast
 import anyio
 
 from tmws_core.domain.agent import Caller
+from tmws_core.domain.audit import Detail
 from tmws_core.errors import Forbidden, RequestTimedOut, TmwsError
-from tmws_core.operation import Operation, Request, named, operations_of
+from tmws_core.messages.memory import MemoryFound, MemoryPage
+from tmws_core.messages.search import MemoriesFound
+from tmws_core.operation import Effect, Operation, Request, named, operations_of
+from tmws_core.ports.audit import Witness
 from tmws_core.ports.metrics import Metrics
 from tmws_core.ports.system import Clock
+from tmws_core.services.agents import Agents
 from tmws_core.services.browsing import Browsing
+from tmws_core.services.explaining import Explaining
 from tmws_core.services.health import Health
 from tmws_core.services.memories import Memories
 from tmws_core.services.recall import Recall
@@ -19,7 +25,7 @@ from tmws_core.wire import structure, unstructure
 
 Answer = TypeVar("Answer")
 
-SERVICES = (Memories, Browsing, Recall, Health)
+SERVICES = (Memories, Browsing, Recall, Agents, Explaining, Health)
 """The classes whose methods are the operations; they are described without a store being opened."""
 
 
@@ -31,6 +37,7 @@ class App:
         services: Iterable[object],
         *,
         identify: Callable[[Caller], Awaitable[Caller]],
+        witness: Witness,
         clock: Clock,
         metrics: Metrics,
         request_timeout: timedelta,
@@ -38,6 +45,7 @@ class App:
         self.operations: Mapping[str, Operation] = operations_of(services)
         self._by_request = {operation.request: operation for operation in self.operations.values()}
         self._identify = identify
+        self._witness = witness
         self._clock = clock
         self._metrics = metrics
         self._timeout = request_timeout.total_seconds()
@@ -75,11 +83,15 @@ class App:
                 check_permission(caller, operation)
                 answer: object = await operation.run(caller, request)
             status = "ok"
+            if operation.effect is Effect.READ and operation.toolset == "memory":
+                self._witness.saw(caller, "memory.read", operation=operation.name, **_extent(answer))
         except TimeoutError:
             status = RequestTimedOut.code
             raise RequestTimedOut(seconds=self._timeout) from None
         except TmwsError as error:
             status = error.code
+            if isinstance(error, Forbidden):
+                self._witness.saw(caller, "authorization.denied", operation=operation.name, needs=error.needs)
             raise
         else:
             return answer
@@ -91,3 +103,16 @@ def check_permission(caller: Caller, operation: Operation) -> None:
     """Raise Forbidden if the caller may not call the operation."""
     if not caller.may(operation.permission):
         raise Forbidden(action=f"call {operation.name}", needs=f"the permission {operation.permission.value}")
+
+
+def _extent(answer: object) -> dict[str, Detail]:
+    """Return what was read: a memory by its id, or how many."""
+    match answer:
+        case MemoryFound():
+            return {"memory_id": answer.memory.memory_id}
+        case MemoryPage():
+            return {"results": len(answer.memories)}
+        case MemoriesFound():
+            return {"results": len(answer.results)}
+        case _:
+            return {}

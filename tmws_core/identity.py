@@ -5,6 +5,7 @@ import attrs
 from tmws_core.domain.access import acting_for
 from tmws_core.domain.agent import Caller, identified
 from tmws_core.ports.agents import Agents
+from tmws_core.ports.audit import Witness
 from tmws_core.ports.storage import Storage
 
 
@@ -22,8 +23,13 @@ class Registry:
             return identified(caller, await snapshot.agents.find(caller.agent_id))
 
 
-async def actor(agents: Agents, caller: Caller, agent_id: str | None) -> Caller:
-    """Return the caller, or the agent that it acts for, in the namespace where that agent is registered."""
+async def actor(agents: Agents, caller: Caller, agent_id: str | None, witness: Witness) -> Caller:
+    """Return the caller, or the agent that it acts for, in the namespace where that agent is registered.
+
+    The witness sees that it acts for another.
+    """
     if agent_id is None or agent_id == caller.agent_id:
         return caller
-    return acting_for(caller, agent_id, await agents.find(agent_id))
+    acting = acting_for(caller, agent_id, await agents.find(agent_id))
+    witness.saw(caller, "authorization.acted_for", acting_for=agent_id)
+    return acting

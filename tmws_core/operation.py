@@ -39,13 +39,15 @@ class _Description:
     permission: Permission
     effect: Effect
     raises: tuple[type[TmwsError], ...]
+    quotes: bool
 
 
 @attrs.frozen(kw_only=True)
 class Operation(_Description):
     """Something that can be called: its name, its types, what it needs, what it does, and how it fails.
 
-    `command` is the word for it on the command line, below the name of its group.
+    `command` is the word for it on the command line, below the name of its group. An operation that `quotes` answers
+    with texts that somebody stored: whoever reads them must not take them for instructions.
     """
 
     summary: str
@@ -63,6 +65,7 @@ def operation(
     effect: Effect,
     raises: tuple[type[TmwsError], ...] = (),
     command: str | None = None,
+    quotes: bool = False,
 ) -> Callable[[Method], Method]:
     """Describe a service method `async def method(self, caller, request) -> answer` as an operation.
 
@@ -79,6 +82,7 @@ def operation(
         permission=permission,
         effect=effect,
         raises=raises,
+        quotes=quotes,
     )
 
     def describe(method: Method) -> Method:

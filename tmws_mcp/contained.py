@@ -1,5 +1,6 @@
 """The outermost layer of the HTTP server: every request has an id, every error is JSON, nothing escapes."""
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -47,9 +48,18 @@ def not_served(request: Request, error: Exception) -> Response:
 
 
 def _refusal(error: TmwsError, request_id: str) -> Response:
-    # The rest of a body that is too slow may still come, or never: it is not waited for.
-    headers = {"connection": "close"} if isinstance(error, RequestTimedOut) else None
-    return Json(error_body(error, request_id, with_facts=True), STATUS[error.kind], headers)
+    return Json(error_body(error, request_id, with_facts=True), STATUS[error.kind], _headers(error))
+
+
+def _headers(error: TmwsError) -> dict[str, str]:
+    headers = {}
+    if isinstance(error, RequestTimedOut):
+        # The rest of a body that is too slow may still come, or never: it is not waited for.
+        headers["connection"] = "close"
+    wait = getattr(error, "retry_after", None)
+    if wait is not None:
+        headers["retry-after"] = str(max(1, math.ceil(wait)))
+    return headers
 
 
 def _code(status: int) -> str:
@@ -80,6 +90,20 @@ class Contained:
             return
         if not answer.started:
             await _refusal(refusal, request_id)(scope, receive, answer)
+
+
+@attrs.frozen
+class Refused:
+    """Answers what the layers inside raise as TmwsError, so that those around it see an answer; a middleware."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            await self.app(scope, receive, send)
+        except TmwsError as error:
+            await _refusal(error, scope["state"]["request_id"])(scope, receive, send)
 
 
 @attrs.define(kw_only=True)

@@ -17,8 +17,10 @@ from starlette.types import Message, Receive, Scope, Send
 from tmws_mcp.bodies import BODY_BYTES, read_body
 from tmws_mcp.contained import Json
 from tmws_mcp.frames import BadFrame, parse
+from tmws_mcp.limiting import caller_of
 
-_Key = tuple[str, str]
+_Key = tuple[str, str, str]
+"""Whose request it is, in which session, and its id: nobody gets in the way of another's."""
 
 
 @attrs.define(kw_only=True)
@@ -64,7 +66,8 @@ class McpEndpoint:
         if session is None or not isinstance(message, JSONRPCRequest):
             await self._sessions.handle_request(request.scope, receive, send)
             return
-        key = (session, str(message.id))
+        caller = caller_of(request.scope)
+        key = ("" if caller is None else caller.agent_id, session, str(message.id))
         if key in self._running:  # with a second request of this name, the SDK would never answer the first
             raise BadFrame(INVALID_REQUEST, f"The id {message.id!r} belongs to a request that is still running")
         self._running.add(key)

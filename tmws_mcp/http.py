@@ -5,6 +5,7 @@ import math
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
@@ -14,21 +15,32 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
-from tmws_adapters.bootstrap import open_app
+from tmws_adapters.authentication import open_authentication
+from tmws_adapters.bootstrap import begun, open_parts
 from tmws_adapters.local.holding import Holding, replace
 from tmws_adapters.local.place import Place
+from tmws_adapters.profiles import load_custom_agents
 from tmws_adapters.settings import Settings
 from tmws_core.app import App
+from tmws_core.domain.agent import Caller
 from tmws_core.errors import TmwsError
+from tmws_core.ports.limits import RateLimiter
+from tmws_core.services.authentication import Authentication
+from tmws_mcp.auth import Authenticated, CallerOf, Challenging, Resource, proven_caller
 from tmws_mcp.clients import LocalClients
-from tmws_mcp.contained import Contained, not_served, refused
+from tmws_mcp.contained import Contained, Refused, not_served, refused
 from tmws_mcp.endpoint import McpEndpoint, open_endpoint
 from tmws_mcp.guard import LOOPBACK_ORIGIN, Guard
+from tmws_mcp.hardening import Hardened, headers_of, trusted_proxies
+from tmws_mcp.limiting import AddressLimits, AgentLimits, Places, Rates, Streams
 from tmws_mcp.listening import check_exposure, listen, url_of
+from tmws_mcp.lockout import Lockout
 from tmws_mcp.probes import probe_routes
+from tmws_mcp.protocol import IDLE_SECONDS, BoundedProtocol
 from tmws_mcp.rest import rest_routes
 from tmws_mcp.server import mcp_server
 from tmws_mcp.tasks import ungrouped
+from tmws_mcp.tools import Context
 
 logger = logging.getLogger("tmws")
 
@@ -56,14 +68,21 @@ async def serve_http(settings: Settings, *, ready: Callable[[str], None] | None 
         with ungrouped():
             async with (
                 _owned(settings, url) as holding,
-                open_app(settings) as app,
+                open_parts(settings) as parts,
+                begun(settings, parts, serving=True) as app,
+                open_authentication(settings, parts) as authentication,
                 _open_endpoint(app, settings) as endpoint,
             ):
+                await load_custom_agents(app, settings.operator("file"), settings.home)
                 clients = LocalClients(holding=holding, settings=settings, idle=math.inf)
                 clients.open(app)
-                server = _Server(_config(application(app, settings, endpoint), settings), announce)
+                server = _Server(
+                    _config(application(app, settings, endpoint, parts.limiter, authentication), settings), announce
+                )
                 async with anyio.create_task_group() as watching:
                     watching.start_soon(_stop_on_signal, server, endpoint, clients)
+                    if authentication is not None:
+                        watching.start_soon(authentication.run)
                     async with anyio.create_task_group() as serving:
                         serving.start_soon(clients.run)
                         await server.serve([listener])
@@ -90,7 +109,9 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def _owned(settings: Settings, url: str) -> AsyncIterator[Holding]:
     with ExitStack() as stack:
-        place = Place(str(settings.sqlite_path))
+        # Any number of servers share a database of PostgreSQL: each has a place of its own.
+        suffix = f"-{urlsplit(url).port}" if settings.uses_postgres else ""
+        place = Place(f"{settings.place}{suffix}")
         yield await anyio.to_thread.run_sync(stack.enter_context, replace(place, url))
 
 
@@ -107,48 +128,88 @@ async def _stop_on_signal(server: _Server, endpoint: McpEndpoint, clients: Local
 
 
 def _open_endpoint(app: App, settings: Settings) -> AbstractAsyncContextManager[McpEndpoint]:
-    caller = settings.operator("mcp-http")
+    operator = settings.operator("mcp-http")
 
     async def opened() -> App:
         return app
 
-    server = mcp_server(opened, toolsets=settings.mcp_toolsets, caller_of=lambda _: caller)
+    def caller_of(context: Context) -> Caller:
+        return proven_caller(context.request) if settings.authenticates else operator
+
+    server = mcp_server(opened, toolsets=settings.mcp_toolsets, caller_of=caller_of)
     return open_endpoint(server, settings.timeout.total_seconds())
 
 
-def application(app: App, settings: Settings, endpoint: McpEndpoint) -> Starlette:
-    """Return the ASGI application: all routes, behind the guard."""
-    caller = settings.operator("rest")
+def application(
+    app: App,
+    settings: Settings,
+    endpoint: McpEndpoint,
+    limiter: RateLimiter,
+    authentication: Authentication | None = None,
+) -> Starlette:
+    """Return the ASGI application: all routes, behind the guard, the authentication and the limits.
+
+    Without an `authentication`, settings that want one let nobody in.
+    """
+    operator = settings.operator("rest")
+    caller_of: CallerOf = proven_caller if settings.authenticates else lambda _: operator
+    resource = Resource(public_url=settings.public_url, issuer=settings.oauth_issuer)
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
         allow_origin_regex=LOOPBACK_ORIGIN,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["mcp-session-id", "x-request-id"],
+        expose_headers=["mcp-session-id", "x-request-id", "retry-after", "www-authenticate"],
     )
     guard = Middleware(
-        Guard, host=settings.listen_host, any_host=settings.allow_insecure, origins=settings.cors_origins
+        Guard,
+        host=settings.listen_host,
+        any_host=settings.allow_insecure or settings.authenticates,  # no page of another site knows a credential
+        origins=settings.cors_origins,
     )
+    rates = Rates.of(settings, limiter)
+    by_address = Middleware(AddressLimits, rates=rates, authenticates=settings.authenticates)
+    by_agent = Middleware(AgentLimits, rates=rates)
     return Starlette(
         routes=[
             Route("/mcp", endpoint),
-            *rest_routes(app, caller, settings.timeout.total_seconds()),
-            *probe_routes(app, caller),
+            *rest_routes(app, caller_of, settings.timeout.total_seconds()),
+            *probe_routes(app, operator, asks=settings.authenticates),
+            *(resource.routes() if settings.authenticates else []),
         ],
-        middleware=[Middleware(Contained), guard, cors],
+        middleware=[
+            Middleware(Hardened, headers=headers_of(settings)),
+            Middleware(Contained),
+            guard,
+            cors,
+            Middleware(Challenging, resource=resource),
+            Middleware(Refused),
+            Middleware(Places, limit=settings.max_concurrent_requests),
+            *([by_address] if settings.limits_rates else []),
+            *([_authenticating(authentication)] if authentication else []),
+            *([by_agent] if settings.limits_rates else []),
+            Middleware(Streams, limit=settings.max_concurrent_requests),
+        ],
         exception_handlers={TmwsError: refused, HTTPException: not_served},
     )
+
+
+def _authenticating(authentication: Authentication) -> Middleware:
+    return Middleware(Authenticated, authentication=authentication, lockout=Lockout(authentication.clock))
 
 
 def _config(application: Starlette, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         log_config=None,
-        log_level="warning",
+        log_level="error",  # a warning a bad request would let anybody fill the disk
         access_log=False,
         lifespan="off",
+        http=BoundedProtocol,
         ws="none",
+        forwarded_allow_ips=trusted_proxies(settings),
         server_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=math.ceil(settings.timeout.total_seconds()),
     )

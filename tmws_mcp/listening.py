@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import socket
 
+from tmws_adapters.authentication import check_authentication
 from tmws_adapters.settings import Settings
 from tmws_core.errors import ConfigurationError
 from tmws_mcp.guard import url_host
@@ -19,21 +20,16 @@ def check_exposure(settings: Settings) -> None:
     """Refuse to serve other machines without knowing who asks.
 
     Raises:
-        ConfigurationError: authentication is wanted, or it is not and the address is no loopback address.
+        ConfigurationError: see `check_authentication`, or nobody is asked and the address is no loopback address.
     """
-    if settings.authenticates:
-        raise ConfigurationError(
-            setting="TMWS_AUTH_ENABLED",
-            reason="this version has no authentication over HTTP",
-            hint="Set TMWS_AUTH_ENABLED=false and TMWS_HOST=127.0.0.1",
-        )
-    if _is_loopback(settings.listen_host):
+    check_authentication(settings)
+    if settings.authenticates or is_loopback(settings.listen_host):
         return
     if not settings.allow_insecure:
         raise ConfigurationError(
             setting="TMWS_HOST",
             reason=f"without authentication, {settings.listen_host} would let other machines read and write everything",
-            hint="Listen on 127.0.0.1, or set TMWS_ALLOW_INSECURE=true if a trusted network is in front",
+            hint="Set TMWS_AUTH_ENABLED=true, or listen on 127.0.0.1; TMWS_ALLOW_INSECURE=true trusts the network",
         )
     logger.warning("⚠️ No authentication: whoever reaches %s reads and writes everything", settings.listen_host)
 
@@ -66,7 +62,8 @@ def url_of(host: str, listener: socket.socket) -> str:
     return f"http://{url_host(host)}:{listener.getsockname()[1]}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is reached from this machine only."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

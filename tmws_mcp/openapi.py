@@ -9,10 +9,13 @@ from tmws_core.errors import (
     Forbidden,
     InvalidField,
     MalformedRequest,
+    Overloaded,
+    RateLimited,
     RequestTimedOut,
     RequestTooLarge,
     StorageUnavailable,
     TmwsError,
+    Unauthenticated,
 )
 from tmws_core.messages.system import HealthReport
 from tmws_core.operation import Operation
@@ -23,7 +26,10 @@ _ALWAYS = (
     InvalidField,
     MalformedRequest,
     RequestTooLarge,
+    Unauthenticated,
     Forbidden,
+    RateLimited,
+    Overloaded,
     RequestTimedOut,
     StorageUnavailable,
 )
@@ -48,6 +54,12 @@ _ERROR: JsonSchema = {
     "required": ["success", "error"],
 }
 
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key or a token; not needed where TMWS_AUTH_ENABLED is false.",
+}
+
 _PROBE: JsonSchema = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
 
 
@@ -66,7 +78,8 @@ def openapi(operations: Iterable[Operation]) -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "paths": {f"/mcp/tools/{operation.name}": {"post": _post(operation)} for operation in described} | _probes(),
-        "components": {"schemas": schemas | {"Error": _ERROR}},
+        "security": [{"bearer": []}, {}],
+        "components": {"schemas": schemas | {"Error": _ERROR}, "securitySchemes": {"bearer": _BEARER}},
     }
 
 
@@ -106,7 +119,9 @@ def _refusal(status: HTTPStatus, codes: list[str]) -> dict[str, Any]:
 
 
 def _probes() -> dict[str, Any]:
-    health = {"$ref": "#/components/schemas/HealthReport"}
+    # Strangers learn nothing of the parts.
+    required = [name for name in schema_of(HealthReport)["required"] if name != "components"]
+    health = schema_of(HealthReport) | {"required": required}
     return {
         "/health": {"get": _probe("health", "How the service and its parts are.", health)},
         "/health/live": {"get": _probe("health_live", "Whether the process answers.", _PROBE)},

@@ -54,7 +54,7 @@ def _serve(place: Place, holding: Holding) -> int:
     try:
         settings = load_settings()
         configure_logging(settings)
-        database = Place(str(settings.sqlite_path)).database
+        database = Place(str(settings.place)).database
     except TmwsError as error:
         told = {"code": error.code, "message": error.message, "field": error.field, "kind": error.kind.value}
         raise Refused({**told}) from None

@@ -44,7 +44,7 @@ def log_to(path: str) -> None:
 
 async def _open(settings: Settings, clients: LocalClients) -> None:
     try:
-        async with open_app(settings) as app:
+        async with open_app(settings, serving=True) as app:
             clients.open(app)
             await clients.ended.wait()
     except TmwsError as error:

@@ -9,7 +9,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from tmws_core.errors import InvalidField, MemoryNotFound
-from tmws_mcp.tools import AppOf, CallerOf, Context
+from tmws_mcp.tools import UNTRUSTED, AppOf, CallerOf, Context
 
 _PREFIX = "memory://"
 _MIME = "application/json"
@@ -35,7 +35,8 @@ class Resources:
         """Answer `resources/list` with the newest memories."""
         app = await self.app()
         answer = await app.call_wire(self.caller_of(context), "list_memories", {"limit": _LISTED})
-        return types.ListResourcesResult(resources=[_resource(memory) for memory in answer["memories"]])
+        listed = [_resource(memory) for memory in answer["memories"]]
+        return types.ListResourcesResult(resources=listed, _meta={**UNTRUSTED})
 
     async def templates(self, _: Context, __: types.PaginatedRequestParams | None) -> types.ListResourceTemplatesResult:
         """Answer `resources/templates/list`."""
@@ -56,7 +57,8 @@ class Resources:
         except (MemoryNotFound, InvalidField):
             raise _unknown(context, uri) from None
         text = orjson.dumps(answer["memory"]).decode()
-        return types.ReadResourceResult(contents=[types.TextResourceContents(uri=uri, mime_type=_MIME, text=text)])
+        quoted = types.TextResourceContents(uri=uri, mime_type=_MIME, text=text, _meta={**UNTRUSTED})
+        return types.ReadResourceResult(contents=[quoted])
 
 
 def _resource(memory: dict[str, Any]) -> types.Resource:

@@ -1,5 +1,7 @@
 """REST: one operation a request, JSON in, JSON out."""
 
+from collections.abc import Callable
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -11,13 +13,13 @@ from tmws_mcp.contained import Json
 from tmws_mcp.openapi import openapi
 
 
-def rest_routes(app: App, caller: Caller, timeout: float) -> list[Route]:
+def rest_routes(app: App, caller_of: Callable[[Request], Caller], timeout: float) -> list[Route]:
     """Return the routes of the operations, and of their description; `timeout` is in seconds."""
     description = openapi(app.operations.values())
 
     async def call(request: Request) -> Response:
         arguments = parse_object(await read_body(request, timeout))
-        return Json(await app.call_wire(caller, request.path_params["name"], arguments))
+        return Json(await app.call_wire(caller_of(request), request.path_params["name"], arguments))
 
     async def describe(_: Request) -> Response:
         return Json(description)

@@ -39,6 +39,10 @@ _HINTS: Mapping[Effect, types.ToolAnnotations] = {
 """An update is no idempotent call: repeated, it makes another version."""
 
 
+UNTRUSTED: Mapping[str, Any] = {"tmws/untrusted": True}
+"""The `_meta` of answers that quote what somebody stored; a model does not read it, so it costs no tokens."""
+
+
 def is_visible(toolset: str, toolsets: tuple[str, ...]) -> bool:
     """Tell whether MCP clients see a toolset."""
     return toolset in toolsets or "all" in toolsets
@@ -60,18 +64,16 @@ class Tools:
     async def call(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         """Answer `tools/call`: the operation's answer, or its error as a result that says so."""
         try:
-            return _result(await self._run(context, params))
+            app = await self.app()
+            operation = named(params.name, self._visible(app))
+            answer = await app.call_wire(self.caller_of(context), operation.name, params.arguments)
+            return _result(answer, quotes=operation.quotes)
         except TmwsError as error:
             return _result(error_body(error), is_error=True)
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of the inside goes out
             request_id = new_request_id()
             refusal = unexpected(error, f"tools/call {params.name[:100]!r}", request_id)
             return _result(error_body(refusal, request_id), is_error=True)
-
-    async def _run(self, context: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
-        app = await self.app()
-        operation = named(params.name, self._visible(app))
-        return await app.call_wire(self.caller_of(context), operation.name, params.arguments)
 
     def _visible(self, app: App) -> dict[str, Operation]:
         return {
@@ -106,6 +108,7 @@ def _tool(operation: Operation) -> types.Tool:
     )
 
 
-def _result(answer: dict[str, Any], *, is_error: bool = False) -> types.CallToolResult:
+def _result(answer: dict[str, Any], *, is_error: bool = False, quotes: bool = False) -> types.CallToolResult:
     text = types.TextContent(type="text", text=orjson.dumps(answer).decode())
-    return types.CallToolResult(content=[text], structured_content=answer, is_error=is_error)
+    meta = {**UNTRUSTED} if quotes else None
+    return types.CallToolResult(content=[text], structured_content=answer, is_error=is_error, _meta=meta)

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from tests.licences import UNLIMITED
 from tmws_adapters.bootstrap import compose, open_parts
 from tmws_adapters.settings import Settings, load_settings
 from tmws_core.app import App
@@ -65,7 +66,7 @@ def text(chance: random.Random, words: int) -> str:
 
 @asynccontextmanager
 async def open_service(home: Path, embedder: HashedWords) -> AsyncIterator[tuple[App, Settings]]:
-    settings = load_settings({"TMWS_HOME": str(home)}, dotenv=None)
+    settings = load_settings({"TMWS_HOME": str(home), **UNLIMITED}, dotenv=None)
     async with open_parts(settings) as parts:
         parts.embedder.inner = embedder
         yield compose(settings, parts), settings

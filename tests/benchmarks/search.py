@@ -31,6 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.benchmarks.corpus import SEED, HashedWords, open_service, quantiles, text, timed
+from tests.contracts.builders import searchable
+from tests.licences import UNLIMITED
 from tmws_adapters.bootstrap import Parts, compose, open_parts
 from tmws_adapters.chroma import open_chroma
 from tmws_adapters.partitioned import Costs, PartitionedIndex, open_partitioned
@@ -137,7 +139,7 @@ async def measure(size: int, home: Path) -> dict[str, object]:
     chance, embedder = random.Random(SEED), HashedWords.seeded()
     marks = chance.choices(range(len(SHARES)), weights=[share.percent for share in SHARES], k=size)
     texts = [text(chance, chance.randint(8, 40)) for _ in range(size)]
-    settings = load_settings({"TMWS_HOME": str(home)}, dotenv=None)
+    settings = load_settings({"TMWS_HOME": str(home), **UNLIMITED}, dotenv=None)
     callers: list[tuple[int | None, str, Caller]] = [(None, "100", settings.operator("benchmark"))]
     callers += [(place, share.label, share.caller) for place, share in enumerate(SHARES) if share.label != "rest"]
     report: dict[str, object] = {"memories": size}
@@ -222,8 +224,8 @@ async def recalled(
     shares = []
     for row in queries:
         query = Vector(row.tobytes())
-        true = {hit.document for hit in (await parts.vectors.search(allowed, query, CANDIDATES)).hits[:10]}
-        found = {hit.document for hit in (await always.search(allowed, query, CANDIDATES)).hits[:10]}
+        true = {hit.document for hit in (await parts.vectors.search(searchable(allowed), query, CANDIDATES)).hits[:10]}
+        found = {hit.document for hit in (await always.search(searchable(allowed), query, CANDIDATES)).hits[:10]}
         shares.append(len(true & found) / len(true))
     return round(float(np.mean(shares)), 4)
 
@@ -244,7 +246,7 @@ async def search_first(home: Path, kind: str) -> dict[str, float]:
         async with open_service(home, embedder) as (app, settings):
             await app.call(settings.operator("benchmark"), query)
             return {"seconds": round(time.perf_counter() - started, 2), "rss_mib": resident()}
-    settings = load_settings({"TMWS_HOME": str(home)}, dotenv=None)
+    settings = load_settings({"TMWS_HOME": str(home), **UNLIMITED}, dotenv=None)
     async with (
         open_parts(settings) as parts,
         open_chroma(directory=home / "chroma", url=None) as derived,

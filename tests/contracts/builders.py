@@ -3,6 +3,7 @@
 import hashlib
 import math
 import struct
+from array import array
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -13,7 +14,7 @@ from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.ids import uuid7
 from tmws_core.domain.memory import AccessLevel, Memory, MemoryFilter, MemoryType, normalised
 from tmws_core.domain.text import lexical_document
-from tmws_core.ports.storage import Fingerprint, NewMemory
+from tmws_core.ports.storage import Fingerprint, NewMemory, Searchable
 
 DAY = datetime(2026, 1, 31, tzinfo=UTC)
 """When the memories of the tests are written."""
@@ -79,6 +80,11 @@ def vector(*values: float) -> Vector:
     """Return the vector of that direction, of norm 1."""
     norm = math.hypot(*values)
     return Vector(struct.pack(f"<{len(values)}f", *(value / norm for value in values)))
+
+
+def searchable(documents: "array[int]") -> Searchable:
+    """Return what lets an index find these documents."""
+    return Searchable(scope=scope(), model=MODEL, documents=documents)
 
 
 def scope(visibility: Visibility = EVERYTHING, *, at: datetime = NOON, **filters: Any) -> Scope:

@@ -20,8 +20,8 @@ import anyio
 from tests.contracts.builders import vector
 from tmws_adapters.chroma import open_chroma
 from tmws_core.domain.embedding import EmbeddingModel
-from tmws_core.errors import IndexUnavailable
-from tmws_core.ports.index import IndexChange
+from tmws_core.errors import IndexLoading, IndexUnavailable
+from tmws_core.ports.index import DerivedIndex, IndexChange
 
 MODEL = EmbeddingModel(name="tests/two", dimension=2)
 BATCH = 100
@@ -39,15 +39,27 @@ def changes(start: int) -> list[IndexChange]:
     ]
 
 
+async def loaded(index: DerivedIndex) -> None:
+    """Wait until the index is open, however slow the machine is."""
+    with anyio.fail_after(60):
+        while True:
+            try:
+                await index.status()
+            except IndexLoading:
+                continue
+            return
+
+
 async def hold(directory: Path) -> None:
     async with open_chroma(directory=directory, url=None) as index:
-        await index.status()
+        await loaded(index)
         say("held")
         await anyio.to_thread.run_sync(sys.stdin.read)
 
 
 async def fill(directory: Path) -> None:
     async with open_chroma(directory=directory, url=None) as index:
+        await loaded(index)
         await index.reset(MODEL)
         for start in count(0, BATCH):
             await index.apply(changes(start))
@@ -57,6 +69,7 @@ async def fill(directory: Path) -> None:
 async def quiet(directory: Path) -> None:
     logging.basicConfig(level=logging.INFO)
     async with open_chroma(directory=directory, url=None) as index:
+        await loaded(index)
         await index.reset(MODEL)
         await index.apply(changes(0))
         await index.search(["a"], vector(1, 0), 1000)
@@ -83,6 +96,7 @@ async def blocked(directory: Path) -> None:
         except IndexUnavailable as error:
             say(error.reason)
         barrier.opened.set()
+        await loaded(index)
         await index.reset(MODEL)
         say((await index.status()).model == MODEL)
 

@@ -11,7 +11,7 @@ import anyio
 import attrs
 import numpy as np
 
-from tests.contracts.builders import MODEL, memory, new, scope, vector
+from tests.contracts.builders import MODEL, memory, new, scope, searchable, vector
 from tests.contracts.derived import MemoryIndex, brute
 from tmws_adapters.exact import open_exact
 from tmws_adapters.partitioned import Costs, PartitionedIndex, open_partitioned
@@ -71,7 +71,7 @@ class World:
                 await unit.changes.replace(each, new(changed, vector=vector(*row)))
 
     async def search(self, allowed: "array[int] | None" = None, limit: int = 10) -> Nearest:
-        return await self.index.search(await self.allowed() if allowed is None else allowed, QUERY, limit)
+        return await self.index.search(searchable(await self.allowed() if allowed is None else allowed), QUERY, limit)
 
     async def allowed(self) -> "array[int]":
         async with self.storage.read() as snapshot:

@@ -1,6 +1,7 @@
-"""What other processes do with a store: `python -m tests.contracts.store_child ACTION PATH …`.
+"""What other processes do with a store: `python -m tests.contracts.store_child ACTION PLACE …`.
 
 write COUNT    wait for a line on stdin, then add COUNT memories one by one and print the id of each acknowledged one
+audit COUNT    wait for a line, then write COUNT audit events one by one and print a line for each acknowledged one
 open           wait for a line, then open the store and print its number of memories
 unprivileged   open the store as a user without rights, and print what happened
 """
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import anyio
 
+from tests.contracts.audit_steps import events
 from tests.contracts.builders import fingerprint, memory, new
+from tests.contracts.stores import open_at
 from tmws_adapters.migrations import runner
 from tmws_adapters.sqlite import open_sqlite
 from tmws_adapters.system import SystemClock, SystemIds
@@ -28,10 +31,10 @@ def ready() -> None:
     sys.stdin.readline()
 
 
-async def write(path: Path, count: int) -> None:
+async def write(place: str, count: int) -> None:
     ids = SystemIds(SystemClock())
     ready()
-    async with open_sqlite(path, synchronous="NORMAL") as store:
+    async with open_at(place) as store:
         for _ in range(count):
             stored = memory(id=ids.new())
             async with store.storage.write() as unit:
@@ -41,11 +44,21 @@ async def write(path: Path, count: int) -> None:
             sys.stdout.flush()
 
 
-async def count_memories(path: Path) -> None:
-    # The slow import first, so that the processes meet at the file.
+async def audit(path: Path, count: int) -> None:
+    ready()
+    async with open_sqlite(path, synchronous="NORMAL") as store:
+        for event in events(count):
+            async with store.storage.write() as unit:
+                await unit.audit([event])
+            sys.stdout.write("written\n")
+            sys.stdout.flush()
+
+
+async def count_memories(place: str) -> None:
+    # The slow import first, so that the processes meet at the store.
     assert runner.newest()
     ready()
-    async with open_sqlite(path) as store:
+    async with open_at(place) as store:
         sys.stdout.write(f"{(await store.storage.health()).memories}\n")
 
 
@@ -62,12 +75,14 @@ async def unprivileged(path: Path) -> None:
 
 
 def main() -> None:
-    action, path = sys.argv[1], Path(sys.argv[2])
+    action, place, path = sys.argv[1], sys.argv[2], Path(sys.argv[2])
     match action:
         case "write":
-            anyio.run(write, path, int(sys.argv[3]))
+            anyio.run(write, place, int(sys.argv[3]))
+        case "audit":
+            anyio.run(audit, path, int(sys.argv[3]))
         case "open":
-            anyio.run(count_memories, path)
+            anyio.run(count_memories, place)
         case "unprivileged":
             anyio.run(unprivileged, path)
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
+from tests.contracts.redis_steps import KINDS, running, url_of
 from tmws_adapters.inprocess import InprocessBus
 from tmws_adapters.inprocess.bus import BACKLOG
 from tmws_core.domain.events import MemoriesChanged
@@ -13,9 +14,13 @@ from tmws_core.ports.bus import Bus
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def bus() -> Bus:
-    return InprocessBus()
+@pytest.fixture(params=["inprocess", *KINDS])
+async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
+    if request.param == "inprocess":
+        yield InprocessBus()
+        return
+    async with running(url_of(request, request.param)) as redis:
+        yield redis.bus
 
 
 def event(number: int) -> MemoriesChanged:

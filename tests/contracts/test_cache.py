@@ -1,16 +1,23 @@
 """The contract of Cache."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
+from tests.contracts.redis_steps import KINDS, running, url_of
 from tmws_adapters.inprocess import LruCache
 from tmws_core.ports.cache import Cache
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def cache() -> Cache:
-    return LruCache(3)
+@pytest.fixture(params=["inprocess", *KINDS])
+async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
+    if request.param == "inprocess":
+        yield LruCache(3)
+        return
+    async with running(url_of(request, request.param)) as redis:
+        yield redis.cache
 
 
 async def test_what_was_put_is_found(cache: Cache) -> None:
@@ -26,7 +33,7 @@ async def test_an_empty_value_is_a_value(cache: Cache) -> None:
 
 
 async def test_an_unknown_key_finds_nothing(cache: Cache) -> None:
-    assert await cache.get("a") is None
+    assert await cache.get("never put") is None
 
 
 async def test_a_second_value_takes_the_place_of_the_first(cache: Cache) -> None:

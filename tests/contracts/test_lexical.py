@@ -1,7 +1,5 @@
 """The contract of LexicalIndex."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -9,7 +7,7 @@ import attrs
 import pytest
 
 from tests.contracts.builders import EVERYTHING, memory, new, scope
-from tmws_adapters.sqlite import SqliteStore, open_sqlite
+from tests.contracts.stores import Store
 from tmws_adapters.sqlite.lexical import ENOUGH, SCORED
 from tmws_core.domain.access import Visibility
 from tmws_core.domain.memory import AccessLevel
@@ -18,13 +16,12 @@ from tmws_core.domain.text import query_terms
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["sqlite"])
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    async with open_sqlite(tmp_path / "tmws.db", synchronous="NORMAL") as opened:
-        yield opened
+@pytest.fixture
+def store(opened: Store) -> Store:
+    return opened
 
 
-async def add(store: SqliteStore, *contents: str, **fields: Any) -> list[str]:
+async def add(store: Store, *contents: str, **fields: Any) -> list[str]:
     """Store texts and return the ids, which are in the order of the documents."""
     memories = [memory(content=content, **fields) for content in contents]
     async with store.storage.write() as unit:
@@ -32,32 +29,32 @@ async def add(store: SqliteStore, *contents: str, **fields: Any) -> list[str]:
     return [each.id for each in memories]
 
 
-async def search(store: SqliteStore, query: str, limit: int = 10) -> list[str]:
+async def search(store: Store, query: str, limit: int = 10) -> list[str]:
     hits = await store.lexical.search(scope(), query_terms(query), limit)
     async with store.storage.read() as snapshot:
         found = await snapshot.memories.of_documents([hit.document for hit in hits], scope())
     return [found[hit.document].content for hit in hits]
 
 
-async def test_any_of_the_terms_is_enough(store: SqliteStore) -> None:
+async def test_any_of_the_terms_is_enough(store: Store) -> None:
     await add(store, "red apples", "green pears", "blue plums")
 
     assert sorted(await search(store, "apples pears")) == ["green pears", "red apples"]
 
 
-async def test_rare_words_count_more_than_frequent_ones(store: SqliteStore) -> None:
+async def test_rare_words_count_more_than_frequent_ones(store: Store) -> None:
     await add(store, "apples stored", "apples eaten", "apples sold", "pears stored", "plums sold here")
 
     assert (await search(store, "apples pears"))[0] == "pears stored"
 
 
-async def test_short_texts_count_more_than_long_ones(store: SqliteStore) -> None:
+async def test_short_texts_count_more_than_long_ones(store: Store) -> None:
     await add(store, "apples and many other things that nobody asked for", "apples", "pears", "plums")
 
     assert (await search(store, "apples"))[0] == "apples"
 
 
-async def test_scores_are_positive_and_fall(store: SqliteStore) -> None:
+async def test_scores_are_positive_and_fall(store: Store) -> None:
     await add(store, "apples pears", "apples", "apples and more and more", "plums", "cherries")
 
     scores = [hit.score for hit in await store.lexical.search(scope(), ["apples", "pears"], 10)]
@@ -67,7 +64,7 @@ async def test_scores_are_positive_and_fall(store: SqliteStore) -> None:
     assert len(scores) == 3
 
 
-async def test_of_equal_texts_the_newest_come_first_even_at_the_limit(store: SqliteStore) -> None:
+async def test_of_equal_texts_the_newest_come_first_even_at_the_limit(store: Store) -> None:
     await add(store, *["the same apples"] * 30)
     every = await store.lexical.search(scope(), ["apples"], 30)
 
@@ -89,26 +86,26 @@ async def test_of_equal_texts_the_newest_come_first_even_at_the_limit(store: Sql
         ("error 500", "500"),
     ],
 )
-async def test_words_are_found_in_other_forms(store: SqliteStore, content: str, query: str) -> None:
+async def test_words_are_found_in_other_forms(store: Store, content: str, query: str) -> None:
     await add(store, content, "something else")
 
     assert await search(store, query) == [content]
 
 
 @pytest.mark.parametrize("term", ["or", "and", "not", "near", 'a"b', "a*", "text:a", "^a", "-a", "("])
-async def test_no_term_is_query_syntax(store: SqliteStore, term: str) -> None:
+async def test_no_term_is_query_syntax(store: Store, term: str) -> None:
     await add(store, "apples or pears and not plums")
 
     assert isinstance(await store.lexical.search(scope(), [term, "plums"], 5), list)
 
 
-async def test_no_terms_find_nothing(store: SqliteStore) -> None:
+async def test_no_terms_find_nothing(store: Store) -> None:
     await add(store, "apples")
 
     assert await store.lexical.search(scope(), [], 5) == []
 
 
-async def test_a_limit_is_filled_from_the_scope_however_many_better_hits_lie_outside(store: SqliteStore) -> None:
+async def test_a_limit_is_filled_from_the_scope_however_many_better_hits_lie_outside(store: Store) -> None:
     mine = [memory(content="apples among a lot of other words", agent_id="ada") for _ in range(5)]
     others = [memory(content="apples", agent_id="bob") for _ in range(300)]
     async with store.storage.write() as unit:
@@ -121,7 +118,7 @@ async def test_a_limit_is_filled_from_the_scope_however_many_better_hits_lie_out
     assert {each.id for each in found.values()} == {each.id for each in mine}
 
 
-async def test_a_changed_text_is_found_by_its_new_words_only(store: SqliteStore) -> None:
+async def test_a_changed_text_is_found_by_its_new_words_only(store: Store) -> None:
     (memory_id,) = await add(store, "apples")
     async with store.storage.write() as unit:
         former = await unit.memories.get(memory_id, EVERYTHING)
@@ -131,7 +128,7 @@ async def test_a_changed_text_is_found_by_its_new_words_only(store: SqliteStore)
     assert await search(store, "pears") == ["pears"]
 
 
-async def test_a_deleted_text_is_not_found(store: SqliteStore) -> None:
+async def test_a_deleted_text_is_not_found(store: Store) -> None:
     (memory_id,) = await add(store, "apples")
     async with store.storage.write() as unit:
         await unit.changes.delete(await unit.memories.get(memory_id, EVERYTHING))
@@ -139,7 +136,7 @@ async def test_a_deleted_text_is_not_found(store: SqliteStore) -> None:
     assert await search(store, "apples") == []
 
 
-async def test_a_term_too_frequent_to_score_counts_only_while_rarer_ones_find_little(store: SqliteStore) -> None:
+async def test_a_term_too_frequent_to_score_counts_only_while_rarer_ones_find_little(store: Store) -> None:
     count = SCORED + 500
     await add(store, *[f"fruit {number}" for number in range(count)], "a quince is a fruit")
 
@@ -153,7 +150,7 @@ async def test_a_term_too_frequent_to_score_counts_only_while_rarer_ones_find_li
     assert len(enough) == ENOUGH + 1
 
 
-async def test_in_a_small_scope_every_term_counts(store: SqliteStore) -> None:
+async def test_in_a_small_scope_every_term_counts(store: Store) -> None:
     await add(
         store,
         *[f"fruit {number}" for number in range(SCORED + 500)],
@@ -169,7 +166,7 @@ async def test_in_a_small_scope_every_term_counts(store: SqliteStore) -> None:
     assert {each.id for each in found.values()} == set(mine)
 
 
-async def test_searches_run_while_others_write(store: SqliteStore) -> None:
+async def test_searches_run_while_others_write(store: Store) -> None:
     async def write(number: int) -> None:
         await add(store, f"apples {number}")
 

@@ -1,11 +1,9 @@
-"""The contract of Metrics and LicenseSource."""
+"""The contract of Metrics."""
 
 import pytest
 
-from tmws_adapters.inprocess import FreeLicense, InprocessMetrics
+from tmws_adapters.inprocess import InprocessMetrics
 from tmws_adapters.inprocess.metrics import WINDOW
-from tmws_core.domain.license import Tier
-from tmws_core.ports.license import LicenseSource
 from tmws_core.ports.metrics import Metrics, OperationFigures
 
 
@@ -55,10 +53,3 @@ def test_old_runs_leave_the_percentiles_but_not_the_count(metrics: Metrics) -> N
 
     figures = metrics.figures()["search"]
     assert (figures.calls, figures.p95_ms) == (2 * WINDOW, 1.0)
-
-
-@pytest.mark.anyio
-async def test_the_free_tier_holds_without_a_key() -> None:
-    source: LicenseSource = FreeLicense()
-
-    assert (await source.current()).tier is Tier.FREE

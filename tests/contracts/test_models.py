@@ -1,15 +1,11 @@
 """The contract of Models: a store changes from one embedding model to another, all at once, and back."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import attrs
 import pytest
 
 from tests.contracts.builders import MODEL, memory, new, scope, vector
 from tests.contracts.steps import documents, get, replace, store
-from tmws_adapters.sqlite import open_sqlite
-from tmws_adapters.sqlite.opening import SqliteStore
+from tests.contracts.stores import Store
 from tmws_core.domain.embedding import Canary, EmbeddingModel, KnownModel, Vector
 from tmws_core.domain.memory import Memory
 from tmws_core.errors import MigrationRunning, ModelMismatch, NoFormerModel
@@ -23,30 +19,24 @@ CANARY = Canary(text="a canary", vector=EAST)
 OTHER_CANARY = Canary(text="a canary", vector=UP)
 
 
-@pytest.fixture(params=["sqlite"])
-async def opened(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    async with open_sqlite(tmp_path / "tmws.db", synchronous="NORMAL") as opened_store:
-        yield opened_store
-
-
-async def stored(opened: SqliteStore, *vectors: Vector | None) -> list[Memory]:
+async def stored(opened: Store, *vectors: Vector | None) -> list[Memory]:
     memories = [memory() for _ in vectors]
     await store(opened.storage, *(new(each, vector=made) for each, made in zip(memories, vectors, strict=True)))
     return [await get(opened.storage, each.id) for each in memories]
 
 
-async def prepare(opened: SqliteStore, vectors: dict[int, Vector], model: EmbeddingModel = OTHER) -> None:
+async def prepare(opened: Store, vectors: dict[int, Vector], model: EmbeddingModel = OTHER) -> None:
     async with opened.models.migration() as migration:
         await migration.begin(model, OTHER_CANARY)
         await migration.prepare(vectors)
 
 
-async def switch(opened: SqliteStore, spare: int = 0) -> bool:
+async def switch(opened: Store, spare: int = 0) -> bool:
     async with opened.models.migration() as migration:
         return await migration.switch(spare)
 
 
-async def changed(opened: SqliteStore, *vectors: Vector) -> list[Memory]:
+async def changed(opened: Store, *vectors: Vector) -> list[Memory]:
     """Store memories with vectors, and change to the other model."""
     memories = await stored(opened, *vectors)
     await prepare(opened, {each.document: UP for each in memories})
@@ -54,7 +44,7 @@ async def changed(opened: SqliteStore, *vectors: Vector) -> list[Memory]:
     return memories
 
 
-async def test_the_canary_is_kept_with_the_first_model_and_never_replaced(opened: SqliteStore) -> None:
+async def test_the_canary_is_kept_with_the_first_model_and_never_replaced(opened: Store) -> None:
     async with opened.storage.write() as unit:
         await unit.use_model(MODEL, CANARY)
     async with opened.storage.write() as unit:
@@ -64,7 +54,7 @@ async def test_the_canary_is_kept_with_the_first_model_and_never_replaced(opened
     assert await opened.storage.canary(OTHER) is None
 
 
-async def test_a_model_without_a_canary_takes_the_first_that_comes(opened: SqliteStore) -> None:
+async def test_a_model_without_a_canary_takes_the_first_that_comes(opened: Store) -> None:
     await stored(opened, EAST)
     assert await opened.storage.canary(MODEL) is None
 
@@ -74,14 +64,14 @@ async def test_a_model_without_a_canary_takes_the_first_that_comes(opened: Sqlit
     assert await opened.storage.canary(MODEL) == CANARY
 
 
-async def test_an_empty_store_stands_for_no_model(opened: SqliteStore) -> None:
+async def test_an_empty_store_stands_for_no_model(opened: Store) -> None:
     standing = await opened.models.standing()
 
     assert (standing.active, standing.next, standing.former) == (None, None, None)
     assert (standing.memories, standing.embedded, standing.prepared, standing.kept) == (0, 0, 0, 0)
 
 
-async def test_texts_without_a_vector_of_the_next_model_are_told_by_document(opened: SqliteStore) -> None:
+async def test_texts_without_a_vector_of_the_next_model_are_told_by_document(opened: Store) -> None:
     memories = await stored(opened, EAST, None, EAST, EAST)
     numbers = [each.document for each in memories]
     await prepare(opened, {numbers[2]: UP})
@@ -94,7 +84,7 @@ async def test_texts_without_a_vector_of_the_next_model_are_told_by_document(ope
     assert [each.content for each in rest] == [memories[3].content]
 
 
-async def test_nothing_of_a_migration_shows_before_the_switch(opened: SqliteStore) -> None:
+async def test_nothing_of_a_migration_shows_before_the_switch(opened: Store) -> None:
     memories = await stored(opened, EAST)
     changes = await opened.storage.changes()
 
@@ -108,7 +98,7 @@ async def test_nothing_of_a_migration_shows_before_the_switch(opened: SqliteStor
     assert await opened.storage.changes() == changes
 
 
-async def test_the_switch_changes_model_vectors_and_counts_at_once(opened: SqliteStore) -> None:
+async def test_the_switch_changes_model_vectors_and_counts_at_once(opened: Store) -> None:
     memories = await stored(opened, EAST, None)
     numbers = [each.document for each in memories]
     await prepare(opened, dict.fromkeys(numbers, UP))
@@ -127,7 +117,7 @@ async def test_the_switch_changes_model_vectors_and_counts_at_once(opened: Sqlit
     assert await opened.storage.integrity() == []
 
 
-async def test_a_kept_scope_is_read_anew_after_the_switch(opened: SqliteStore) -> None:
+async def test_a_kept_scope_is_read_anew_after_the_switch(opened: Store) -> None:
     memories = await stored(opened, EAST, EAST)
     numbers = [each.document for each in memories]
     await prepare(opened, {numbers[0]: UP})
@@ -140,7 +130,7 @@ async def test_a_kept_scope_is_read_anew_after_the_switch(opened: SqliteStore) -
         assert [each.document for each in await snapshot.memories.unembedded(9)] == numbers[1:]
 
 
-async def test_the_switch_waits_while_more_than_the_spare_is_missing(opened: SqliteStore) -> None:
+async def test_the_switch_waits_while_more_than_the_spare_is_missing(opened: Store) -> None:
     memories = await stored(opened, EAST, EAST, EAST)
     await prepare(opened, {memories[0].document: UP})
 
@@ -149,7 +139,7 @@ async def test_the_switch_waits_while_more_than_the_spare_is_missing(opened: Sql
     assert await switch(opened, spare=2)
 
 
-async def test_vectors_are_handed_out_for_their_own_model_only(opened: SqliteStore) -> None:
+async def test_vectors_are_handed_out_for_their_own_model_only(opened: Store) -> None:
     (each,) = await stored(opened, EAST)
     assert await opened.storage.vectors([each.document], MODEL) == {each.document: EAST}
     assert await opened.storage.vectors([each.document], OTHER) == {}
@@ -161,7 +151,7 @@ async def test_vectors_are_handed_out_for_their_own_model_only(opened: SqliteSto
     assert await opened.storage.vectors([each.document], OTHER) == {each.document: UP}
 
 
-async def test_vectors_of_the_former_model_are_refused_after_the_switch(opened: SqliteStore) -> None:
+async def test_vectors_of_the_former_model_are_refused_after_the_switch(opened: Store) -> None:
     await changed(opened, EAST)
 
     with pytest.raises(ModelMismatch, match="tests/two"):
@@ -170,7 +160,7 @@ async def test_vectors_of_the_former_model_are_refused_after_the_switch(opened: 
     assert (await opened.storage.health()).memories == 1
 
 
-async def test_the_way_back_restores_the_former_vectors_and_lets_the_new_texts_wait(opened: SqliteStore) -> None:
+async def test_the_way_back_restores_the_former_vectors_and_lets_the_new_texts_wait(opened: Store) -> None:
     (old,) = await changed(opened, EAST)
     async with opened.storage.write() as unit:
         await unit.use_model(OTHER)
@@ -189,7 +179,7 @@ async def test_the_way_back_restores_the_former_vectors_and_lets_the_new_texts_w
     assert await opened.storage.integrity() == []
 
 
-async def test_the_way_back_can_be_gone_back_and_keeps_an_interrupted_migration(opened: SqliteStore) -> None:
+async def test_the_way_back_can_be_gone_back_and_keeps_an_interrupted_migration(opened: Store) -> None:
     (old,) = await changed(opened, EAST)
     third = EmbeddingModel(name="tests/third", dimension=2)
     await prepare(opened, {old.document: DOWN}, third)
@@ -204,7 +194,7 @@ async def test_the_way_back_can_be_gone_back_and_keeps_an_interrupted_migration(
     assert (standing.next and standing.next.model, standing.prepared) == (third, 1)
 
 
-async def test_without_a_former_model_there_is_no_way_back(opened: SqliteStore) -> None:
+async def test_without_a_former_model_there_is_no_way_back(opened: Store) -> None:
     await stored(opened, EAST)
 
     with pytest.raises(NoFormerModel):
@@ -212,7 +202,7 @@ async def test_without_a_former_model_there_is_no_way_back(opened: SqliteStore) 
             await migration.roll_back()
 
 
-async def test_a_forgotten_model_is_gone_when_its_last_vector_is(opened: SqliteStore) -> None:
+async def test_a_forgotten_model_is_gone_when_its_last_vector_is(opened: Store) -> None:
     await changed(opened, EAST, EAST, EAST)
 
     async with opened.models.migration() as migration:
@@ -226,7 +216,7 @@ async def test_a_forgotten_model_is_gone_when_its_last_vector_is(opened: SqliteS
     assert await opened.storage.model() == OTHER
 
 
-async def test_other_weights_under_the_same_name_are_another_edition(opened: SqliteStore) -> None:
+async def test_other_weights_under_the_same_name_are_another_edition(opened: Store) -> None:
     (each,) = await stored(opened, EAST)
     await prepare(opened, {each.document: WEST}, MODEL)
     await switch(opened)
@@ -237,7 +227,7 @@ async def test_other_weights_under_the_same_name_are_another_edition(opened: Sql
         await store(opened.storage, new(memory(), vector=EAST))
 
 
-async def test_deleted_and_changed_texts_leave_no_vector_of_any_model(opened: SqliteStore) -> None:
+async def test_deleted_and_changed_texts_leave_no_vector_of_any_model(opened: Store) -> None:
     await changed(opened, EAST, EAST, EAST)
     numbers = await documents(opened.storage)
     await prepare(opened, dict.fromkeys(numbers, DOWN), EmbeddingModel(name="tests/third", dimension=2))
@@ -255,7 +245,7 @@ async def test_deleted_and_changed_texts_leave_no_vector_of_any_model(opened: Sq
     assert await opened.storage.integrity() == []
 
 
-async def test_a_second_migration_is_refused_until_the_first_one_ends(opened: SqliteStore) -> None:
+async def test_a_second_migration_is_refused_until_the_first_one_ends(opened: Store) -> None:
     async with opened.models.migration():
         with pytest.raises(MigrationRunning, match=r"process \d+"):
             async with opened.models.migration():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.builders import searchable
 from tests.contracts.planned import PRIVATE, QUERY, Watched, World, documents, open_world
 from tmws_core.ports.vector import Nearest
 
@@ -26,7 +27,7 @@ async def world(tmp_path: Path, derived: Watched) -> AsyncIterator[World]:
 
 async def searches(world: World, count: int) -> list[Nearest]:
     allowed = await world.allowed()
-    return [await world.index.search(allowed, QUERY, 10) for _ in range(count)]
+    return [await world.index.search(searchable(allowed), QUERY, 10) for _ in range(count)]
 
 
 def by_index(found: list[Nearest]) -> int:
@@ -81,10 +82,10 @@ async def test_each_partition_is_judged_by_its_own_hits(world: World, derived: W
     team, private = everything[:300], everything[300:]
     derived.misses = (await world.best(private))[0]
     for _ in range(150):
-        await world.index.search(everything, QUERY, 30)
+        await world.index.search(searchable(everything), QUERY, 30)
 
-    assert (await world.index.search(team, QUERY, 10)).source == "memory"
-    assert (await world.index.search(private, QUERY, 10)).source == "exact"
+    assert (await world.index.search(searchable(team), QUERY, 10)).source == "memory"
+    assert (await world.index.search(searchable(private), QUERY, 10)).source == "exact"
 
 
 async def test_equally_near_documents_may_stand_for_each_other(tmp_path: Path, derived: Watched) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import pytest
 
 from tests.contracts.builders import memory, new, scope, vector
 from tests.contracts.steps import documents, store
+from tests.contracts.stores import STORES, new_place, open_at
+from tests.servers.postgres import PostgresServer
 from tmws_adapters.sqlite import open_sqlite
 
 pytestmark = pytest.mark.anyio
@@ -51,29 +53,36 @@ def finish(process: "subprocess.Popen[str]") -> list[str]:
     return out.split()
 
 
-async def stored_ids(path: Path) -> list[str]:
-    async with open_sqlite(path) as opened:
+@pytest.fixture(params=STORES)
+def bare_place(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres_if_asked: Callable[[], PostgresServer]
+) -> Iterator[str]:
+    """Return a place without a schema."""
+    with new_place(request.param, tmp_path, postgres_if_asked, "template0") as created:
+        yield created
+
+
+async def stored_ids(place: str) -> list[str]:
+    async with open_at(place) as opened:
         assert await opened.storage.integrity() == []
         async with opened.storage.read() as snapshot:
             page = await snapshot.memories.page(scope(), after=None, limit=9999, order="oldest")
     return [each.id for each in page]
 
 
-async def test_processes_that_write_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "tmws.db"
+async def test_processes_that_write_at_the_same_time_lose_nothing(place: str) -> None:
     with ExitStack() as stack:
-        children = [stack.enter_context(child("write", str(path), str(WRITES))) for _ in range(PROCESSES)]
+        children = [stack.enter_context(child("write", place, str(WRITES))) for _ in range(PROCESSES)]
         for each in children:
             start(each)
         acknowledged = [memory_id for each in children for memory_id in finish(each)]
 
     assert len(acknowledged) == PROCESSES * WRITES
-    assert await stored_ids(path) == sorted(acknowledged)
+    assert await stored_ids(place) == sorted(acknowledged)
 
 
-async def test_what_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: Path) -> None:
-    path = tmp_path / "tmws.db"
-    with child("write", str(path), "100000") as process:
+async def test_what_was_acknowledged_before_a_kill_is_there_after_it(place: str) -> None:
+    with child("write", place, "100000") as process:
         start(process)
         assert process.stdout
         acknowledged = [process.stdout.readline().strip() for _ in range(100)]
@@ -81,24 +90,22 @@ async def test_what_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: P
         lines = process.stdout.read().split("\n")
         acknowledged += lines[:-1]
 
-    found = await stored_ids(path)
+    found = await stored_ids(place)
     assert set(acknowledged) <= set(found)
     assert len(found) - len(acknowledged) <= 1
 
 
-def test_processes_that_open_a_new_file_at_once_all_find_it_ready(tmp_path: Path) -> None:
-    path = tmp_path / "tmws.db"
+def test_processes_that_open_a_new_store_at_once_all_find_it_ready(bare_place: str) -> None:
     with ExitStack() as stack:
-        children = [stack.enter_context(child("open", str(path))) for _ in range(PROCESSES)]
+        children = [stack.enter_context(child("open", bare_place)) for _ in range(PROCESSES)]
         for each in children:
             start(each)
 
         assert [finish(each) for each in children] == [["0"]] * PROCESSES
 
 
-async def test_what_is_remembered_of_a_scope_is_forgotten_when_somebody_else_writes(tmp_path: Path) -> None:
-    path = tmp_path / "tmws.db"
-    async with open_sqlite(path) as mine, open_sqlite(path) as theirs:
+async def test_what_is_remembered_of_a_scope_is_forgotten_when_somebody_else_writes(place: str) -> None:
+    async with open_at(place) as mine, open_at(place) as theirs:
         assert await documents(mine.storage) == []
         await store(theirs.storage, new(memory(), vector=vector(1, 0, 0, 0)))
 

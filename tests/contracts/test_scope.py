@@ -1,20 +1,17 @@
 """A store's predicate has no other meaning than the policy: what a scope holds, by every way of reading."""
 
-import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import anyio
 import attrs
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.contracts.builders import MODEL, NOON, new, vector
+from tests.contracts.stores import Fresh, Store
 from tests.domain.memories import agent_ids, callers, memories, namespaces
-from tmws_adapters.sqlite import SqliteStore, open_sqlite
 from tmws_core.domain.access import Scope, visibility_of
 from tmws_core.domain.agent import OPERATOR_PERMISSIONS, Caller
 from tmws_core.domain.memory import AccessLevel, Memory, MemoryFilter, MemoryType
@@ -69,28 +66,16 @@ scopes = st.builds(Scope, visibility=callers.map(visibility_of), filter=filters,
 OPERATOR = Caller(agent_id="operator", namespace="acme", permissions=OPERATOR_PERMISSIONS)
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("scope") / "empty.db"
-
-    async def create() -> None:
-        async with open_sqlite(path):
-            pass
-
-    anyio.run(create)
-    return path
-
-
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(population=populations, scope=scopes, times=st.lists(moments, min_size=2, max_size=8))
 def test_an_answer_is_right_at_every_time_it_is_asked_for(
-    empty_store: Path, population: list[Memory], scope: Scope, times: list[datetime]
+    fresh: Fresh, population: list[Memory], scope: Scope, times: list[datetime]
 ) -> None:
-    anyio.run(check_times, empty_store, population, [attrs.evolve(scope, at=at) for at in times])
+    anyio.run(check_times, fresh, population, [attrs.evolve(scope, at=at) for at in times])
 
 
-async def check_times(empty_store: Path, population: list[Memory], scopes: list[Scope]) -> None:
-    async with open_filled(empty_store, population) as store:
+async def check_times(fresh: Fresh, population: list[Memory], scopes: list[Scope]) -> None:
+    async with open_filled(fresh, population) as store:
         for scope in scopes:
             assert await by_document(store, scope) == {each.id for each in population if inside(scope, each)}
 
@@ -102,17 +87,15 @@ async def check_times(empty_store: Path, population: list[Memory], scopes: list[
     steps=st.lists(st.tuples(st.sampled_from(["add", "delete", "change", "embed"]), st.integers(0, 99)), max_size=8),
 )
 def test_an_answer_follows_additions_and_edits(
-    empty_store: Path, population: list[Memory], asked: list[Scope], steps: list[tuple[str, int]]
+    fresh: Fresh, population: list[Memory], asked: list[Scope], steps: list[tuple[str, int]]
 ) -> None:
-    anyio.run(check_steps, empty_store, population, asked, steps)
+    anyio.run(check_steps, fresh, population, asked, steps)
 
 
-async def check_steps(
-    empty_store: Path, population: list[Memory], asked: list[Scope], steps: list[tuple[str, int]]
-) -> None:
+async def check_steps(fresh: Fresh, population: list[Memory], asked: list[Scope], steps: list[tuple[str, int]]) -> None:
     """Take one step after the other, each on a memory that the number chooses, and ask every scope after each."""
     waiting = population[len(population) // 2 :]
-    async with open_filled(empty_store, population[: len(population) // 2]) as store:
+    async with open_filled(fresh, population[: len(population) // 2]) as store:
         present = {each.id: each for each in population[: len(population) // 2]}
         for step, number in [("ask", 0), *steps]:
             if step == "add" and waiting:
@@ -141,7 +124,7 @@ async def check_steps(
                 assert await embedded(store, scope) <= expected
 
 
-async def embedded(store: SqliteStore, scope: Scope) -> set[str]:
+async def embedded(store: Store, scope: Scope) -> set[str]:
     """Return what the index of vectors is asked for, and check that nothing else of the scope has a vector."""
     async with store.storage.read() as snapshot:
         documents = (await snapshot.memories.searchable(scope)).documents
@@ -152,12 +135,12 @@ async def embedded(store: SqliteStore, scope: Scope) -> set[str]:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(population=populations, scope=scopes)
-def test_every_way_of_reading_agrees_with_the_policy(empty_store: Path, population: list[Memory], scope: Scope) -> None:
-    anyio.run(check, empty_store, population, scope)
+def test_every_way_of_reading_agrees_with_the_policy(fresh: Fresh, population: list[Memory], scope: Scope) -> None:
+    anyio.run(check, fresh, population, scope)
 
 
-async def check(empty_store: Path, population: list[Memory], scope: Scope) -> None:
-    async with open_filled(empty_store, population) as store:
+async def check(fresh: Fresh, population: list[Memory], scope: Scope) -> None:
+    async with open_filled(fresh, population) as store:
         expected = {each.id for each in population if inside(scope, each)}
         assert await by_page(store, scope) == expected
         assert await by_document(store, scope) == expected
@@ -168,22 +151,20 @@ async def check(empty_store: Path, population: list[Memory], scope: Scope) -> No
 
 
 @asynccontextmanager
-async def open_filled(empty_store: Path, population: list[Memory]) -> AsyncIterator[SqliteStore]:
-    path = empty_store.with_name("filled.db")
-    shutil.copy(empty_store, path)
-    async with open_sqlite(path, synchronous="NORMAL") as store:
+async def open_filled(fresh: Fresh, population: list[Memory]) -> AsyncIterator[Store]:
+    async with fresh() as store:
         async with store.storage.write() as unit:
             await unit.use_model(MODEL)
             await unit.changes.add([new(each, vector=vector(1, 0, 0, 0)) for each in population])
         yield store
 
 
-async def by_page(store: SqliteStore, scope: Scope) -> set[str]:
+async def by_page(store: Store, scope: Scope) -> set[str]:
     async with store.storage.read() as snapshot:
         return {each.id for each in await snapshot.memories.page(scope, after=None, limit=99, order="newest")}
 
 
-async def by_document(store: SqliteStore, scope: Scope) -> set[str]:
+async def by_document(store: Store, scope: Scope) -> set[str]:
     async with store.storage.read() as snapshot:
         documents = (await snapshot.memories.searchable(scope)).documents.tolist()
         found = await snapshot.memories.of_documents(range(1, 99), scope)
@@ -191,7 +172,7 @@ async def by_document(store: SqliteStore, scope: Scope) -> set[str]:
     return {each.id for each in found.values()}
 
 
-async def by_word(store: SqliteStore, scope: Scope) -> set[str]:
+async def by_word(store: Store, scope: Scope) -> set[str]:
     hits = await store.lexical.search(scope, ["vault"], 99)
     async with store.storage.read() as snapshot:
         return {
@@ -199,7 +180,7 @@ async def by_word(store: SqliteStore, scope: Scope) -> set[str]:
         }
 
 
-async def by_id(store: SqliteStore, scope: Scope, population: Sequence[Memory]) -> set[str]:
+async def by_id(store: Store, scope: Scope, population: Sequence[Memory]) -> set[str]:
     found = set()
     async with store.storage.read() as snapshot:
         for each in population:
@@ -210,7 +191,7 @@ async def by_id(store: SqliteStore, scope: Scope, population: Sequence[Memory]) 
     return found
 
 
-async def counted(store: SqliteStore, scope: Scope) -> int:
+async def counted(store: Store, scope: Scope) -> int:
     async with store.storage.read() as snapshot:
         return (await snapshot.memories.stats(scope.visibility)).total
 

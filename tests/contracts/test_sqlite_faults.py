@@ -346,7 +346,9 @@ async def test_audit_events_are_appended_with_readable_times(path: Path) -> None
         await unit.audit([event, attrs.evolve(event, event_type="memory.deleted")])
 
     with closing(sqlite3.connect(path)) as other:
-        rows = other.execute("SELECT * FROM security_audit_logs ORDER BY id").fetchall()
+        rows = other.execute(
+            "SELECT id, timestamp, event_type, agent_id, details FROM security_audit_logs ORDER BY id"
+        ).fetchall()
     assert rows == [
         (1, "2026-01-31T00:00:00.000000Z", "memory.created", "ada", '{"count":1}'),
         (2, "2026-01-31T00:00:00.000000Z", "memory.deleted", "ada", '{"count":1}'),

@@ -1,8 +1,6 @@
 """The contract of Storage: memories."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import attrs
 import pytest
@@ -19,7 +17,6 @@ from tests.contracts.builders import (
     vector,
 )
 from tests.contracts.steps import documents, get, replace, store
-from tmws_adapters.sqlite import open_sqlite
 from tmws_core.domain.access import Visibility
 from tmws_core.domain.memory import AccessLevel, MemoryType, MemoryVersion, Share, SharePermission, Uses
 from tmws_core.errors import MemoryNotFound
@@ -29,12 +26,6 @@ pytestmark = pytest.mark.anyio
 
 EAST = vector(1, 0, 0, 0)
 NORTH = vector(0, 1, 0, 0)
-
-
-@pytest.fixture(params=["sqlite"])
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    async with open_sqlite(tmp_path / "tmws.db", synchronous="NORMAL") as opened:
-        yield opened.storage
 
 
 async def test_a_memory_comes_back_as_it_was_stored(storage: Storage) -> None:

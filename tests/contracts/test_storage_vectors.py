@@ -1,16 +1,13 @@
 """The contract of Storage: vectors and their model, agents, and the store as a whole."""
 
 from array import array
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import attrs
 import pytest
 
 from tests.contracts.builders import DAY, MODEL, memory, new, scope, vector
 from tests.contracts.steps import documents, get, replace, store
-from tmws_adapters.sqlite import open_sqlite
 from tmws_core.domain.agent import Agent
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.memory import AccessLevel
@@ -21,12 +18,6 @@ pytestmark = pytest.mark.anyio
 
 EAST = vector(1, 0, 0, 0)
 NORTH = vector(0, 1, 0, 0)
-
-
-@pytest.fixture(params=["sqlite"])
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    async with open_sqlite(tmp_path / "tmws.db", synchronous="NORMAL") as opened:
-        yield opened.storage
 
 
 async def test_texts_wait_for_vectors_most_important_first_then_newest(storage: Storage) -> None:

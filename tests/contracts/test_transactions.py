@@ -1,7 +1,6 @@
 """The contract of Storage: snapshots and transactions."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import anyio
 import attrs
 import pytest
 
-from tests.contracts.builders import EVERYTHING, MODEL, memory, new, scope, vector
+from tests.contracts.builders import EVERYTHING, MODEL, fingerprint, memory, new, scope, vector
 from tmws_adapters.sqlite import open_sqlite
 from tmws_core.domain.agent import Agent
 from tmws_core.domain.memory import Memory
@@ -24,12 +23,6 @@ MANY = 20
 
 class Mishap(Exception):
     """Something that goes wrong inside a transaction."""
-
-
-@pytest.fixture(params=["sqlite"])
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    async with open_sqlite(tmp_path / "tmws.db", synchronous="NORMAL") as store:
-        yield store.storage
 
 
 async def add(storage: Storage, *memories: Memory) -> None:
@@ -274,3 +267,54 @@ async def test_a_transaction_cannot_be_used_after_its_end(storage: Storage) -> N
 
     with pytest.raises(RuntimeError):
         await unit.agents.count()
+
+
+async def test_what_many_tasks_store_at_once_with_one_text_is_stored_once(storage: Storage) -> None:
+    same = memory(content="The same text")
+
+    async def store_unless_known(agent_id: str) -> None:
+        stored = attrs.evolve(memory(content=same.content), agent_id=agent_id)
+        async with storage.write() as unit:
+            (known,) = await unit.memories.known([fingerprint(stored)])
+            if known is None:
+                await unit.changes.add([new(stored)])
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(MANY):
+            tasks.start_soon(store_unless_known, f"agent-{number % 3}")
+
+    assert len(await ids(storage)) == 3
+
+
+async def test_batches_of_many_owners_in_any_order_never_wait_for_each_other_for_ever(storage: Storage) -> None:
+    owners = [f"agent-{number}" for number in range(5)]
+
+    async def store_batch(place: int) -> None:
+        batch = [memory(agent_id=owner) for owner in (owners if place % 2 else reversed(owners))]
+        async with storage.write() as unit:
+            await unit.changes.add([new(each, key=each.id) for each in batch])
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for place in range(MANY):
+                tasks.start_soon(store_batch, place)
+
+    assert len(await ids(storage)) == MANY * len(owners)
+    assert await storage.integrity() == []
+
+
+async def test_turns_of_one_session_that_are_stored_and_deleted_at_once_leave_a_sound_index(storage: Storage) -> None:
+    turns = [memory(session_id="s", sequence=number, content=f"Turn {number}") for number in range(MANY)]
+    await add(storage, *turns[::2])
+
+    async def remove(memory_id: str) -> None:
+        async with storage.write() as unit:
+            await unit.changes.delete(await unit.memories.get(memory_id, EVERYTHING))
+
+    async with anyio.create_task_group() as tasks:
+        for late, early in zip(turns[1::2], turns[::2], strict=True):
+            tasks.start_soon(add, storage, late)
+            tasks.start_soon(remove, early.id)
+
+    assert await ids(storage) == [each.id for each in turns[1::2]]
+    assert await storage.integrity() == []

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import pytest
 
-from tests.contracts.builders import vector
+from tests.contracts.builders import searchable, vector
 from tmws_adapters.exact import ExactIndex, open_exact
 from tmws_adapters.exact.index import BATCH, SPARE_ROWS
 from tmws_adapters.exact.matrix import Matrix
@@ -49,7 +49,7 @@ class Vectors:
 
 
 async def nearest(index: VectorIndex, allowed: "array[int]", query: Vector, limit: int) -> list[Hit]:
-    return (await index.search(allowed, query, limit)).hits
+    return (await index.search(searchable(allowed), query, limit)).hits
 
 
 @pytest.fixture

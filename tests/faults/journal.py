@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 
+from tests.licences import UNLIMITED
 from tmws_adapters.bootstrap import compose, open_parts
 from tmws_adapters.settings import Settings, load_settings
 from tmws_core.app import App
@@ -50,7 +51,7 @@ class Journal:
 
 
 def settings_of(home: Path, **variables: str) -> Settings:
-    return load_settings({"TMWS_HOME": str(home), **variables}, dotenv=None)
+    return load_settings({"TMWS_HOME": str(home), **UNLIMITED, **variables}, dotenv=None)
 
 
 async def check(settings: Settings, journal: Journal, sent: Iterable[str], chance: random.Random) -> int:
@@ -61,6 +62,7 @@ async def check(settings: Settings, journal: Journal, sent: Iterable[str], chanc
     assert problems(settings.sqlite_path) == ["ok"]
     async with open_parts(settings) as parts:
         assert await parts.storage.integrity() == []
+        assert (await parts.auditing.verify()).breach is None
         app = compose(settings, parts)
         stored = await everything(app, settings)
         missing = journal.entries.items() - stored.items()

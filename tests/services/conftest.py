@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from tests.contracts.ollama_double import OllamaDouble, ollama_double
+from tests.licences import UNLIMITED
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings, load_settings
 from tmws_adapters.sqlite import open_sqlite
@@ -89,7 +90,12 @@ def target() -> Iterator[OllamaDouble]:
 def settings(tmp_path: Path, empty_store: Path, ollama: OllamaDouble) -> Settings:
     shutil.copy(empty_store, tmp_path / "tmws.db")
     return load_settings(
-        {"TMWS_HOME": str(tmp_path), "TMWS_OLLAMA_BASE_URL": ollama.url, "TMWS_OLLAMA_MODEL": ollama.model},
+        {
+            "TMWS_HOME": str(tmp_path),
+            "TMWS_OLLAMA_BASE_URL": ollama.url,
+            "TMWS_OLLAMA_MODEL": ollama.model,
+            **UNLIMITED,
+        },
         dotenv=None,
     )
 

@@ -2,7 +2,6 @@
 
 import math
 import threading
-from array import array
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
@@ -19,6 +18,7 @@ from tmws_core.errors import EmbedderUnavailable, ModelMismatch
 from tmws_core.messages.memory import CreateMemory, UpdateMemory
 from tmws_core.messages.search import MemoriesFound, SearchMemories, SearchMode
 from tmws_core.messages.system import HealthCheck
+from tmws_core.ports.storage import Searchable
 from tmws_core.ports.vector import Nearest, VectorIndex
 from tmws_core.services.indexing import Indexing
 from tmws_core.services.migrating import BATCH
@@ -279,9 +279,13 @@ class Meanwhile:
     def source(self) -> str:
         return self.inner.source
 
-    async def search(self, allowed: "array[int]", query: Vector, limit: int) -> Nearest:
+    @property
+    def resolves_scopes(self) -> bool:
+        return self.inner.resolves_scopes
+
+    async def search(self, searchable: Searchable, query: Vector, limit: int) -> Nearest:
         await self.happens()
-        return await self.inner.search(allowed, query, limit)
+        return await self.inner.search(searchable, query, limit)
 
     async def health(self) -> dict[str, int]:
         return await self.inner.health()

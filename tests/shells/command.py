@@ -11,6 +11,8 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.licences import UNLIMITED
+
 ROOT = Path(__file__).parents[2]
 
 SECONDS = 120
@@ -34,7 +36,7 @@ class Done:
 
 @attrs.frozen
 class Command:
-    """Runs `tmws` with no TMWS_ or PYTHON variable but its own, and with warnings as errors."""
+    """Runs `tmws` with no TMWS_ or PYTHON variable but its own, an unlimited licence, and warnings as errors."""
 
     directory: Path
     env: Mapping[str, str] = attrs.field(factory=dict)
@@ -83,7 +85,8 @@ class Command:
     def _place(self) -> dict[str, Any]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TMWS_", "PYTHON"))}
         own = {"TMWS_HOME": str(self.home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
-        return {"cwd": self.directory, "env": {**inherited, **own, "TMWS_OWNER_IDLE_SECONDS": "0", **self.env}}
+        own |= {"TMWS_OWNER_IDLE_SECONDS": "0", **UNLIMITED}
+        return {"cwd": self.directory, "env": {**inherited, **own, **self.env}}
 
 
 def without_the_rights_of_root(command: Command) -> Command:

@@ -13,6 +13,7 @@ import anyio
 import attrs
 import httpx
 
+from tests.licences import UNLIMITED
 from tmws_adapters.logs import configure_logging
 from tmws_adapters.settings import load_settings
 
@@ -26,14 +27,14 @@ STDIO = [sys.executable, "-m", "tmws_cli"]
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
-    """Return the environment of a server: no setting but these, and no `.env`, since it is started in its home.
+    """Return the environment of a server: no setting but these and an unlimited licence, and no `.env` in its home.
 
     The owner behind it ends with it.
     """
     home.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TMWS_", "PYTHONPATH"))}
     own = {"PYTHONPATH": str(ROOT), "TMWS_HOME": str(home), "TMWS_OWNER_IDLE_SECONDS": "0"}
-    return {**kept, **own, **settings}
+    return {**kept, **own, **UNLIMITED, **settings}
 
 
 def request(id_: int | str, method: str, **params: object) -> bytes:

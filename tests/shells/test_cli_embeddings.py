@@ -78,6 +78,11 @@ def test_migrate_changes_the_model_and_the_rollback_changes_it_back(command: Com
     assert (back["model"]["name"], back["former"]["model"]["name"]) == (BUNDLED, "other-model")
     assert command.ok("memory", "search", "rose", "--json").answer["search_source"] == "exact"
     assert command.ok("doctor", "--deep", "--json").answer["success"]
+    recorded = command.ok("audit", "query", "--event", "embeddings.", "--json").answer["events"]
+    assert [(event["event_type"], event["details"]["model"]) for event in recorded] == [
+        ("embeddings.rolled_back", BUNDLED),
+        ("embeddings.migrated", "other-model"),
+    ]
 
 
 def test_forget_deletes_what_a_rollback_would_need(other: Command) -> None:

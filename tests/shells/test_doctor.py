@@ -36,7 +36,7 @@ def test_doctor_reads_the_whole_database_if_it_is_asked_to(tmp_path: Path) -> No
     done = command.ok("doctor", "--deep", "--json")
     assert done.answer["success"] is True
     assert set(states(done).values()) == {"ok"}
-    store = {"database", "integrity", "vectors", "embedder"}
+    store = {"database", "integrity", "audit log", "vectors", "licence", "embedder"}
     assert {"versions", "settings", "home directory", "owner process", "port"} | store == set(states(done))
     assert "1 memories" in check_named(done, "database")["detail"]
 
@@ -53,7 +53,8 @@ def test_one_broken_part_does_not_hide_another(tmp_path: Path) -> None:
         environment = {
             "TMWS_ONNX_MODEL_DIR": str(model),
             "TMWS_PORT": str(taken.getsockname()[1]),
-            "TMWS_REDIS_URL": "redis://localhost",
+            "TMWS_ENABLE_METRICS": "true",
+            "TMWS_REDIS_URL": "redis://:hunter2@no-such-host.invalid",
         }
         done = command.using(**environment).run("doctor", "--json")
     assert (done.code, done.answer["success"]) == (1, False)
@@ -63,10 +64,15 @@ def test_one_broken_part_does_not_hide_another(tmp_path: Path) -> None:
         "home directory": "ok",
         "owner process": "ok",
         "database": "broken",
+        "licence": "ok",
         "embedder": "broken",
+        "redis": "broken",
         "port": "warning",
     }
-    assert "TMWS_REDIS_URL" in check_named(done, "settings")["detail"]
+    assert "TMWS_ENABLE_METRICS" in check_named(done, "settings")["detail"]
+    assert "no-such-host.invalid" in check_named(done, "redis")["detail"]
+    assert "TMWS_REDIS_URL" in check_named(done, "redis")["remedy"]
+    assert "hunter2" not in str(done)
     assert "model" in check_named(done, "embedder")["detail"]
     assert "TMWS_ONNX_MODEL_DIR" in check_named(done, "embedder")["remedy"]
 

@@ -57,7 +57,7 @@ def test_health_reports_every_part(server: HttpServer) -> None:
     answer = server.client.get("/health")
     assert answer.status_code == 200
     report = answer.json()
-    assert (report["status"], report["database"], report["license"]) == ("healthy", "connected", "free")
+    assert (report["status"], report["database"], report["license"]) == ("healthy", "connected", "valid")
     assert {part["status"] for part in report["components"].values()} == {"up"}
     assert {"sqlite", "exact", "onnx"} == report["components"].keys()
 
@@ -243,8 +243,8 @@ def test_stop_refuses_new_requests_and_finishes_the_running_one(home: Path) -> N
 @pytest.mark.parametrize(
     ("given", "setting"),
     [
-        ({"TMWS_AUTH_ENABLED": "true"}, "TMWS_AUTH_ENABLED"),
-        ({"TMWS_ENVIRONMENT": "production"}, "TMWS_AUTH_ENABLED"),
+        ({"TMWS_ENVIRONMENT": "production"}, "TMWS_SECRET_KEY"),
+        ({"TMWS_ENVIRONMENT": "production", "TMWS_AUTH_ENABLED": "false"}, "TMWS_SECRET_KEY"),
         ({"TMWS_HOST": "0.0.0.0"}, "TMWS_HOST"),
         ({"TMWS_HOST": "192.0.2.1", "TMWS_ALLOW_INSECURE": "true"}, "TMWS_HOST"),
         ({"TMWS_HOST": "no such host", "TMWS_ALLOW_INSECURE": "true"}, "TMWS_HOST"),

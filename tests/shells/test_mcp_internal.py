@@ -10,11 +10,13 @@ import mcp_types as types
 import pytest
 from mcp import Client, MCPError
 
+from tmws_adapters.bootstrap import rate_limiter
 from tmws_adapters.inprocess import InprocessMetrics
 from tmws_adapters.settings import Settings
 from tmws_adapters.system import SystemClock
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller, Permission
+from tmws_core.domain.audit import Detail
 from tmws_core.messages.memory import GetMemory, ListMemories, MemoryFound, MemoryPage
 from tmws_core.operation import Effect, operation
 from tmws_mcp.endpoint import open_endpoint
@@ -24,6 +26,13 @@ from tmws_mcp.server import mcp_server
 pytestmark = pytest.mark.anyio
 
 SECRET = "password=hunter2"
+
+
+class Unseeing:
+    """A witness whom nothing interests."""
+
+    def saw(self, caller: Caller, event_type: str, **details: Detail) -> None:
+        pass
 
 
 class Broken:
@@ -48,6 +57,7 @@ def app() -> App:
     return App(
         [Broken()],
         identify=identify,
+        witness=Unseeing(),
         clock=SystemClock(),
         metrics=InprocessMetrics(),
         request_timeout=timedelta(seconds=5),
@@ -99,7 +109,7 @@ async def test_rest_tells_nothing_of_the_inside(
     settings = Settings()
     server = mcp_server(opened, toolsets=("memory",), caller_of=lambda _: settings.agent("test"))
     async with open_endpoint(server, 5) as endpoint:
-        transport = httpx.ASGITransport(application(app, settings, endpoint))
+        transport = httpx.ASGITransport(application(app, settings, endpoint, rate_limiter()))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             with caplog.at_level(logging.ERROR):
                 answer = await client.post("/mcp/tools/list_memories", json={})

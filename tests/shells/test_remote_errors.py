@@ -11,17 +11,28 @@ from tmws_adapters.remote.failures import RemoteFailure, error_of
 from tmws_adapters.remote.http import KINDS
 from tmws_core import errors
 from tmws_core.errors import (
+    AgentExists,
+    AgentInactive,
+    AgentNotFound,
     ConfigurationError,
     ContentTooLarge,
+    CredentialNotFound,
     Forbidden,
     InvalidField,
     Kind,
+    LicenseInvalid,
+    LicenseLimit,
+    LockedOut,
     MalformedRequest,
     MemoryNotFound,
+    Overloaded,
     PartUnavailable,
+    QuotaExceeded,
+    RateLimited,
     RequestTimedOut,
     RequestTooLarge,
     TmwsError,
+    Unauthenticated,
     UnknownOperation,
     VersionConflict,
 )
@@ -38,7 +49,7 @@ def below(cls: type[Error]) -> Iterator[type[Error]]:
         yield from below(each)
 
 
-CLASSES = {cls for cls in below(TmwsError) if cls.__module__ == errors.__name__}
+CLASSES = {cls for cls in below(TmwsError) if cls.__module__.startswith(f"{errors.__name__}.")}
 
 SAMPLES: list[TmwsError] = [
     TmwsError(),
@@ -56,6 +67,17 @@ SAMPLES: list[TmwsError] = [
     VersionConflict(memory_id=MEMORY_ID, expected=3, actual=5),
     Forbidden(action="call get_memory", needs="the permission memory:read"),
     Forbidden(action="write system memories", needs="an administrator", name="access_level"),
+    AgentInactive(action="act for ada", needs="an active agent", name="agent_id"),
+    AgentNotFound(agent_id="ada"),
+    AgentExists(agent_id="ada"),
+    Unauthenticated(reason="The token has expired", hint="Get a new one"),
+    CredentialNotFound(),
+    RateLimited(limit="one agent may send 100 in 60 seconds", retry_after=0.25),
+    LockedOut(limit="wrong credentials came from this address", retry_after=299.5),
+    Overloaded(),
+    LicenseLimit(tier="FREE", limit=1, agent_id="ada"),
+    QuotaExceeded(agent_id="ada", what="bytes", limit=10),
+    LicenseInvalid(setting="TMWS_LICENSE_KEY", reason="has the wrong checksum", hint="Copy it whole"),
     RequestTimedOut(seconds=0.5),
     ConfigurationError(setting="TMWS_PORT", reason="8000 is in use", hint="Choose another with --port"),
     *(

@@ -15,6 +15,7 @@ from tmws_adapters.remote import OutcomeUnknown, RemoteApp, RemoteFailure, Servi
 from tmws_adapters.remote.app import operations
 from tmws_adapters.settings import Settings
 from tmws_core.app import SERVICES
+from tmws_core.domain.agent import Role
 from tmws_core.domain.memory import AccessLevel
 from tmws_core.errors import (
     ConfigurationError,
@@ -29,6 +30,7 @@ from tmws_core.errors import (
     UnknownOperation,
     VersionConflict,
 )
+from tmws_core.messages.agents import ExplainAccess, GetAgent, GetCurrentAgent, ListAgents, UpdateAgent
 from tmws_core.messages.memory import (
     CreateMemories,
     CreateMemory,
@@ -107,6 +109,9 @@ async def test_every_operation_answers_with_the_objects_of_the_library(server: H
         answers += [found, searched, listed, await app.call(GetMemoryStats(agent_id=name))]
         answers += [await app.call(HealthCheck()), await app.call(GetSystemStats())]
         answers.append(await app.call(DeleteMemory(memory_id=batch.results[0].memory_id)))
+        answers += [await app.call(UpdateAgent(agent_id=name, role=Role.READER)), await app.call(GetCurrentAgent())]
+        answers += [await app.call(GetAgent(agent_id=name)), await app.call(ListAgents(limit=1))]
+        answers.append(await app.call(ExplainAccess(memory_id=stored.memory_id, agent_id=name)))
     assert {type(answer) for answer in answers} == {operation.answer for operation in operations().values()}
     assert found.memory.access_level is AccessLevel.SHARED
     assert (found.memory.metadata, found.memory.session_id) == ({"n": None}, None)

@@ -12,6 +12,7 @@ import anyio.to_thread
 import attrs
 import pytest
 
+from tests.licences import UNLIMITED
 from tests.shells.serving import PATIENCE, ROOT
 from tests.shells.test_rest import UNKNOWN_ID
 from tmws_adapters.local.place import Place
@@ -41,7 +42,7 @@ def settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     for name in [name for name in os.environ if name.startswith("TMWS_")]:
         monkeypatch.delenv(name)
     own = {"TMWS_HOME": str(home), "TMWS_ONNX_MODEL_DIR": NO_MODEL, "TMWS_OWNER_IDLE_SECONDS": "0"}
-    for name, value in (own | {"TMWS_REQUEST_TIMEOUT": "30", "PYTHONPATH": str(ROOT)}).items():
+    for name, value in (own | UNLIMITED | {"TMWS_REQUEST_TIMEOUT": "30", "PYTHONPATH": str(ROOT)}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(home)
     chosen = load_settings()

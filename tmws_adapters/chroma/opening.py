@@ -12,7 +12,7 @@ import attrs
 from anyio.abc import TaskGroup
 
 from tmws_adapters.chroma.errors import PART
-from tmws_core.errors import IndexUnavailable
+from tmws_core.errors import IndexLoading, IndexUnavailable
 
 if TYPE_CHECKING:
     from tmws_adapters.chroma.partitions import Partitions
@@ -95,7 +95,7 @@ class Opening:
         return self._attempt
 
     async def opened(self) -> Opened:
-        """Return it when it is open; IndexUnavailable if it cannot be opened, or not within LOADING_WAIT."""
+        """Return it when it is open; IndexUnavailable if it cannot be opened, IndexLoading not within LOADING_WAIT."""
         return await _result(self.begin())
 
     async def renew(self) -> None:
@@ -126,5 +126,5 @@ async def _result(attempt: _Attempt) -> Opened:
         # A copy, because several calls may raise it.
         raise attrs.evolve(attempt.error) from attempt.error
     if attempt.opened is None:
-        raise IndexUnavailable(part=PART, reason="is still loading", hint="Try again in a moment")
+        raise IndexLoading(part=PART, reason="is still loading", hint="Try again in a moment")
     return attempt.opened

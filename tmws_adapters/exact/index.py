@@ -12,6 +12,7 @@ import attrs
 
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.ranking import Hit
+from tmws_core.ports.storage import Searchable
 from tmws_core.ports.vector import Nearest
 
 if TYPE_CHECKING:
@@ -52,12 +53,18 @@ class ExactIndex:
         """The word for `search_source`."""
         return "exact"
 
-    async def search(self, allowed: "array[int]", query: Vector, limit: int) -> Nearest:
-        """Return the `limit` allowed documents nearest to the query.
+    @property
+    def resolves_scopes(self) -> bool:
+        """Tell whether it finds out by itself what a scope holds."""
+        return False
+
+    async def search(self, searchable: Searchable, query: Vector, limit: int) -> Nearest:
+        """Return the `limit` searchable documents nearest to the query.
 
         Of two equally near ones the one with the higher number comes first. ModelMismatch if the query has another
         dimension than the vectors.
         """
+        allowed = searchable.documents
         return Nearest(hits=await self._search(allowed, query, limit) if allowed else [], source=self.source)
 
     async def _search(self, allowed: "array[int]", query: Vector, limit: int) -> list[Hit]:

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from tmws_adapters.migrations.runner import configured_path, connected, migrate
+from tmws_adapters.migrations.runner import connected_as_configured, migrate
 
 connection = context.config.attributes.get("connection")
 if connection is not None:
     migrate(connection)
 else:
-    with connected(configured_path()) as own:
+    with connected_as_configured() as own:
         migrate(own)

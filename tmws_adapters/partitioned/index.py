@@ -1,6 +1,5 @@
 """The vector index that plans each search."""
 
-from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,7 +15,7 @@ from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.ranking import Hit
 from tmws_core.errors import IndexUnavailable
 from tmws_core.ports.index import DerivedIndex
-from tmws_core.ports.storage import Storage
+from tmws_core.ports.storage import Searchable, Storage
 from tmws_core.ports.vector import Nearest, VectorIndex
 
 
@@ -43,20 +42,29 @@ class PartitionedIndex:
         """The word for `search_source` when the approximate index has answered."""
         return self._derived.source
 
-    async def search(self, allowed: "array[int]", query: Vector, limit: int) -> Nearest:
-        """Return the `limit` allowed documents nearest to the query; of equally near ones the higher number first."""
+    @property
+    def resolves_scopes(self) -> bool:
+        """Tell whether it finds out by itself what a scope holds."""
+        return False
+
+    async def search(self, searchable: Searchable, query: Vector, limit: int) -> Nearest:
+        """Return the `limit` searchable documents nearest to the query.
+
+        Of equally near ones the one with the higher number comes first.
+        """
+        allowed = searchable.documents
         self.follower.searched = anyio.current_time()
         least = candidates(limit, 1, 1)
         if not self._costs.favour_index(query.dimension, candidates=least, documents=len(allowed)):
-            return await self._exact.search(allowed, query, limit)
+            return await self._exact.search(searchable, query, limit)
         failure = self.follower.failure
         if failure is None:
             try:
-                return await self._planned(allowed, query, limit)
+                return await self._planned(searchable, query, limit)
             except IndexUnavailable as error:
                 self.follower.fail(error)
                 failure = error
-        nearest = await self._exact.search(allowed, query, limit)
+        nearest = await self._exact.search(searchable, query, limit)
         return attrs.evolve(nearest, source=self._fallback, degraded=failure.message)
 
     async def health(self) -> dict[str, int]:
@@ -73,27 +81,30 @@ class PartitionedIndex:
         indexed = 0 if coverage is None else sum(coverage.counts.values())
         return {**await self._exact.health(), "indexed": indexed, "waiting": self.follower.waiting}
 
-    async def _planned(self, allowed: "array[int]", query: Vector, limit: int) -> Nearest:
+    async def _planned(self, searchable: Searchable, query: Vector, limit: int) -> Nearest:
         coverage = self.follower.coverage
         if coverage is None or (self._asking is not None and self._asking() != self.follower.model):
-            return await self._exact.search(allowed, query, limit)
-        plan = coverage.plan(allowed, query.dimension, limit, self._costs)
+            return await self._exact.search(searchable, query, limit)
+        plan = coverage.plan(searchable.documents, query.dimension, limit, self._costs)
         judged, trusted = self._proofs.due(plan.parts), self._proofs.trusted(plan.parts)
         if plan.parts and trusted and not judged:
-            hits = await self._approximate(coverage, plan, query, limit)
+            hits = await self._approximate(coverage, plan, searchable, query, limit)
             if hits is not None:
                 return Nearest(hits=hits, source=self.source)
-        nearest = await self._exact.search(allowed, query, limit)
+        nearest = await self._exact.search(searchable, query, limit)
         if judged:
-            hits = await self._approximate(coverage, plan, query, limit)
+            hits = await self._approximate(coverage, plan, searchable, query, limit)
             if hits is not None:
                 partitions = coverage.partitions([hit.document for hit in nearest.hits], plan.parts)
                 self._proofs.judge(partitions, nearest.hits, hits, limit)
         return nearest
 
-    async def _approximate(self, coverage: Coverage, plan: Plan, query: Vector, limit: int) -> list[Hit] | None:
+    async def _approximate(
+        self, coverage: Coverage, plan: Plan, searchable: Searchable, query: Vector, limit: int
+    ) -> list[Hit] | None:
         """Ask the plan's partitions, and compare all else exactly; None as in `_widened`."""
-        best: Sequence[Hit] = (await self._exact.search(plan.rest, query, limit)).hits
+        rest = attrs.evolve(searchable, documents=plan.rest)
+        best: Sequence[Hit] = (await self._exact.search(rest, query, limit)).hits
         for part in plan.parts:
             hits = await self._widened(coverage, plan, part, best, query, limit)
             if hits is None:
@@ -101,7 +112,8 @@ class PartitionedIndex:
             best = hits
         moved = coverage.moved(plan)
         if moved:
-            best = [*best, *(await self._exact.search(moved, query, limit)).hits]
+            late = attrs.evolve(searchable, documents=moved)
+            best = [*best, *(await self._exact.search(late, query, limit)).hits]
         return _best(best, limit)
 
     async def _widened(  # noqa: PLR0917 - all of one search

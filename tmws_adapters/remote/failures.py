@@ -85,7 +85,7 @@ def error_of(told: Mapping[str, Any], kind: Kind = Kind.INTERNAL) -> TmwsError:
 
 @cache
 def _classes() -> Mapping[str, type[TmwsError]]:
-    return {cls.code: cls for cls in _derived(TmwsError) if cls.__module__ == TmwsError.__module__}
+    return {cls.code: cls for cls in _derived(TmwsError) if cls.__module__.startswith("tmws_core.errors.")}
 
 
 def _derived(cls: type[TmwsError]) -> Iterator[type[TmwsError]]:

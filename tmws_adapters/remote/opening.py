@@ -51,7 +51,7 @@ async def open_remote(
     wants: dict[str, object] = {"speak": "calls", "settings": names}
     if agent_id is not None:
         wants["agent_id"] = agent_id
-    place = Place(str(settings.sqlite_path))
+    place = Place(str(settings.place))
     async with open_calls(_saying(lambda: reach(place, wants))) as owner:
         yield RemoteApp(owner)
 
@@ -66,7 +66,7 @@ async def open_running(settings: Settings, variables: Mapping[str, str]) -> Asyn
     Raises:
         ServiceUnreachable: there is none.
     """
-    place = Place(str(settings.sqlite_path))
+    place = Place(str(settings.place))
     async with open_calls(lambda: _running(place, variables)) as owner:
         yield RemoteApp(owner)
 

@@ -15,12 +15,8 @@ from tmws_adapters.variables import parse
 from tmws_core.errors import ConfigurationError
 
 RESERVED: Mapping[str, str] = {
-    "TMWS_DATABASE_URL_READ": "read replicas need PostgreSQL",
-    "TMWS_DB_POOL_SIZE": "the pool belongs to PostgreSQL",
-    "TMWS_DB_MAX_OVERFLOW": "the pool belongs to PostgreSQL",
-    "TMWS_REDIS_URL": "cache and bus run inside the process",
-    "TMWS_REDIS_POOL_SIZE": "cache and bus run inside the process",
-    "TMWS_MAX_WORKERS": "an embedded store is served by one process",
+    "TMWS_DATABASE_URL_READ": "everything is read where it is written",
+    "TMWS_MAX_WORKERS": "one process serves; start several behind a load balancer",
     "TMWS_LOG_RETENTION_DAYS": "the log file is rotated from outside",
     "TMWS_ENABLE_METRICS": "figures are in get_system_stats",
     "TMWS_METRICS_PORT": "figures are in get_system_stats",
@@ -128,11 +124,11 @@ def _check_together(settings: Settings) -> None:
             reason=f"{unknown[0][:60]!r} is no toolset",
             hint=f"Choose from: {', '.join(TOOLSETS)}, or all",
         )
-    if settings.vector_backend == "pgvector":
+    if settings.vector_backend == "pgvector" and not settings.uses_postgres:
         raise ConfigurationError(
             setting="TMWS_VECTOR_BACKEND",
-            reason="pgvector is not supported by this version",
-            hint="Give exact, chroma or auto",
+            reason="pgvector needs PostgreSQL",
+            hint="Give exact, chroma or auto, or set TMWS_DATABASE_URL to a PostgreSQL database",
         )
     if settings.embedder == "ollama" and not settings.ollama_base_url:
         raise ConfigurationError(

@@ -1,5 +1,6 @@
 """The settings as values."""
 
+import hashlib
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -27,11 +28,37 @@ class Settings:
         factory=lambda: Path.home() / ".tmws", metadata=doc("The data directory: `tmws.db` and the logs.")
     )
     database_url: str = attrs.field(
-        default="", metadata=doc("Where the memories are: `sqlite:////absolute/path/tmws.db`; empty: in TMWS_HOME.")
+        default="",
+        repr=False,
+        metadata=doc(
+            "Where the memories are: `sqlite:////absolute/path/tmws.db` or `postgresql://user:password@host/database`; "
+            "empty: in TMWS_HOME."
+        ),
+    )
+    db_pool_size: int = attrs.field(
+        default=20,
+        validator=between(1, 1000),
+        metadata=doc("Connections to PostgreSQL that one process keeps open once it has needed them."),
+    )
+    db_max_overflow: int = attrs.field(
+        default=40,
+        validator=between(0, 1000),
+        metadata=doc("Connections that it opens beyond them while it needs more."),
     )
     vector_backend: Literal["auto", "exact", "chroma", "pgvector"] = attrs.field(
         default="auto",
-        metadata=doc("How vectors are searched; `auto`: `chroma` if TMWS_CHROMA_URL is set, else `exact`."),
+        metadata=doc(
+            "How vectors are searched; `auto`: `chroma` if TMWS_CHROMA_URL is set, else `pgvector` in PostgreSQL and "
+            "`exact` in SQLite."
+        ),
+    )
+    redis_url: str = attrs.field(
+        default="",
+        repr=False,
+        metadata=doc("Redis, by which servers share limits, events and query vectors, such as `redis://host:6379`."),
+    )
+    redis_pool_size: int = attrs.field(
+        default=10, validator=between(1, 1000), metadata=doc("Commands to Redis, and so connections, at once.")
     )
     chroma_url: str = attrs.field(
         default="", metadata=doc("A Chroma server, such as `http://localhost:8001`; empty: Chroma in this process.")
@@ -116,7 +143,7 @@ class Settings:
         default="", metadata=doc("Where its keys are; empty: what its discovery document says.")
     )
     oauth_audience: str = attrs.field(
-        default="", metadata=doc("The audience of its tokens; empty: the address of `/mcp` on this server.")
+        default="", metadata=doc("The audience of its tokens; empty: `/mcp` at TMWS_PUBLIC_URL.")
     )
     oauth_agent_claim: str = attrs.field(default="sub", metadata=doc("The claim of its tokens that names the agent."))
     public_url: str = attrs.field(
@@ -170,7 +197,9 @@ class Settings:
     )
     log_file: Path | None = attrs.field(default=None, metadata=doc("Log to this file instead of stderr."))
     log_format: Literal["text", "json"] = attrs.field(default="text", metadata=doc("How log lines look."))
-    audit_log_enabled: bool = attrs.field(default=True, metadata=doc("Record every change in `security_audit_logs`."))
+    audit_log_enabled: bool = attrs.field(
+        default=True, metadata=doc("Record changes, reads and refusals in `security_audit_logs`.")
+    )
     audit_log_retention_days: int = attrs.field(
         default=365,
         validator=between(0, 100_000),
@@ -203,6 +232,36 @@ class Settings:
     )
 
     @property
+    def uses_postgres(self) -> bool:
+        """Tell whether the memories are in PostgreSQL."""
+        return self.database_url.startswith(("postgresql://", "postgres://"))
+
+    @property
+    def store_kind(self) -> str:
+        """Return the name of the store, as health reports have it."""
+        return "postgresql" if self.uses_postgres else "sqlite"
+
+    @property
+    def store_name(self) -> str:
+        """Return where the store is, without a password."""
+        if not self.uses_postgres:
+            return str(self.sqlite_path)
+        parts = urlsplit(self.database_url)
+        return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    @property
+    def place(self) -> Path:
+        """Return the file that stands for the store on this machine: beside it are those of the owner process.
+
+        Raises:
+            ConfigurationError: TMWS_DATABASE_URL names no database.
+        """
+        if not self.uses_postgres:
+            return self.sqlite_path
+        user = urlsplit(self.database_url).netloc.rpartition("@")[0].partition(":")[0]
+        return self.home / f"postgresql-{hashlib.sha256(f'{user}@{self.store_name}'.encode()).hexdigest()[:16]}"
+
+    @property
     def sqlite_path(self) -> Path:
         """Return the database file.
 
@@ -216,7 +275,7 @@ class Settings:
             raise ConfigurationError(
                 setting="TMWS_DATABASE_URL",
                 reason=f"the scheme {urlsplit(self.database_url).scheme or 'of this URL'} is not supported",
-                hint="Give sqlite:////absolute/path/tmws.db, or leave it out",
+                hint="Give sqlite:////absolute/path/tmws.db or postgresql://user@host/database, or leave it out",
             )
         return Path(path)
 
@@ -229,6 +288,11 @@ class Settings:
     def authenticates(self) -> bool:
         """Tell whether HTTP callers have to say who they are."""
         return self.environment == "production" if self.auth_enabled is None else self.auth_enabled
+
+    @property
+    def needs_license(self) -> bool:
+        """Tell whether a server has to have a licence key."""
+        return self.environment == "production"
 
     @property
     def limits_rates(self) -> bool:
@@ -244,6 +308,11 @@ class Settings:
     def uses_chroma(self) -> bool:
         """Tell whether vectors are searched with Chroma."""
         return self.vector_backend == "chroma" or (self.vector_backend == "auto" and bool(self.chroma_url))
+
+    @property
+    def uses_pgvector(self) -> bool:
+        """Tell whether vectors are searched inside PostgreSQL."""
+        return self.uses_postgres and not self.uses_chroma and self.vector_backend != "exact"
 
     @property
     def chroma_directory(self) -> Path:

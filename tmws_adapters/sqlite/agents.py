@@ -86,13 +86,13 @@ class SqliteCredentials:
         """Return a key, revoked and expired ones included, or None."""
         sql = f"SELECT {_KEY} FROM api_keys WHERE id = ?"  # noqa: S608 - as above
         row = await self._session.run(lambda connection: connection.execute(sql, (key_id,)).fetchone())
-        return None if row is None else _key(row)
+        return None if row is None else key_of_row(row)
 
     async def keys(self, agent_id: str | None) -> list[ApiKey]:
         """Return the keys of an agent, or of all, newest first."""
         sql = f"SELECT {_KEY} FROM api_keys WHERE ?1 IS NULL OR agent_id = ?1 ORDER BY created_at DESC, id"  # noqa: S608 - as above
         rows = await self._session.run(lambda connection: connection.execute(sql, (agent_id,)).fetchall())
-        return [_key(row) for row in rows]
+        return [key_of_row(row) for row in rows]
 
     async def add(self, key: ApiKey) -> None:
         """Store a key."""
@@ -161,7 +161,8 @@ def _agent_values(agent: Agent) -> tuple[object, ...]:
     )
 
 
-def _key(row: "sqlite3.Row | tuple[Any, ...]") -> ApiKey:
+def key_of_row(row: "sqlite3.Row | tuple[Any, ...]") -> ApiKey:
+    """Return the key of a row of `api_keys`, its columns in the order of the table."""
     id_, agent_id, digest, name, created_at, expires_at, revoked_at, last_used_at = row
     return ApiKey(
         id=id_,

@@ -13,7 +13,9 @@ from tmws_adapters.migrations import HEAD
 from tmws_adapters.migrations.file import writable_file
 from tmws_adapters.sqlite.connections import Opener, Synchronous, open_connections
 from tmws_adapters.sqlite.errors import file_error, translated
+from tmws_adapters.sqlite.holders import SqliteHolders
 from tmws_adapters.sqlite.lexical import SqliteLexical
+from tmws_adapters.sqlite.license import SqliteLicenseClock
 from tmws_adapters.sqlite.migration import SqliteModels
 from tmws_adapters.sqlite.scopes import Scopes
 from tmws_adapters.sqlite.storage import SqliteStorage
@@ -24,11 +26,14 @@ BUSY_TIMEOUT = timedelta(seconds=30)
 
 @attrs.frozen
 class SqliteStore:
-    """An open SQLite file."""
+    """An open SQLite file; it has no index of vectors of its own."""
 
     storage: SqliteStorage
     lexical: SqliteLexical
     models: SqliteModels
+    license_clock: SqliteLicenseClock
+    holders: SqliteHolders
+    vectors: None = None
 
 
 @asynccontextmanager
@@ -44,11 +49,14 @@ async def open_sqlite(
     opener = Opener(path=path, busy_timeout=busy_timeout, synchronous=synchronous)
     async with open_connections(opener) as connections:
         scopes = Scopes()
-        yield SqliteStore(
-            SqliteStorage(path, connections, scopes),
-            SqliteLexical(connections.lookups, scopes),
-            SqliteModels(path, connections),
-        )
+        with closing(SqliteHolders(opener)) as holders:
+            yield SqliteStore(
+                SqliteStorage(path, connections, scopes),
+                SqliteLexical(connections.lookups, scopes),
+                SqliteModels(path, connections),
+                SqliteLicenseClock(connections),
+                holders,
+            )
 
 
 def _prepare(path: Path, busy_timeout: timedelta) -> None:

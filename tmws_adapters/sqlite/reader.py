@@ -51,6 +51,13 @@ class SqliteMemoryReader:
 
         return await self._session.run(work)
 
+    async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
+        """Return those of the ids whose memories exist and are visible."""
+        seen = visible(visibility)
+        sql = f"SELECT m.id FROM memories_v2 AS m WHERE m.id IN (SELECT value FROM json_each(:ids)) AND {seen.sql}"  # noqa: S608 - texts are constants, values are bound
+        values = {**seen.values, "ids": orjson.dumps(list(memory_ids)).decode()}
+        return await self._session.run(lambda connection: {row[0] for row in connection.execute(sql, values)})
+
     async def page(self, scope: Scope, *, after: str | None, limit: int, order: Order) -> list[Memory]:
         """Return at most `limit` memories of the scope in the order of their ids, beginning behind `after`."""
         part = inside(scope)
@@ -60,9 +67,10 @@ class SqliteMemoryReader:
         values = {**part.values, "after": after, "limit": limit}
         return await self._session.run(lambda connection: [memory_of(row) for row in connection.execute(sql, values)])
 
-    async def searchable(self, scope: Scope) -> Searchable:
+    async def searchable(self, scope: Scope, *, resolved: bool = True) -> Searchable:  # noqa: ARG002 - it knows them anyway
         """Return the documents of the scope that have a vector of the active model, and that model."""
-        return await self._session.run(lambda connection: self._members(connection, scope).searchable)
+        members = await self._session.run(lambda connection: self._members(connection, scope))
+        return Searchable(scope=scope, model=members.model, documents=members.embedded)
 
     async def partitions(self) -> "dict[str, array[int]]":
         """Return all documents that have a vector, by partition: ascending, type code "q".

@@ -14,7 +14,6 @@ from tmws_adapters.sqlite.times import microseconds
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.embedding import EmbeddingModel
 from tmws_core.domain.memory import MemoryFilter
-from tmws_core.ports.storage import Searchable
 
 KEPT_SCOPES = 16
 """Scopes whose documents are kept: 15 MB if each holds 100,000."""
@@ -37,9 +36,10 @@ _BOUNDS = """
 
 @attrs.frozen
 class Members:
-    """The documents that a scope holds: `searchable` are those that have a vector, `marks` has a 1 at each place."""
+    """The documents that a scope holds, of which `embedded` have a vector of `model`; `marks` has a 1 at each place."""
 
-    searchable: Searchable
+    embedded: "array[int]"
+    model: EmbeddingModel | None
     marks: bytes
     count: int
 
@@ -51,7 +51,7 @@ class Members:
     @classmethod
     def none(cls) -> "Members":
         """Return the members of an empty scope."""
-        return cls(Searchable(array("q"), None), b"", 0)
+        return cls(array("q"), None, b"", 0)
 
     def joined_by(
         self, embedded: "array[int]", others: "array[int]", last: int, model: EmbeddingModel | None
@@ -62,8 +62,7 @@ class Members:
         for documents in (embedded, others):
             for document in documents:
                 marks[document] = 1
-        searchable = Searchable(self.searchable.documents + embedded, model)
-        return Members(searchable, bytes(marks), self.count + len(embedded) + len(others))
+        return Members(self.embedded + embedded, model, bytes(marks), self.count + len(embedded) + len(others))
 
 
 @attrs.frozen(kw_only=True)

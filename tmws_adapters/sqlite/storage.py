@@ -10,11 +10,11 @@ import orjson
 
 from tmws_adapters.sqlite import checks, models
 from tmws_adapters.sqlite.agents import SqliteAgents, SqliteCredentials
+from tmws_adapters.sqlite.audit import SqliteAuditLog
 from tmws_adapters.sqlite.connections import Connections
 from tmws_adapters.sqlite.reader import SqliteMemoryReader
 from tmws_adapters.sqlite.scopes import Scopes
 from tmws_adapters.sqlite.session import Session
-from tmws_adapters.sqlite.times import rfc3339
 from tmws_adapters.sqlite.writer import SqliteMemoryWriter
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
@@ -29,6 +29,7 @@ class SqliteSnapshot:
     memories: SqliteMemoryReader
     agents: SqliteAgents
     credentials: SqliteCredentials
+    audit_log: SqliteAuditLog
 
 
 @attrs.frozen
@@ -39,16 +40,12 @@ class SqliteUnitOfWork:
     changes: SqliteMemoryWriter
     agents: SqliteAgents
     credentials: SqliteCredentials
+    audit_log: SqliteAuditLog
     _session: Session
 
     async def audit(self, events: Sequence[AuditEvent]) -> None:
         """Append to the audit log."""
-        sql = "INSERT INTO security_audit_logs (timestamp, event_type, agent_id, details) VALUES (?, ?, ?, ?)"
-        rows = [
-            (rfc3339(event.timestamp), event.event_type, event.agent_id, orjson.dumps(event.details).decode())
-            for event in events
-        ]
-        await self._session.defer(lambda connection: connection.executemany(sql, rows))
+        await self.audit_log.append(events)
 
     async def use_model(self, model: EmbeddingModel, canary: Canary | None = None) -> None:
         """Make `model` the store's active one if it has none yet; ModelMismatch if it has another."""
@@ -68,7 +65,10 @@ class SqliteStorage:
         """Open a snapshot."""
         async with self._connections.snapshots.session() as session:
             yield SqliteSnapshot(
-                SqliteMemoryReader(session, self._scopes), SqliteAgents(session), SqliteCredentials(session)
+                SqliteMemoryReader(session, self._scopes),
+                SqliteAgents(session),
+                SqliteCredentials(session),
+                SqliteAuditLog(session),
             )
 
     @asynccontextmanager
@@ -80,6 +80,7 @@ class SqliteStorage:
                 SqliteMemoryWriter(session),
                 SqliteAgents(session),
                 SqliteCredentials(session),
+                SqliteAuditLog(session),
                 session,
             )
 

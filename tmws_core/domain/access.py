@@ -54,15 +54,17 @@ class Scope:
 def acting_for(caller: Caller, agent_id: str, agent: Agent | None) -> Caller:
     """Return the caller for a call in another agent's name: it sees what that agent sees.
 
-    It may do what both may do. An agent that is not registered is an ordinary one of the caller's namespace. Raises
-    Forbidden, also for an agent that was deactivated.
+    It may do what both may do. An agent that is not registered is an ordinary one of the caller's namespace. Whoever
+    manages a namespace acts for those of its agents that may do nothing that it may not. Raises Forbidden, also for an
+    agent that was deactivated.
     """
     namespace = caller.namespace if agent is None else agent.namespace
-    if not caller.may(Permission.ACT_FOR_OTHERS) and not (agent is not None and caller.manages(namespace)):
+    rights = AGENT_PERMISSIONS if agent is None else ROLES[agent.role]
+    managed = agent is not None and caller.manages(namespace) and rights <= caller.permissions
+    if not caller.may(Permission.ACT_FOR_OTHERS) and not managed:
         raise Forbidden(action="act for another agent", needs="the right to act for others", name="agent_id")
     if agent is not None and not agent.active:
         raise AgentInactive(action=f"act for {agent_id}", needs="an active agent", name="agent_id")
-    rights = AGENT_PERMISSIONS if agent is None else ROLES[agent.role]
     return attrs.evolve(caller, agent_id=agent_id, namespace=namespace, permissions=rights & caller.permissions)
 
 
@@ -73,6 +75,8 @@ def visibility_of(caller: Caller) -> Visibility:
 
 def may_write(caller: Caller, memory: Memory) -> bool:
     """Tell whether a caller that sees a memory may change its text and labels."""
+    if not caller.may(Permission.MEMORY_WRITE):
+        return False
     if memory.access_level is AccessLevel.SYSTEM:
         return caller.may(Permission.ADMINISTER)
     if may_manage(caller, memory):
@@ -84,6 +88,18 @@ def may_write(caller: Caller, memory: Memory) -> bool:
 
 def may_manage(caller: Caller, memory: Memory) -> bool:
     """Tell whether a caller that sees a memory may delete it, share it or change who sees it."""
+    if not caller.may(Permission.MEMORY_WRITE):
+        return False
     if memory.access_level is AccessLevel.SYSTEM:
         return caller.may(Permission.ADMINISTER)
     return memory.agent_id == caller.agent_id or caller.may(Permission.ADMINISTER)
+
+
+def knows(caller: Caller, agent: Agent) -> bool:
+    """Tell whether an agent exists for a caller: itself, those of its namespace, and those that it manages."""
+    return agent.namespace == caller.namespace or knows_whole(caller, agent)
+
+
+def knows_whole(caller: Caller, agent: Agent) -> bool:
+    """Tell whether a caller may see what an agent may do, what it owns, and its metadata."""
+    return agent.id == caller.agent_id or caller.manages(agent.namespace)

@@ -56,7 +56,7 @@ class AgentNotFound(TmwsError):
     @property
     def remedy(self) -> str:
         """Say how to find one."""
-        return "List the agents that you can see, or register it"
+        return f"List the agents that you can see, or register it: tmws agent register {self.agent_id}"
 
     @property
     def field(self) -> str | None:
@@ -108,6 +108,23 @@ class Unauthenticated(TmwsError):
     def remedy(self) -> str:
         """Say what to send."""
         return self.hint
+
+
+class CredentialNotFound(TmwsError):
+    """No API key has this id, and it is no token; what was given is not repeated."""
+
+    code = "credential_not_found"
+    kind = Kind.NOT_FOUND
+
+    @property
+    def problem(self) -> str:
+        """Say what there is not."""
+        return "There is no such API key, and it is no token"
+
+    @property
+    def remedy(self) -> str:
+        """Say how to find one."""
+        return "List the API keys with: tmws token list"
 
 
 @attrs.frozen(slots=False, kw_only=True, eq=False, str=False)

@@ -54,6 +54,17 @@ class PartUnavailable(TmwsError):
         return self.hint
 
 
+@attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
+class IssuerUnavailable(PartUnavailable):
+    """The issuer of a token cannot be asked for its keys, so that nobody can tell whether the token is good."""
+
+    code = "issuer_unavailable"
+
+    part: str = "oauth"
+    hint: str = "Try again in a few seconds"
+    retry_after: float = 1.0
+
+
 class StorageUnavailable(PartUnavailable):
     """The database cannot be opened, read or written."""
 
@@ -124,6 +135,12 @@ class IndexUnavailable(PartUnavailable):
     """The derived vector index cannot answer now; searches take the vectors in the store meanwhile."""
 
     code = "index_unavailable"
+
+
+class IndexLoading(IndexUnavailable):
+    """The derived vector index is being opened; it answers in a moment."""
+
+    code = "index_loading"
 
 
 class MigrationRunning(PartUnavailable):

@@ -51,17 +51,17 @@ class OperationCounts:
 
 @attrs.frozen(kw_only=True)
 class SystemStats:
-    """Figures of the running service."""
+    """Figures of the running service: of the memories that the caller sees, and to administrators of all there is."""
 
     success: bool = True
     version: str
     uptime_seconds: float
     memories: int
     unembedded: int
-    agents: int
-    bytes_on_disk: int
-    index: dict[str, int]
-    operations: dict[str, OperationCounts]
+    agents: int | None = None
+    bytes_on_disk: int | None = None
+    index: dict[str, int] = attrs.field(factory=dict)
+    operations: dict[str, OperationCounts] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)

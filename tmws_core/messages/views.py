@@ -1,11 +1,13 @@
 """How domain objects become answers."""
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from tmws_core.domain.access import may_manage
+from tmws_core.domain.access import may_manage, visibility_of
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.memory import Memory, Share
 from tmws_core.messages.memory import MemoryView, ShareView
+from tmws_core.ports.storage import MemoryReader
 
 
 def shares(shared_with: tuple[Share, ...]) -> tuple[ShareView, ...]:
@@ -13,8 +15,15 @@ def shares(shared_with: tuple[Share, ...]) -> tuple[ShareView, ...]:
     return tuple(ShareView(agent_id=share.agent_id, permission=share.permission) for share in shared_with)
 
 
-def fields(memory: Memory, caller: Caller) -> dict[str, Any]:
-    """Return the arguments of a MemoryView of this memory for this caller."""
+async def successors(reader: MemoryReader, shown: Iterable[Memory], caller: Caller) -> Collection[str]:
+    """Return the memories that replaced those shown, as far as the caller may know of them."""
+    replaced_by = [memory.superseded_by for memory in shown if memory.superseded_by is not None]
+    visibility = visibility_of(caller)
+    return await reader.visible(replaced_by, visibility) if replaced_by and not visibility.everything else replaced_by
+
+
+def fields(memory: Memory, caller: Caller, known: Collection[str]) -> dict[str, Any]:
+    """Return the arguments of a MemoryView of this memory for this caller, who knows of these successors."""
     return {
         "memory_id": memory.id,
         "content": memory.content,
@@ -36,11 +45,11 @@ def fields(memory: Memory, caller: Caller) -> dict[str, Any]:
         "created_at": memory.created_at,
         "updated_at": memory.updated_at,
         "version": memory.version,
-        "superseded_by": memory.superseded_by,
+        "superseded_by": memory.superseded_by if memory.superseded_by in known else None,
         "embedded": memory.embedded,
     }
 
 
-def view(memory: Memory, caller: Caller) -> MemoryView:
-    """Return a memory as this caller sees it."""
-    return MemoryView(**fields(memory, caller))
+def view(memory: Memory, caller: Caller, known: Collection[str]) -> MemoryView:
+    """Return a memory as this caller, who knows of these successors, sees it."""
+    return MemoryView(**fields(memory, caller, known))

@@ -13,6 +13,7 @@ from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
 from tmws_core.ports.agents import Agents
+from tmws_core.ports.audit import AuditLog
 from tmws_core.ports.credentials import Credentials
 
 Order = Literal["newest", "oldest"]
@@ -73,15 +74,23 @@ class StorageHealth:
     bytes_free: int
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Searchable:
-    """The documents that have a vector, and the active model, which made it; None in a store without vectors.
+    """What a search by meaning may find: what in the scope has a vector of the active model, `model`.
 
-    `documents` are ascending, type code "q", and not to be changed.
+    The model is None in a store without vectors.
     """
 
-    documents: "array[int]"
+    scope: Scope
     model: EmbeddingModel | None
+    _documents: "array[int] | None" = None
+
+    @property
+    def documents(self) -> "array[int]":
+        """Return the documents, if the store was asked for them: ascending, type code "q", and not to be changed."""
+        if self._documents is None:
+            raise RuntimeError("the store was not asked for the documents of this scope")
+        return self._documents
 
 
 class MemoryReader(Protocol):
@@ -89,6 +98,10 @@ class MemoryReader(Protocol):
 
     async def get(self, memory_id: str, visibility: Visibility) -> Memory:
         """Return one memory; MemoryNotFound unless it exists and is visible."""
+        ...
+
+    async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
+        """Return those of the ids whose memories exist and are visible."""
         ...
 
     async def page(self, scope: Scope, *, after: str | None, limit: int, order: Order) -> list[Memory]:
@@ -99,8 +112,8 @@ class MemoryReader(Protocol):
         """
         ...
 
-    async def searchable(self, scope: Scope) -> Searchable:
-        """Return the documents of the scope that have a vector of the active model, and that model."""
+    async def searchable(self, scope: Scope, *, resolved: bool = True) -> Searchable:
+        """Return what a search by meaning may find; without `resolved` its documents may be left out."""
         ...
 
     async def partitions(self) -> "dict[str, array[int]]":
@@ -183,6 +196,11 @@ class Snapshot(Protocol):
         """API keys and revoked tokens in this snapshot."""
         ...
 
+    @property
+    def audit_log(self) -> AuditLog:
+        """The audit log in this snapshot."""
+        ...
+
 
 class UnitOfWork(Protocol):
     """One transaction: it sees its own writes, nobody else sees any of them before it commits."""
@@ -205,6 +223,11 @@ class UnitOfWork(Protocol):
     @property
     def credentials(self) -> Credentials:
         """API keys and revoked tokens."""
+        ...
+
+    @property
+    def audit_log(self) -> AuditLog:
+        """The audit log."""
         ...
 
     async def audit(self, events: Sequence[AuditEvent]) -> None:

@@ -1,12 +1,12 @@
 """Vector search inside a set of allowed documents."""
 
-from array import array
 from typing import Protocol
 
 import attrs
 
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.ranking import Hit
+from tmws_core.ports.storage import Searchable
 
 
 @attrs.frozen(kw_only=True)
@@ -29,11 +29,15 @@ class VectorIndex(Protocol):
         """The word for `search_source` when all is well."""
         ...
 
-    async def search(self, allowed: "array[int]", query: Vector, limit: int) -> Nearest:
-        """Return the `limit` allowed documents nearest to the query.
+    @property
+    def resolves_scopes(self) -> bool:
+        """Tell whether it finds out by itself what a scope holds; otherwise it needs the documents."""
+        ...
 
-        `allowed` holds ascending document numbers (type code "q") and nothing outside it is returned. Documents
-        without a vector are passed over.
+    async def search(self, searchable: Searchable, query: Vector, limit: int) -> Nearest:
+        """Return the `limit` searchable documents nearest to the query, and nothing else.
+
+        Documents without a vector are passed over.
         """
         ...
 

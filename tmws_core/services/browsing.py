@@ -20,6 +20,7 @@ from tmws_core.messages.memory import (
     MemoryPage,
 )
 from tmws_core.operation import Effect, operation
+from tmws_core.ports.audit import Witness
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock
 from tmws_core.usage import Usage
@@ -32,6 +33,7 @@ class Browsing:
 
     storage: Storage
     clock: Clock
+    witness: Witness
     usage: Usage | None = None
 
     @operation(
@@ -40,17 +42,19 @@ class Browsing:
         permission=Permission.MEMORY_READ,
         effect=Effect.READ,
         raises=(MemoryNotFound, Forbidden, InvalidField),
+        quotes=True,
     )
     async def get(self, caller: Caller, request: GetMemory) -> MemoryFound:
         """Read one memory by its id."""
         async with self.storage.read() as snapshot:
-            acting = await actor(snapshot.agents, caller, request.agent_id)
+            acting = await actor(snapshot.agents, caller, request.agent_id, self.witness)
             memory = await snapshot.memories.get(request.memory_id, visibility_of(acting))
             former = await snapshot.memories.history(memory.id) if request.include_history else None
+            known = await views.successors(snapshot.memories, [memory], acting)
         if self.usage is not None:
             self.usage.note(memory.id)
         return MemoryFound(
-            memory=views.view(memory, acting),
+            memory=views.view(memory, acting, known),
             history=None if former is None else tuple(FormerText(**attrs.asdict(text)) for text in former),
         )
 
@@ -60,6 +64,7 @@ class Browsing:
         permission=Permission.MEMORY_READ,
         effect=Effect.READ,
         raises=(InvalidField,),
+        quotes=True,
     )
     async def page(self, caller: Caller, request: ListMemories) -> MemoryPage:
         """List memories, newest first, page by page."""
@@ -77,9 +82,10 @@ class Browsing:
                 limit=request.limit + 1,
                 order="oldest" if request.oldest_first else "newest",
             )
-        page = memories[: request.limit]
+            page = memories[: request.limit]
+            known = await views.successors(snapshot.memories, page, caller)
         return MemoryPage(
-            memories=tuple(views.view(memory, caller) for memory in page),
+            memories=tuple(views.view(memory, caller, known) for memory in page),
             next_cursor=cursor.encode(seal, page[-1].id) if len(memories) > len(page) else None,
         )
 
@@ -93,5 +99,5 @@ class Browsing:
     async def stats(self, caller: Caller, request: GetMemoryStats) -> MemoryCounts:
         """Count the memories that you can see."""
         async with self.storage.read() as snapshot:
-            acting = await actor(snapshot.agents, caller, request.agent_id)
+            acting = await actor(snapshot.agents, caller, request.agent_id, self.witness)
             return MemoryCounts(**attrs.asdict(await snapshot.memories.stats(visibility_of(acting))))

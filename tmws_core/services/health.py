@@ -1,11 +1,12 @@
 """How the service is: each part asked, nothing hidden."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import anyio
 import attrs
 
+from tmws_core.domain.access import visibility_of
 from tmws_core.domain.agent import Caller, Permission
 from tmws_core.errors import PartUnavailable, StorageUnavailable
 from tmws_core.messages.system import (
@@ -33,7 +34,11 @@ of the file, and the next ones must not be the last."""
 
 @attrs.frozen(kw_only=True)
 class Health:
-    """Reports on the running service; `database` is the name of the store in the components, such as `sqlite`."""
+    """Reports on the running service; `database` is the name of the store in the components, such as `sqlite`.
+
+    `beside` has further parts by their names, without which everything goes on; each returns, or raises
+    PartUnavailable.
+    """
 
     storage: Storage
     vectors: VectorIndex
@@ -45,11 +50,12 @@ class Health:
     environment: str
     database: str
     started: float
+    beside: Mapping[str, Callable[[], Awaitable[None]]] = attrs.field(factory=dict)
 
     @operation(
         "health_check", toolset="system", permission=Permission.SYSTEM_READ, effect=Effect.READ, command="health-check"
     )
-    async def check(self, caller: Caller, request: HealthCheck) -> HealthReport:  # noqa: ARG002 - the same for everybody
+    async def check(self, caller: Caller, request: HealthCheck) -> HealthReport:  # noqa: ARG002 - asks for nothing
         """Tell how the service and its parts are."""
         components: dict[str, ComponentHealth] = {}
         ollama, embedder = "not_configured", ""
@@ -80,9 +86,14 @@ class Health:
                 ollama = "connected" if health.up else "disconnected"
 
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._ask_beside, components)
             tasks.start_soon(ask_storage)
             tasks.start_soon(ask_vectors)
             tasks.start_soon(ask_embedder)
+        licence = await self.license.current()
+        if licence.status in {"grace", "expired"}:
+            reason = f"the licence {licence.warning}"
+            components["license"] = ComponentHealth(status="up", latency_ms=0.0, reason=reason)
         if embedder:
             components[embedder] = attrs.evolve(components[embedder], lag=unembedded)
         stored = components[self.database].status == "up"
@@ -93,8 +104,8 @@ class Health:
             environment=self.environment,
             database="connected" if stored else "disconnected",
             ollama=ollama,
-            license=(await self.license.current()).status,
-            components=components,
+            license=licence.status,
+            components=components if caller.may(Permission.ADMINISTER) else _without_counts(components),
             timestamp=self.clock.now(),
         )
 
@@ -106,15 +117,25 @@ class Health:
         raises=(StorageUnavailable,),
         command="get-stats",
     )
-    async def stats(self, caller: Caller, request: GetSystemStats) -> SystemStats:  # noqa: ARG002 - the same for everybody
+    async def stats(self, caller: Caller, request: GetSystemStats) -> SystemStats:  # noqa: ARG002 - asks for nothing
         """Return figures of the running service."""
+        uptime = round(self.clock.monotonic() - self.started, 3)
+        if not caller.may(Permission.ADMINISTER):
+            async with self.storage.read() as snapshot:
+                seen = await snapshot.memories.stats(visibility_of(caller))
+            return SystemStats(
+                version=self.version,
+                uptime_seconds=uptime,
+                memories=seen.total,
+                unembedded=seen.total - seen.embedded,
+            )
         storage = await self.storage.health()
         _, index = await self._timed(self.vectors.health)
         async with self.storage.read() as snapshot:
             agents = await snapshot.agents.count()
         return SystemStats(
             version=self.version,
-            uptime_seconds=round(self.clock.monotonic() - self.started, 3),
+            uptime_seconds=uptime,
             memories=storage.memories,
             unembedded=storage.unembedded,
             agents=agents,
@@ -124,6 +145,10 @@ class Health:
                 name: OperationCounts(**attrs.asdict(figures)) for name, figures in self.metrics.figures().items()
             },
         )
+
+    async def _ask_beside(self, components: dict[str, ComponentHealth]) -> None:
+        for name, ask in self.beside.items():
+            components[name], _ = await self._timed(ask)
 
     async def _timed(self, ask: Callable[[], Awaitable[Answer]]) -> tuple[ComponentHealth, Answer | None]:
         started = self.clock.monotonic()
@@ -135,6 +160,11 @@ class Health:
 
     def _since(self, started: float) -> float:
         return round((self.clock.monotonic() - started) * 1000, 3)
+
+
+def _without_counts(components: dict[str, ComponentHealth]) -> dict[str, ComponentHealth]:
+    """Return the components without how many memories wait for them, those of other agents included."""
+    return {name: attrs.evolve(component, lag=None) for name, component in components.items()}
 
 
 def _scarce(free: int) -> str:

@@ -1,15 +1,16 @@
 """Memories: store, read, change, share, delete."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import anyio
 import attrs
 
+from tmws_core.admission import Admission
 from tmws_core.domain.access import Visibility, may_manage, visibility_of
-from tmws_core.domain.agent import Agent, Caller, Permission
-from tmws_core.domain.audit import AuditEvent
+from tmws_core.domain.agent import Agent, Belongings, Caller, Permission
+from tmws_core.domain.audit import AuditEvent, Detail
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.events import MemoriesChanged
 from tmws_core.domain.memory import AccessLevel, Memory, Share, normalised
@@ -20,7 +21,9 @@ from tmws_core.errors import (
     EmbedderUnavailable,
     Forbidden,
     InvalidField,
+    LicenseLimit,
     MemoryNotFound,
+    QuotaExceeded,
     VersionConflict,
 )
 from tmws_core.identity import actor
@@ -38,11 +41,13 @@ from tmws_core.messages.memory import (
     UpdateMemory,
 )
 from tmws_core.operation import Effect, operation
+from tmws_core.ports.audit import Witness
 from tmws_core.ports.bus import Bus
 from tmws_core.ports.storage import Fingerprint, Known, NewMemory, Storage, UnitOfWork
 from tmws_core.ports.system import Clock, Ids
 
 _REFUSALS = (InvalidField, Forbidden)
+_LIMITS = (ContentTooLarge, LicenseLimit, QuotaExceeded)
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +84,8 @@ class Memories:
     bus: Bus
     clock: Clock
     ids: Ids
+    witness: Witness
+    admission: Admission
     audited: bool
     embed_timeout: timedelta
 
@@ -87,7 +94,7 @@ class Memories:
         toolset="memory",
         permission=Permission.MEMORY_WRITE,
         effect=Effect.WRITE,
-        raises=(ContentTooLarge, *_REFUSALS),
+        raises=(*_LIMITS, *_REFUSALS),
     )
     async def create(self, caller: Caller, request: CreateMemory) -> MemoryCreated:
         """Store one memory, durably, and make it searchable at once."""
@@ -98,7 +105,7 @@ class Memories:
         toolset="memory",
         permission=Permission.MEMORY_WRITE,
         effect=Effect.WRITE,
-        raises=(ContentTooLarge, *_REFUSALS),
+        raises=(*_LIMITS, *_REFUSALS),
         command="create-batch",
     )
     async def create_many(self, caller: Caller, request: CreateMemories) -> MemoriesCreated:
@@ -110,13 +117,13 @@ class Memories:
         toolset="memory",
         permission=Permission.MEMORY_WRITE,
         effect=Effect.UPDATE,
-        raises=(MemoryNotFound, VersionConflict, ContentTooLarge, *_REFUSALS),
+        raises=(MemoryNotFound, VersionConflict, *_LIMITS, *_REFUSALS),
     )
     async def update(self, caller: Caller, request: UpdateMemory) -> MemoryUpdated:
         """Change a memory; a former text is kept as history."""
         changes.check_update(request)
         async with self.storage.read() as snapshot:
-            acting = await actor(snapshot.agents, caller, request.agent_id)
+            acting = await actor(snapshot.agents, caller, request.agent_id, self.witness)
             former = await snapshot.memories.get(request.memory_id, visibility_of(acting))
         changes.check_change(acting, former, request)
         vectors = None
@@ -129,6 +136,7 @@ class Memories:
             await _check_successor(unit, visibility_of(acting), request)
             vectors = await self._usable(unit, vectors)
             changed = changes.changed(former, request, caller, now, embedded=vectors is not None)
+            owned = await self._admit_change(unit, acting, former, changed)
             await unit.changes.replace(
                 former,
                 NewMemory(
@@ -138,7 +146,8 @@ class Memories:
                     vector=vectors[0] if vectors else None,
                 ),
             )
-            await self._record(unit, caller, "memory.updated", [changed])
+            await self.admission.check(unit.agents, [changed.agent_id], owned)
+            await self._record(unit, caller, "memory.updated", [changed], acting)
         await self._announce([changed])
         return MemoryUpdated(memory_id=changed.id, version=changed.version, embedding_generated=changed.embedded)
 
@@ -152,12 +161,12 @@ class Memories:
     async def delete(self, caller: Caller, request: DeleteMemory) -> MemoryDeleted:
         """Delete a memory and its history for good."""
         async with self.storage.write() as unit:
-            acting = await actor(unit.agents, caller, request.agent_id)
+            acting = await actor(unit.agents, caller, request.agent_id, self.witness)
             memory = await unit.memories.get(request.memory_id, visibility_of(acting))
             if not may_manage(acting, memory):
                 raise Forbidden(action="delete this memory", needs="its owner or an administrator")
             await unit.changes.delete(memory)
-            await self._record(unit, caller, "memory.deleted", [memory])
+            await self._record(unit, caller, "memory.deleted", [memory], acting)
         await self._announce([memory])
         return MemoryDeleted(memory_id=memory.id)
 
@@ -171,7 +180,7 @@ class Memories:
     async def share(self, caller: Caller, request: ShareMemory) -> MemoryShared:
         """Let other agents read or write a memory, or stop it; a private memory becomes shared."""
         async with self.storage.write() as unit:
-            acting = await actor(unit.agents, caller, request.agent_id)
+            acting = await actor(unit.agents, caller, request.agent_id, self.witness)
             former = await unit.memories.get(request.memory_id, visibility_of(acting))
             if not may_manage(acting, former):
                 raise Forbidden(action="share this memory", needs="its owner or an administrator")
@@ -180,7 +189,7 @@ class Memories:
                 former,
                 NewMemory(memory=changed, content_hash=_content_hash(changed.content), lexical="", vector=None),
             )
-            await self._record(unit, caller, "memory.shared", [changed])
+            await self._record(unit, caller, "memory.shared", [changed], acting)
         await self._announce([changed])
         return MemoryShared(
             memory_id=changed.id, access_level=changed.access_level, shared_with=views.shares(changed.shared_with)
@@ -189,7 +198,7 @@ class Memories:
     async def _create(self, caller: Caller, requests: Sequence[CreateMemory]) -> list[MemoryCreated]:
         async with self.storage.read() as snapshot:
             named = dict.fromkeys(request.agent_id for request in requests)
-            owners = {agent_id: await actor(snapshot.agents, caller, agent_id) for agent_id in named}
+            owners = {agent_id: await actor(snapshot.agents, caller, agent_id, self.witness) for agent_id in named}
             drafts = [self._draft(caller, owners[request.agent_id], request) for request in requests]
             fingerprints = [draft.fingerprint for draft in drafts]
             known = await snapshot.memories.known(fingerprints)
@@ -207,6 +216,7 @@ class Memories:
             ]
             await self._register(unit, new)
             await unit.changes.add(new)
+            await self.admission.check(unit.agents, {item.memory.agent_id for item in new})
             await self._record(unit, caller, "memory.created", [item.memory for item in new])
             stored = await unit.memories.known(fingerprints) if len(new) < len(drafts) else list(map(_itself, new))
         await self._announce([item.memory for item in new])
@@ -214,8 +224,11 @@ class Memories:
         return [_answer(*row, each) for row in zip(drafts, map(_either, stored, known), strict=True)]
 
     def _draft(self, caller: Caller, owner: Caller, request: CreateMemory) -> _Draft:
+        if not owner.may(Permission.MEMORY_WRITE):
+            raise Forbidden(action=f"store as {owner.agent_id}", needs="a role that may write", name="agent_id")
         namespace = request.namespace or owner.namespace
-        if namespace != owner.namespace and not caller.may(Permission.ANY_NAMESPACE):
+        elsewhere = namespace != owner.namespace
+        if elsewhere and not caller.may(Permission.ANY_NAMESPACE) and not caller.manages(namespace):
             raise Forbidden(action=f"write to the namespace {namespace}", needs="membership of it", name="namespace")
         if request.access_level is AccessLevel.SYSTEM and not caller.may(Permission.ADMINISTER):
             raise Forbidden(action="write system memories", needs="an administrator", name="access_level")
@@ -269,22 +282,39 @@ class Memories:
     async def _register(self, unit: UnitOfWork, new: Sequence[NewMemory]) -> None:
         for agent_id, memory in {item.memory.agent_id: item.memory for item in new}.items():
             now = memory.created_at
-            await unit.agents.add(Agent(id=agent_id, namespace=memory.namespace, created_at=now, updated_at=now))
+            agent = Agent(id=agent_id, namespace=memory.namespace, created_at=now, updated_at=now)
+            await self.admission.register(unit.agents, agent)
 
-    async def _record(self, unit: UnitOfWork, caller: Caller, event_type: str, memories: Sequence[Memory]) -> None:
+    async def _admit_change(
+        self, unit: UnitOfWork, acting: Caller, former: Memory, changed: Memory
+    ) -> Mapping[str, Belongings]:
+        """Check that a text may be changed, and return what its owner has; an administrator takes the owner's seat."""
+        if changed.content != former.content:
+            writer = former.agent_id if acting.may(Permission.ADMINISTER) else acting.agent_id
+            await self.admission.seat(unit.agents, writer)
+        return await self.admission.belongings(unit.agents, [former.agent_id])
+
+    async def _record(
+        self,
+        unit: UnitOfWork,
+        caller: Caller,
+        event_type: str,
+        memories: Sequence[Memory],
+        acting: Caller | None = None,
+    ) -> None:
+        """Append to the audit log; without `acting`, the caller acted for the owners."""
         if self.audited:
             now = self.clock.now()
-            await unit.audit(
-                [
-                    AuditEvent(
-                        timestamp=now,
-                        event_type=event_type,
-                        agent_id=caller.agent_id,
-                        details={"memory_id": memory.id, "owner": memory.agent_id, "transport": caller.transport},
-                    )
-                    for memory in memories
-                ]
-            )
+            events = []
+            for memory in memories:
+                actor_id = memory.agent_id if acting is None else acting.agent_id
+                details: dict[str, Detail] = {"memory_id": memory.id, "owner": memory.agent_id}
+                if actor_id != caller.agent_id:
+                    details["acting_for"] = actor_id
+                details["transport"] = caller.transport
+                event = AuditEvent(timestamp=now, event_type=event_type, agent_id=caller.agent_id, details=details)
+                events.append(event)
+            await unit.audit(events)
 
     async def _announce(self, memories: Sequence[Memory]) -> None:
         if memories:

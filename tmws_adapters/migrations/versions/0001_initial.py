@@ -146,7 +146,174 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
             tokenize = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
         )
         """,
-    )
+    ),
+    # Times are `timestamptz` here. Names are compared byte by byte, as in SQLite, whatever the database's collation.
+    "postgresql": (
+        "CREATE EXTENSION IF NOT EXISTS vector",
+        """
+        CREATE TABLE agents (
+            id text COLLATE "C" PRIMARY KEY,
+            namespace text COLLATE "C" NOT NULL,
+            created_at timestamptz NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE embedding_models (
+            id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            name text NOT NULL,
+            dimension integer NOT NULL,
+            digest text NOT NULL,
+            active boolean NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX embedding_models_active ON embedding_models (active) WHERE active",
+        "CREATE SEQUENCE documents AS bigint",
+        # What has changed, and what the lexical index holds, in as many parts as keep writers out of each other's way:
+        # the sums count.
+        """
+        CREATE TABLE memory_changes (
+            slot integer PRIMARY KEY,
+            changes bigint NOT NULL DEFAULT 0,
+            documents bigint NOT NULL DEFAULT 0,
+            tokens bigint NOT NULL DEFAULT 0
+        ) WITH (fillfactor = 20)
+        """,
+        "INSERT INTO memory_changes (slot) SELECT generate_series(0, 63)",
+        # `audience` says who may read a memory: `agent:`, `team:`, and `open:`; a caller reads what it has a word of.
+        """
+        CREATE TABLE memories_v2 (
+            document bigint NOT NULL,
+            version integer NOT NULL,
+            model integer REFERENCES embedding_models (id),
+            created_at timestamptz NOT NULL,
+            updated_at timestamptz NOT NULL,
+            occurred_at timestamptz,
+            expires_at timestamptz,
+            superseded_at timestamptz,
+            sequence bigint,
+            importance double precision NOT NULL,
+            id text COLLATE "C" NOT NULL,
+            agent_id text COLLATE "C" NOT NULL,
+            namespace text COLLATE "C" NOT NULL,
+            access_level text NOT NULL,
+            memory_type text NOT NULL,
+            audience text[] COLLATE "C" NOT NULL,
+            session_id text COLLATE "C",
+            superseded_by text,
+            content_hash text COLLATE "C" NOT NULL,
+            source text,
+            written_by text NOT NULL,
+            transport text NOT NULL,
+            tags text[] COLLATE "C" NOT NULL,
+            metadata text NOT NULL CHECK (metadata IS JSON OBJECT),
+            content text NOT NULL,
+            PRIMARY KEY (id, created_at),
+            UNIQUE (document, created_at)
+        ) PARTITION BY RANGE (created_at)
+        """,
+        # What has no partition of its own month is here, so that nothing is ever refused.
+        "CREATE TABLE memories_v2_default PARTITION OF memories_v2 DEFAULT",
+        "CREATE INDEX memories_v2_audience ON memories_v2 USING gin (audience) WITH (fastupdate = off)",
+        "CREATE INDEX memories_v2_namespace ON memories_v2 (namespace, agent_id)",
+        "CREATE INDEX memories_v2_session ON memories_v2 (session_id) WHERE session_id IS NOT NULL",
+        """
+        CREATE INDEX memories_v2_text ON memories_v2 (agent_id, namespace, content_hash, id)
+        WHERE superseded_at IS NULL
+        """,
+        "CREATE INDEX memories_v2_unembedded ON memories_v2 (importance DESC, id DESC) WHERE model IS NULL",
+        """
+        CREATE INDEX memories_v2_turns ON memories_v2 (
+            session_id, agent_id, namespace, access_level, sequence, document
+        )
+        WHERE session_id IS NOT NULL AND sequence IS NOT NULL AND access_level <> 'shared'
+        """,
+        # Nothing can refer to `id` alone, as a key of a partitioned table holds its partition's column: a trigger
+        # deletes what belongs to a memory.
+        """
+        CREATE TABLE memory_shares (
+            memory_id text COLLATE "C" NOT NULL,
+            agent_id text COLLATE "C" NOT NULL,
+            permission text NOT NULL,
+            place integer NOT NULL,
+            PRIMARY KEY (memory_id, agent_id)
+        )
+        """,
+        """
+        CREATE TABLE memory_history (
+            memory_id text COLLATE "C" NOT NULL,
+            version integer NOT NULL,
+            content text NOT NULL,
+            valid_from timestamptz NOT NULL,
+            valid_to timestamptz NOT NULL,
+            changed_by text NOT NULL,
+            PRIMARY KEY (memory_id, version)
+        )
+        """,
+        # Vectors of all models; each model has an index of its own over those of its dimension. They stay in the row up
+        # to 2,000 values: fetching them from beside the table takes longer than comparing them.
+        """
+        CREATE TABLE embeddings (
+            document bigint NOT NULL,
+            model integer NOT NULL REFERENCES embedding_models (id),
+            vector vector NOT NULL,
+            PRIMARY KEY (document, model)
+        ) WITH (toast_tuple_target = 8160)
+        """,
+        """
+        CREATE TABLE idempotency_keys (
+            agent_id text COLLATE "C" NOT NULL,
+            key text COLLATE "C" NOT NULL,
+            memory_id text NOT NULL,
+            PRIMARY KEY (agent_id, key)
+        )
+        """,
+        """
+        CREATE TABLE security_audit_logs (
+            id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+            timestamp text COLLATE "C" NOT NULL,
+            event_type text COLLATE "C" NOT NULL,
+            agent_id text COLLATE "C" NOT NULL,
+            details text NOT NULL CHECK (details IS JSON)
+        )
+        """,
+        "CREATE INDEX security_audit_logs_timestamp ON security_audit_logs (timestamp)",
+        # The words of each document, those of the two turns before it in its session included, and how often its own
+        # text has them (0: only the turns before it do).
+        """
+        CREATE TABLE memory_words (
+            document bigint PRIMARY KEY,
+            words text[] COLLATE "C" NOT NULL,
+            counts integer[] NOT NULL,
+            tokens integer NOT NULL,
+            readers text[] COLLATE "C" NOT NULL
+        )
+        """,
+        # The same by word; and by reader, so that a search in a small scope reads few entries. `frequency` is weighted,
+        # `tokens` the length of the document; the index alone answers.
+        """
+        CREATE TABLE memory_postings (
+            document bigint NOT NULL,
+            frequency smallint NOT NULL,
+            tokens smallint NOT NULL,
+            word text COLLATE "C" NOT NULL,
+            PRIMARY KEY (word, document) INCLUDE (frequency, tokens)
+        )
+        """,
+        """
+        CREATE FUNCTION memories_v2_leave() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            DELETE FROM memory_shares WHERE memory_id IN (SELECT id FROM lost);
+            DELETE FROM memory_history WHERE memory_id IN (SELECT id FROM lost);
+            DELETE FROM embeddings WHERE document IN (SELECT document FROM lost);
+            RETURN NULL;
+        END
+        $$
+        """,
+        """
+        CREATE TRIGGER memories_v2_leave AFTER DELETE ON memories_v2
+        REFERENCING OLD TABLE AS lost FOR EACH STATEMENT EXECUTE FUNCTION memories_v2_leave()
+        """,
+    ),
 }
 """What to execute, in order, by dialect."""
 

@@ -18,9 +18,42 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
             used_at INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID
         """,
-    )
+    ),
+    # Nothing of what is here is kept in a process, so that edits need not be told from additions.
+    "postgresql": (
+        """
+        CREATE TABLE memory_uses (
+            memory_id text COLLATE "C" PRIMARY KEY,
+            uses bigint NOT NULL,
+            used_at timestamptz NOT NULL
+        )
+        """,
+        """
+        CREATE FUNCTION memories_v2_forget_uses() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            DELETE FROM memory_uses WHERE memory_id IN (SELECT id FROM lost);
+            RETURN NULL;
+        END
+        $$
+        """,
+        """
+        CREATE TRIGGER memories_v2_forget_uses AFTER DELETE ON memories_v2
+        REFERENCING OLD TABLE AS lost FOR EACH STATEMENT EXECUTE FUNCTION memories_v2_forget_uses()
+        """,
+    ),
 }
 """What to execute, in order, by dialect."""
+
+
+REVERSED: dict[str, tuple[str, ...]] = {
+    "sqlite": ("DROP TABLE memory_uses", "ALTER TABLE document_numbers DROP COLUMN edits"),
+    "postgresql": (
+        "DROP TRIGGER memories_v2_forget_uses ON memories_v2",
+        "DROP FUNCTION memories_v2_forget_uses",
+        "DROP TABLE memory_uses",
+    ),
+}
+"""What undoes it."""
 
 
 def upgrade() -> None:
@@ -30,4 +63,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove the counts."""
-    execute({"sqlite": ("DROP TABLE memory_uses", "ALTER TABLE document_numbers DROP COLUMN edits")})
+    execute(REVERSED)

@@ -30,7 +30,19 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
             vector BLOB NOT NULL
         ) STRICT
         """,
-    )
+    ),
+    # One table holds the vectors of all models.
+    "postgresql": (
+        """
+        ALTER TABLE embedding_models
+            ADD COLUMN edition integer NOT NULL DEFAULT 1,
+            ADD COLUMN role text CHECK (role IN ('next', 'former')),
+            ADD COLUMN canary_text text,
+            ADD COLUMN canary_vector bytea
+        """,
+        "CREATE UNIQUE INDEX embedding_models_role ON embedding_models (role) WHERE role IS NOT NULL",
+        "CREATE INDEX embeddings_model ON embeddings (model, document)",
+    ),
 }
 """What to execute, in order, by dialect."""
 
@@ -43,7 +55,16 @@ REVERSED: dict[str, tuple[str, ...]] = {
         "ALTER TABLE embedding_models DROP COLUMN canary_text",
         "ALTER TABLE embedding_models DROP COLUMN role",
         "ALTER TABLE embedding_models DROP COLUMN edition",
-    )
+    ),
+    "postgresql": (
+        "DELETE FROM embeddings WHERE model IN (SELECT id FROM embedding_models WHERE NOT active)",
+        "DROP INDEX embeddings_model",
+        "DROP INDEX embedding_models_role",
+        """
+        ALTER TABLE embedding_models
+            DROP COLUMN canary_vector, DROP COLUMN canary_text, DROP COLUMN role, DROP COLUMN edition
+        """,
+    ),
 }
 """What undoes it; the active model keeps its vectors."""
 
