@@ -8,6 +8,7 @@ import attrs
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.audit import AuditEvent, Detail
 from tmws_core.errors import AuditBroken, StorageUnavailable
+from tmws_core.periodic import periodically
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock
 
@@ -59,11 +60,8 @@ class Trail:
     async def run(self) -> None:
         """Write what was noted every INTERVAL_SECONDS, and once more when cancelled."""
         try:
-            while True:
-                await anyio.sleep(INTERVAL_SECONDS)
-                await self.flush()
+            await periodically(self.flush, INTERVAL_SECONDS)
         finally:
-            await self.flush()
             if self._noted or self._dropped:
                 logger.warning("⚠️ %d events of the audit log could not be written", len(self._noted) + self._dropped)
 

@@ -1,10 +1,10 @@
 """How often memories are read, told to the store now and then."""
 
-import anyio
 import attrs
 
 from tmws_core.domain.memory import Uses
 from tmws_core.errors import StorageUnavailable
+from tmws_core.periodic import periodically
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock
 
@@ -27,13 +27,7 @@ class Usage:
 
     async def run(self) -> None:
         """Store what was noted every INTERVAL_SECONDS, and once more when cancelled."""
-        try:
-            while True:
-                await anyio.sleep(INTERVAL_SECONDS)
-                await self.flush()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self.flush()
+        await periodically(self.flush, INTERVAL_SECONDS)
 
     async def flush(self) -> None:
         """Store what was noted; while the store is out of reach it stays noted."""

@@ -3,13 +3,13 @@
 import hmac
 from datetime import datetime
 
-import anyio
 import attrs
 
 from tmws_core.domain.agent import ROLES, Caller
 from tmws_core.domain.audit import AuditEvent, Detail
 from tmws_core.domain.credential import ApiKey, parsed_key
 from tmws_core.errors import AgentInactive, StorageUnavailable, Unauthenticated
+from tmws_core.periodic import periodically
 from tmws_core.ports.holders import Holder, Holders
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock
@@ -77,13 +77,7 @@ class Authentication:
 
     async def run(self) -> None:
         """Store when keys were used, every INTERVAL_SECONDS, and once more when cancelled."""
-        try:
-            while True:
-                await anyio.sleep(INTERVAL_SECONDS)
-                await self.flush()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self.flush()
+        await periodically(self.flush, INTERVAL_SECONDS)
 
     async def flush(self) -> None:
         """Store when keys were used; while the store is out of reach it is remembered."""
