@@ -1,7 +1,7 @@
 """What every test shares."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -22,6 +22,18 @@ def anyio_backend() -> str:
 def postgres() -> Iterator[PostgresServer]:
     with open_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_if_asked(request: pytest.FixtureRequest) -> Callable[[], PostgresServer]:
+    """Return what starts the server, so that tests of other stores do without."""
+
+    def server() -> PostgresServer:
+        started = request.getfixturevalue("postgres")
+        assert isinstance(started, PostgresServer)
+        return started
+
+    return server
 
 
 @pytest.fixture(scope="session")

@@ -10,18 +10,6 @@ from tests.servers.postgres import PostgresServer
 from tmws_core.ports.storage import Storage
 
 
-@pytest.fixture(scope="session")
-def postgres_if_asked(request: pytest.FixtureRequest) -> Callable[[], PostgresServer]:
-    """Return what starts the server, so that tests of other stores do without."""
-
-    def server() -> PostgresServer:
-        started = request.getfixturevalue("postgres")
-        assert isinstance(started, PostgresServer)
-        return started
-
-    return server
-
-
 @pytest.fixture(params=STORES)
 def place(
     request: pytest.FixtureRequest, tmp_path: Path, postgres_if_asked: Callable[[], PostgresServer]

@@ -3,6 +3,8 @@
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.contracts.ollama_double import OllamaDouble
 from tests.licences import UNLIMITED
+from tests.servers.postgres import PostgresServer
 from tests.services.paths import Walk, renamed
 from tests.services.worlds import NOWHERE, World, open_random
 from tmws_adapters.settings import Settings, load_settings
@@ -24,20 +27,25 @@ from tmws_core.domain.agent import ROLES, Caller, Permission
 CASES = 20_000
 """One case is one caller, one memory and one path on which it is seen or not."""
 
-WORLDS = 2
+WORLDS = {"exact": 2, "planned": 2, "postgresql": 1}
+"""Worlds, by what is searched: SQLite exactly or through an index, and PostgreSQL."""
 
 seeds = st.integers(0, 2**32 - 1)
 
 
-@pytest.mark.parametrize("planned", [False, True], ids=["exact", "planned"])
+@pytest.mark.parametrize("searched", WORLDS)
 def test_every_path_agrees_with_the_policy(
-    ollama: OllamaDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, planned: bool
+    ollama: OllamaDouble,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    postgres_if_asked: Callable[[], PostgresServer],
+    searched: str,
 ) -> None:
     cases: Counter[str] = Counter()
     sources: set[str] = set()
 
     @examples(
-        max_examples=WORLDS,
+        max_examples=WORLDS[searched],
         deadline=None,
         database=None,
         phases=[Phase.generate],
@@ -47,14 +55,16 @@ def test_every_path_agrees_with_the_policy(
     def agree(seed: int) -> None:
         note(f"seed {seed}")
         variables = {"TMWS_HOME": tempfile.mkdtemp(dir=tmp_path), "TMWS_OLLAMA_BASE_URL": ollama.url, **UNLIMITED}
-        settings = load_settings(variables | {"TMWS_OLLAMA_MODEL": ollama.model}, dotenv=None)
-        anyio.run(partial(walk, settings, seed, cases, sources, planned=planned))
+        with postgres_if_asked().database() if searched == "postgresql" else nullcontext("") as url:
+            variables |= {"TMWS_OLLAMA_MODEL": ollama.model, "TMWS_DATABASE_URL": url}
+            settings = load_settings(variables, dotenv=None)
+            anyio.run(partial(walk, settings, seed, cases, sources, planned=searched == "planned"))
 
     agree()
     with capsys.disabled():
         sys.stdout.write(f"\n{cases.total()} cases without a disagreement: {dict(cases)}\n")
     assert cases.total() >= CASES
-    assert ("memory" in sources) == planned
+    assert {"exact": "exact", "planned": "memory", "postgresql": "pgvector"}[searched] in sources
 
 
 async def walk(settings: Settings, seed: int, cases: Counter[str], sources: set[str], *, planned: bool) -> None:
