@@ -27,11 +27,11 @@ pytestmark = pytest.mark.anyio
 
 RATE = Rate(requests=1_000_000, seconds=3600)
 
-AFTER = 2.0
-"""Seconds after which all is well again, once Redis is."""
+AFTER = 10.0
+"""Seconds after which something is wrong, however busy the machine is; on a quiet one it takes 0.1 to 0.9."""
 
-SLOW = 1.0
-"""Seconds that a request may take on a slow machine; on an idle one it is PATIENCE at most."""
+SLOW = 5.0
+"""Seconds after which a request has waited for Redis, however busy the machine is; on a quiet one it takes 0.3."""
 
 LIMIT = 30
 """Seconds for anything at all."""
