@@ -81,7 +81,8 @@ def _fresh_databases(server: PostgresServer) -> Fresh:
 def open_at(place: str) -> AbstractAsyncContextManager[Store]:
     """Open the store at a URL of PostgreSQL, or in a file."""
     if place.startswith("postgresql://"):
-        return open_postgres(place, pool_size=1, max_overflow=3)
+        # Enough connections for units to run beside each other, which is what some contracts are about.
+        return open_postgres(place, pool_size=5, max_overflow=25)
     return open_sqlite(Path(place), synchronous="NORMAL")
 
 

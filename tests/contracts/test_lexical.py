@@ -10,7 +10,7 @@ from tests.contracts.builders import EVERYTHING, memory, new, scope
 from tests.contracts.stores import Store
 from tmws_adapters.sqlite.lexical import ENOUGH, SCORED
 from tmws_core.domain.access import Visibility
-from tmws_core.domain.memory import AccessLevel
+from tmws_core.domain.memory import AccessLevel, Memory
 from tmws_core.domain.text import query_terms
 
 pytestmark = pytest.mark.anyio
@@ -176,3 +176,51 @@ async def test_searches_run_while_others_write(store: Store) -> None:
             tasks.start_soon(search, store, "apples")
 
     assert len(await search(store, "apples", 30)) == 20
+
+
+def turn(sequence: int, content: str, **fields: Any) -> Memory:
+    return memory(content=content, session_id="s", sequence=sequence, **fields)
+
+
+async def store_turns(store: Store, *turns: Memory) -> None:
+    async with store.storage.write() as unit:
+        await unit.changes.add([new(each) for each in turns])
+
+
+async def test_a_turn_is_found_by_the_words_of_the_two_turns_before_it(store: Store) -> None:
+    contents = ["apples", "pears", "plums", "cherries"]
+    await store_turns(store, *(turn(place, content) for place, content in enumerate(contents)))
+
+    assert await search(store, "apples") == ["apples", "pears", "plums"]
+
+
+async def test_a_turn_that_comes_late_lends_its_words_to_those_behind_it(store: Store) -> None:
+    await store_turns(store, turn(2, "pears"), turn(3, "plums"), turn(4, "cherries"))
+    assert await search(store, "apples") == []
+
+    await store_turns(store, turn(1, "apples"))
+
+    assert await search(store, "apples") == ["apples", "pears", "plums"]
+
+
+async def test_turns_lose_the_words_of_one_that_is_deleted_changed_or_read_by_others(store: Store) -> None:
+    first, second, third = turn(1, "apples"), turn(2, "pears"), turn(3, "plums")
+    await store_turns(store, first, second, third, turn(4, "cherries"))
+    async with store.storage.write() as unit:
+        former = await unit.memories.get(first.id, EVERYTHING)
+        await unit.changes.replace(former, new(attrs.evolve(former, content="melons")))
+    assert await search(store, "apples") == []
+    assert await search(store, "melons") == ["melons", "pears", "plums"]
+
+    async with store.storage.write() as unit:
+        await unit.changes.delete(await unit.memories.get(second.id, EVERYTHING))
+    assert await search(store, "pears") == []
+    assert await search(store, "melons") == ["melons", "plums", "cherries"]
+
+    async with store.storage.write() as unit:
+        former = await unit.memories.get(third.id, EVERYTHING)
+        changed = attrs.evolve(former, access_level=AccessLevel.SHARED)
+        await unit.changes.replace(former, attrs.evolve(new(changed), lexical=""))
+    assert await search(store, "plums") == ["plums"]
+    assert await search(store, "melons") == ["melons", "cherries"]
+    assert await store.storage.integrity() == []

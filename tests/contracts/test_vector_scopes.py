@@ -184,6 +184,19 @@ async def test_in_every_scope_the_graph_finds_what_an_exact_search_finds(postgre
     assert min(recalls.values()) >= 0.99, recalls
 
 
+async def test_where_the_graph_gives_up_all_of_the_scope_is_compared(postgres: PostgresServer) -> None:
+    vectors = rows()
+    with postgres.database() as url:
+        async with open_postgres(url) as opened:
+            await fill(opened.storage, vectors)
+            hasty = attrs.evolve(opened.vectors, exact=SMALL, scanned=1)
+            indexed = Indexed(opened.storage, hasty)
+
+            found = await recall(indexed, SCOPES["what is far away"], [Vector(vectors[0].tobytes())])
+
+    assert found == 1.0
+
+
 async def recall(indexed: Indexed, wanted: Scope, queries: list[Vector]) -> float:
     """Return the share of the ten nearest that is found; nothing outside of the scope may be."""
     async with indexed.storage.read() as snapshot:

@@ -49,9 +49,12 @@ class Opener:
         try:
             await connection.execute(self._setup())
             await register(connection)
-        except psycopg.Error as error:
+        except BaseException as error:
+            # Also where the task is cancelled.
             await connection.close()
-            raise connection_error(error) from error
+            if isinstance(error, psycopg.Error):
+                raise connection_error(error) from error
+            raise
         return connection
 
     def _setup(self) -> bytes:

@@ -7,7 +7,7 @@ import attrs
 
 from tmws_adapters.postgres.connections import Connections
 from tmws_adapters.postgres.frequencies import Frequencies
-from tmws_adapters.postgres.predicate import inside
+from tmws_adapters.postgres.predicate import ONE_MEMORY, inside
 from tmws_adapters.postgres.readers import readers_for
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.postgres.words import stems
@@ -56,14 +56,11 @@ _SEARCH = f"""
     )
     SELECT s.document, s.score
     FROM (SELECT document, score FROM scores ORDER BY score DESC, document DESC) AS s CROSS JOIN LATERAL (
-        SELECT 1 FROM memories_v2 AS m WHERE m.document = s.document AND {{inside}} OFFSET 0
+        {{allowed}}
     ) AS allowed
     LIMIT %(limit)s
 """  # noqa: S608 - texts are constants, values are bound
-"""The newest matches are scored, frequencies being halves; then the best are held against the scope one by one.
-
-OFFSET keeps the planner from turning the loop into a join that reads the whole table of memories.
-"""
+"""The newest matches are scored, frequencies being halves; then the best are held against the scope one by one."""
 
 
 @attrs.frozen
@@ -138,7 +135,8 @@ async def _scored(session: Session, question: _Question, counts: dict[str, int],
         "bound": bound,
         "limit": question.limit,
     }
-    rows = await session.rows(_SEARCH.format(members=members, inside=part.sql), values)
+    allowed = ONE_MEMORY.format(document="s.document", inside=part.sql)
+    rows = await session.rows(_SEARCH.format(members=members, allowed=allowed), values)
     return [Hit(document, score) for document, score in rows]
 
 

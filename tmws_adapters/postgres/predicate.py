@@ -31,6 +31,15 @@ _FILTERS = {
 }
 """By field of MemoryFilter; "after" is inclusive and "before" is not, so that adjoining ranges share no memory."""
 
+ONE_MEMORY = """
+    SELECT 1 FROM (SELECT * FROM memories_v2 WHERE document = {document} OFFSET 0) AS m WHERE {inside} OFFSET 0
+"""
+"""Whether one document lies in a scope, for a loop over documents.
+
+OFFSET keeps the planner from looking for the scope's memories instead, and from making the loop a join: both read all
+memories for each of a few.
+"""
+
 _SUPERSEDED_LATER = "(m.superseded_at IS NULL OR m.superseded_at > %(at)s)"
 
 
