@@ -78,6 +78,7 @@ class Relay:
         self._output = Outgoing()
         self._gone = False
         self._unanswered = Unanswered()
+        self._told = False
         self._waiting: list[bytes] = []
         self._line: Connection | None = None
         self._was_connected = False
@@ -172,7 +173,8 @@ class Relay:
             self._output.put(unanswerable(INVALID_REQUEST, TOO_LONG))
         elif line.strip():
             unasked = self._unanswered.take(line)
-            if unasked is not None:
+            if unasked is not None and not self._told:
+                self._told = True  # once: not every client reads stderr, and a full pipe would stop everything
                 sys.stderr.write(_HOW_TO_ASK.format(method=ascii(unasked[:_SHOWN])))
             self._send(line)
 
