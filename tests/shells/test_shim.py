@@ -172,3 +172,10 @@ def test_terminal_in_a_file_system_that_cannot_be_written_names_the_remedy(home:
 def _memory_id(line: str) -> str:
     memory_id: str = json.loads(line)["result"]["structuredContent"]["memory_id"]
     return memory_id
+
+
+def test_client_that_does_not_read_stderr_is_not_stopped(home: Path) -> None:
+    unasked = json.dumps({"jsonrpc": "2.0", "method": "tools/list"}).encode() + b"\n"
+    with conversation(home) as talk:
+        talk.send(unasked * 2000, request("last", "ping"))
+        assert talk.receive()["id"] == "last"
