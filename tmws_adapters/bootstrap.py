@@ -315,7 +315,7 @@ def compose(settings: Settings, parts: Parts) -> App:
     agents = Agents(storage=parts.storage, clock=parts.clock, admission=admission, audited=settings.audit_log_enabled)
     return App(
         (memories, browsing, recall, agents, Explaining(storage=parts.storage), health),
-        identify=Registry(parts.storage).identify,
+        identify=Registry(parts.holders).identify,
         witness=parts.trail,
         clock=parts.clock,
         metrics=parts.metrics,

@@ -6,21 +6,21 @@ from tmws_core.domain.access import acting_for
 from tmws_core.domain.agent import Caller, identified
 from tmws_core.ports.agents import Agents
 from tmws_core.ports.audit import Witness
-from tmws_core.ports.storage import Storage
+from tmws_core.ports.holders import Holders
 
 
 @attrs.frozen
 class Registry:
     """Gives callers the rights that their registration says they have."""
 
-    storage: Storage
+    holders: Holders
 
     async def identify(self, caller: Caller) -> Caller:
         """Return the caller with its rights; AgentInactive if it was deactivated."""
         if caller.identified:
             return caller
-        async with self.storage.read() as snapshot:
-            return identified(caller, await snapshot.agents.find(caller.agent_id))
+        holder, _ = await self.holders.of_token(caller.agent_id, None)
+        return identified(caller, holder)
 
 
 async def actor(agents: Agents, caller: Caller, agent_id: str | None, witness: Witness) -> Caller:

@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import attrs
-import orjson
 
 from tmws_adapters.postgres.connections import Connections
 from tmws_adapters.postgres.locks import lock_agent, lock_seats
-from tmws_adapters.postgres.session import Row, Session
-from tmws_core.domain.agent import Agent, Belongings, Role
+from tmws_adapters.postgres.session import Session
+from tmws_adapters.sql.agents import AGENT, KEY, agent_of, agent_values, holder_of, key_of
+from tmws_adapters.sql.times import native
+from tmws_core.domain.agent import Agent, Belongings
 from tmws_core.domain.credential import ApiKey
 from tmws_core.ports.holders import Holder
 
-_AGENT = "id, namespace, role, active, display_name, description, capabilities, metadata, created_at, updated_at"
-_KEY = "id, agent_id, digest, name, created_at, expires_at, revoked_at, last_used_at"
 _TEN = ", ".join(["%s"] * 10)
 
 
@@ -28,30 +27,30 @@ class PostgresAgents:
         """Return an agent, or None."""
         if self._session.writes:
             await lock_agent(self._session, agent_id)
-        row = await self._session.row(f"SELECT {_AGENT} FROM agents WHERE id = %s", (agent_id,))  # noqa: S608 - names are constants, values are bound
-        return None if row is None else _agent(row)
+        row = await self._session.row(f"SELECT {AGENT} FROM agents WHERE id = %s", (agent_id,))  # noqa: S608 - names are constants, values are bound
+        return None if row is None else agent_of(row, native)
 
     async def add(self, agent: Agent) -> None:
         """Register an agent; does nothing if it is known."""
-        sql = f"INSERT INTO agents ({_AGENT}) VALUES ({_TEN}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - as above
-        await self._session.run(sql, _values(agent))
+        sql = f"INSERT INTO agents ({AGENT}) VALUES ({_TEN}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - as above
+        await self._session.run(sql, agent_values(agent, native))
 
     async def replace(self, agent: Agent) -> None:
         """Put an agent in the place of the one with its id, which must be known."""
-        sql = f"UPDATE agents SET ({_AGENT}) = ({_TEN}) WHERE id = %s"  # noqa: S608 - as above
-        await self._session.run(sql, (*_values(agent), agent.id))
+        sql = f"UPDATE agents SET ({AGENT}) = ({_TEN}) WHERE id = %s"  # noqa: S608 - as above
+        await self._session.run(sql, (*agent_values(agent, native), agent.id))
 
     async def page(self, within: str | None, *, after: str | None, limit: int) -> list[Agent]:
         """Return at most `limit` agents in the order of their ids, beginning behind the id `after`."""
         sql = f"""
-            SELECT {_AGENT} FROM agents
+            SELECT {AGENT} FROM agents
             WHERE id > %(after)s AND (
                 %(within)s::text IS NULL OR namespace = %(within)s OR starts_with(namespace, %(within)s || '/')
             )
             ORDER BY id LIMIT %(limit)s
         """  # noqa: S608 - as above
         rows = await self._session.rows(sql, {"after": after or "", "within": within, "limit": limit})
-        return [_agent(row) for row in rows]
+        return [agent_of(row, native) for row in rows]
 
     async def count(self) -> int:
         """Count the active agents."""
@@ -91,21 +90,21 @@ class PostgresCredentials:
 
     async def find(self, key_id: str) -> ApiKey | None:
         """Return a key, revoked and expired ones included, or None."""
-        row = await self._session.row(f"SELECT {_KEY} FROM api_keys WHERE id = %s", (key_id,))  # noqa: S608 - as above
-        return None if row is None else _key(row)
+        row = await self._session.row(f"SELECT {KEY} FROM api_keys WHERE id = %s", (key_id,))  # noqa: S608 - as above
+        return None if row is None else key_of(row, native)
 
     async def keys(self, agent_id: str | None) -> list[ApiKey]:
         """Return the keys of an agent, or of all, newest first."""
         sql = f"""
-            SELECT {_KEY} FROM api_keys WHERE %(agent_id)s::text IS NULL OR agent_id = %(agent_id)s
+            SELECT {KEY} FROM api_keys WHERE %(agent_id)s::text IS NULL OR agent_id = %(agent_id)s
             ORDER BY created_at DESC, id
         """  # noqa: S608 - as above
-        return [_key(row) for row in await self._session.rows(sql, {"agent_id": agent_id})]
+        return [key_of(row, native) for row in await self._session.rows(sql, {"agent_id": agent_id})]
 
     async def add(self, key: ApiKey) -> None:
         """Store a key."""
         await self._session.run(
-            f"INSERT INTO api_keys ({_KEY}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",  # noqa: S608 - as above
+            f"INSERT INTO api_keys ({KEY}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",  # noqa: S608 - as above
             (
                 key.id,
                 key.agent_id,
@@ -129,10 +128,6 @@ class PostgresCredentials:
         sql = "UPDATE api_keys SET last_used_at = greatest(last_used_at, %s) WHERE id = %s"
         await self._session.run_many(sql, [(moment, key_id) for key_id, moment in sorted(uses.items())])
 
-    async def is_token_revoked(self, token_id: str) -> bool:
-        """Tell whether a token was revoked."""
-        return await self._session.row("SELECT 1 FROM revoked_tokens WHERE id = %s", (token_id,)) is not None
-
     async def revoke_token(self, token_id: str, expires_at: datetime) -> None:
         """Revoke a token until it expires by itself."""
         sql = "INSERT INTO revoked_tokens (id, expires_at) VALUES (%s, %s) ON CONFLICT (id) DO NOTHING"
@@ -151,14 +146,14 @@ class PostgresHolders:
 
     async def of_key(self, key_id: str) -> tuple[ApiKey, Holder] | None:
         """Return a key, revoked and expired ones included, and its agent, or None if there is no such key."""
-        columns = ", ".join(f"k.{name.strip()}" for name in _KEY.split(","))
+        columns = ", ".join(f"k.{name.strip()}" for name in KEY.split(","))
         sql = f"""
             SELECT {columns}, a.id, a.namespace, a.role, a.active
             FROM api_keys AS k JOIN agents AS a ON a.id = k.agent_id WHERE k.id = %s
         """  # noqa: S608 - as above
         async with self._connections.lookup() as session:
             row = await session.row(sql, (key_id,))
-        return None if row is None else (_key(row[:8]), _holder(row[8:]))
+        return None if row is None else (key_of(row[:8], native), holder_of(row[8:]))
 
     async def of_token(self, agent_id: str, token_id: str | None) -> tuple[Holder | None, bool]:
         """Return the agent, or None if it is not registered, and whether the token was revoked."""
@@ -168,7 +163,7 @@ class PostgresHolders:
         """
         async with self._connections.lookup() as session:
             ((revoked, *holder),) = await session.rows(sql, (token_id, agent_id))
-        return None if holder[0] is None else _holder(holder), revoked
+        return None if holder[0] is None else holder_of(holder), revoked
 
 
 @attrs.frozen
@@ -192,53 +187,3 @@ class PostgresLicenseClock:
         async with self._connections.unit() as session:
             ((latest,),) = await session.rows(sql, (now,))
         return latest if isinstance(latest, datetime) else now
-
-
-def _agent(row: Row) -> Agent:
-    id_, namespace, role, active, display_name, description, capabilities, metadata, created_at, updated_at = row
-    return Agent(
-        id=id_,
-        namespace=namespace,
-        role=Role(role),
-        active=active,
-        display_name=display_name,
-        description=description,
-        capabilities=tuple(orjson.loads(capabilities)),
-        metadata=orjson.loads(metadata),
-        created_at=created_at,
-        updated_at=updated_at or created_at,
-    )
-
-
-def _values(agent: Agent) -> tuple[object, ...]:
-    return (
-        agent.id,
-        agent.namespace,
-        agent.role.value,
-        agent.active,
-        agent.display_name,
-        agent.description,
-        orjson.dumps(agent.capabilities).decode(),
-        orjson.dumps(agent.metadata).decode(),
-        agent.created_at,
-        agent.updated_at,
-    )
-
-
-def _key(row: Row) -> ApiKey:
-    id_, agent_id, digest, name, created_at, expires_at, revoked_at, last_used_at = row
-    return ApiKey(
-        id=id_,
-        agent_id=agent_id,
-        digest=digest,
-        name=name,
-        created_at=created_at,
-        expires_at=expires_at,
-        revoked_at=revoked_at,
-        last_used_at=last_used_at,
-    )
-
-
-def _holder(row: Sequence[object]) -> Holder:
-    agent_id, namespace, role, active = row
-    return Holder(agent_id=str(agent_id), namespace=str(namespace), role=Role(role), active=bool(active))

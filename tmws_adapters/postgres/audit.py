@@ -1,15 +1,15 @@
 """The audit log in one snapshot or transaction: rows that are chained as they are written."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import attrs
-import orjson
 
 from tmws_adapters.postgres.session import Row, Session
+from tmws_adapters.sql.chain import adopted, grown, known_end, values_of
+from tmws_adapters.sql.times import rfc3339
 from tmws_core.domain.audit import AuditEvent, AuditRecord
-from tmws_core.domain.chain import ChainEnd, Checkpoint, chained
-from tmws_core.errors import AuditBroken
+from tmws_core.domain.chain import ChainEnd, Checkpoint
 from tmws_core.ports.audit import AuditFilter
 
 _ROW = "id, timestamp, event_type, agent_id, details, hash"
@@ -57,14 +57,7 @@ class PostgresAuditLog:
     async def page(self, wanted: AuditFilter, *, before: int | None, limit: int) -> list[AuditRecord]:
         """Return at most `limit` rows, the newest first, beginning before the id `before`."""
         await self._session.settle()
-        values = {
-            "event_type": wanted.event_type,
-            "agent_id": wanted.agent_id,
-            "since": wanted.since and _rfc3339(wanted.since),
-            "until": wanted.until and _rfc3339(wanted.until),
-            "before": before,
-            "limit": limit,
-        }
+        values = values_of(wanted, before, limit)
         return _records(await self._session.rows(_PAGE, values))
 
     async def checkpoints(self) -> list[Checkpoint]:
@@ -107,62 +100,32 @@ class PostgresAuditLog:
         await self._session.settle()
         sql = "SELECT id, hash, timestamp < %s FROM security_audit_logs WHERE id >= %s ORDER BY id LIMIT %s"
         found = None
-        for row_id, hash_, is_older in await self._session.rows(sql, (_rfc3339(time), first, limit)):
+        for row_id, hash_, is_older in await self._session.rows(sql, (rfc3339(time), first, limit)):
             if not is_older or hash_ is None:
                 break
             found = ChainEnd(row_id, hash_)
         return found
 
     async def _append(self, events: Sequence[AuditEvent]) -> None:
-        end = await self._end("FOR UPDATE")
-        if end is None:
-            raise AuditBroken(
-                part="audit log",
-                reason="it is not known any more where the chain ends, because the table audit_head was changed",
-                hint="Keep a copy of the database, and restore the last backup",
-            )
-        end, adopted = await self._adopt(end, events[0].timestamp)
-        rows = []
-        for event in (*adopted, *events):
-            record = _record(end.id + 1, event)
-            end = ChainEnd(record.id, chained(end.hash, record))
-            rows.append((record.id, record.timestamp, record.event_type, record.agent_id, record.details, end.hash))
-        await self._session.run_many(_INSERT, rows)
-        await self._session.run("UPDATE audit_head SET last = %s, hash = %s", (end.id, end.hash))
-
-    async def _adopt(self, end: ChainEnd, now: datetime) -> tuple[ChainEnd, list[AuditEvent]]:
-        """Chain the rows that somebody else has written since, and return what tells of them."""
+        end = known_end(await self._end("FOR UPDATE"))
         sql = f"SELECT {_ROW} FROM security_audit_logs WHERE id > %s ORDER BY id"  # noqa: S608 - as above
         strangers = _records(await self._session.rows(sql, (end.id,)))
-        for record in strangers:
-            end = ChainEnd(record.id, chained(end.hash, record))
+        places, told = adopted(end, strangers, events[0].timestamp)
+        for end in places:
             await self._session.run("UPDATE security_audit_logs SET hash = %s WHERE id = %s", (end.hash, end.id))
-        if not strangers:
-            return end, []
-        details = {"first_id": strangers[0].id, "last_id": end.id, "count": len(strangers)}
-        return end, [AuditEvent(timestamp=now, event_type="audit.adopted", agent_id="tmws", details={**details})]
+        end, rows = grown(end, (*told, *events), _text)
+        await self._session.run_many(_INSERT, rows)
+        await self._session.run("UPDATE audit_head SET last = %s, hash = %s", (end.id, end.hash))
 
     async def _end(self, locking: str) -> ChainEnd | None:
         row = await self._session.row(f"SELECT last, hash FROM audit_head {locking}")  # noqa: S608 - as above
         return None if row is None else ChainEnd(*row)
 
 
-def _record(number: int, event: AuditEvent) -> AuditRecord:
-    """Return an event as it stands in the log; PostgreSQL has no text with a zero byte in it."""
-    return AuditRecord(
-        number,
-        _rfc3339(event.timestamp),
-        event.event_type,
-        event.agent_id.replace("\0", "\N{REPLACEMENT CHARACTER}"),
-        orjson.dumps(event.details).decode(),
-        None,
-    )
-
-
 def _records(rows: Iterable[Row]) -> list[AuditRecord]:
     return [AuditRecord(*row) for row in rows]
 
 
-def _rfc3339(time: datetime) -> str:
-    """Return a time as text that sorts as the times do."""
-    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+def _text(agent_id: str) -> str:
+    """Return a text that PostgreSQL can keep: it has none with a zero byte in it."""
+    return agent_id.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from tmws_adapters.postgres.errors import PART
 from tmws_adapters.postgres.locks import FIRST, lock_models
 from tmws_adapters.postgres.session import Session
-from tmws_core.domain.embedding import Canary, EmbeddingModel, KnownModel, Vector
-from tmws_core.errors import ModelMismatch
+from tmws_adapters.sql.models import COLUMNS, Numbered, check_model, dimensions_of, known_of, number_for
+from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 
 INDEX = "memories_embedding_v2_idx"
 """The index of the active model's vectors; those of other models have its number at the end."""
@@ -14,15 +14,13 @@ INDEX = "memories_embedding_v2_idx"
 INDEXED_DIMENSIONS = 4000
 """The most values that an index of half precision takes; vectors of more are compared one by one."""
 
-_COLUMNS = "name, dimension, digest, edition, canary_text, canary_vector"
 
-
-async def active_model(session: Session) -> tuple[int, KnownModel] | None:
+async def active_model(session: Session) -> Numbered | None:
     """Return the active model with its number, or None."""
     return await _found(session, "active")
 
 
-async def model_in_role(session: Session, role: str) -> tuple[int, KnownModel] | None:
+async def model_in_role(session: Session, role: str) -> Numbered | None:
     """Return the model of a role with its number, or None."""
     return await _found(session, "role = %s", role)
 
@@ -46,12 +44,8 @@ async def use_model(session: Session, model: EmbeddingModel, canary: Canary | No
         await session.run("UPDATE embedding_models SET active = true WHERE id = %s", (number,))
         await create_index(session, number, model.dimension, INDEX)
         active = await active_model(session)
-    elif not _same(active[1].model, model):
-        raise ModelMismatch(
-            part="embedder",
-            reason=f"the store holds vectors of {_described(active[1].model)}, not of {_described(model)}",
-            hint="Run `tmws embeddings migrate`, or set the embedder to the store's model again",
-        )
+    else:
+        check_model(active[1], model)
     if canary is not None and active is not None and active[1].canary is None:
         await keep_canary(session, active[0], canary)
 
@@ -89,37 +83,10 @@ async def keep_canary(session: Session, number: int, canary: Canary) -> None:
 
 async def model_for(session: Session, vectors: Iterable[Vector]) -> int | None:
     """Return the number of the active model, which must be able to have made the vectors; None for no vectors."""
-    dimensions = {vector.dimension for vector in vectors}
-    if not dimensions:
-        return None
-    active = await active_model(session)
-    if active is None or dimensions != {active[1].model.dimension}:
-        raise ModelMismatch(
-            part=PART,
-            reason=f"vectors of {sorted(dimensions)} dimensions are not of the store's model",
-            hint="Name the vectors' model with use_model in the same transaction",
-        )
-    return active[0]
+    dimensions = dimensions_of(vectors)
+    return number_for(dimensions, await active_model(session), PART) if dimensions else None
 
 
-async def _found(session: Session, where: str, *values: str | int) -> tuple[int, KnownModel] | None:
-    sql = f"SELECT id, {_COLUMNS} FROM embedding_models WHERE {where}"  # noqa: S608 - texts are constants, values are bound
-    row = await session.row(sql, values)
-    if row is None:
-        return None
-    number, name, dimension, digest, edition, text, vector = row
-    model = EmbeddingModel(name=name, dimension=dimension, digest=digest, edition=edition)
-    canary = None if vector is None else Canary(text=text, vector=Vector(vector))
-    return number, KnownModel(model=model, canary=canary)
-
-
-def _same(stored: EmbeddingModel, other: EmbeddingModel) -> bool:
-    told = stored.digest and other.digest
-    return (stored.name, stored.dimension, stored.edition) == (other.name, other.dimension, other.edition) and (
-        not told or stored.digest == other.digest
-    )
-
-
-def _described(model: EmbeddingModel) -> str:
-    digest = f", {model.digest[:12]}" if model.digest else ""
-    return f"{model.name} ({model.dimension} dimensions{digest})"
+async def _found(session: Session, where: str, *values: str | int) -> Numbered | None:
+    sql = f"SELECT {COLUMNS} FROM embedding_models WHERE {where}"  # noqa: S608 - texts are constants, values are bound
+    return known_of(await session.row(sql, values))

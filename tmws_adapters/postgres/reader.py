@@ -1,7 +1,6 @@
 """Reads memories in one transaction."""
 
 from array import array
-from collections import Counter
 from collections.abc import Sequence
 
 import attrs
@@ -9,7 +8,7 @@ import attrs
 from tmws_adapters.postgres import models
 from tmws_adapters.postgres.locks import lock_owners
 from tmws_adapters.postgres.predicate import inside, visible
-from tmws_adapters.postgres.rows import SELECT_MEMORIES, memory_of
+from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES
 from tmws_adapters.postgres.session import Row, Session
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
@@ -63,7 +62,7 @@ class PostgresMemoryReader:
         row = await self._session.row(sql, {**seen.values, "id": memory_id})
         if row is None:
             raise MemoryNotFound(memory_id=memory_id)
-        return memory_of(row)
+        return FORMS.memory(row)
 
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
         """Return those of the ids whose memories exist and are visible."""
@@ -78,7 +77,7 @@ class PostgresMemoryReader:
         behind = "TRUE" if after is None else f"m.id {comparison} %(after)s"
         sql = f"{SELECT_MEMORIES} WHERE {behind} AND {part.sql} ORDER BY m.id {direction} LIMIT %(limit)s"
         values = {**part.values, "after": after, "limit": limit}
-        return [memory_of(row) for row in await self._session.rows(sql, values)]
+        return [FORMS.memory(row) for row in await self._session.rows(sql, values)]
 
     async def searchable(self, scope: Scope, *, resolved: bool = True) -> Searchable:
         """Return the active model and, if they are asked for, the documents of the scope that have a vector of it."""
@@ -103,7 +102,7 @@ class PostgresMemoryReader:
         part = inside(scope)
         sql = f"{SELECT_MEMORIES} WHERE m.document = ANY(%(documents)s::bigint[]) AND {part.sql}"
         rows = await self._session.rows(sql, {**part.values, "documents": list(documents)})
-        return {memory.document: memory for memory in map(memory_of, rows)}
+        return {memory.document: memory for memory in map(FORMS.memory, rows)}
 
     async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known | None]:
         """Tell for each fingerprint, in order, which stored memory it repeats; a repeated key wins over a text."""
@@ -146,7 +145,7 @@ class PostgresMemoryReader:
             SELECT memory_type, access_level, namespace, count(*), count(model), min(created_at), max(created_at)
             FROM memories_v2 AS m WHERE {seen.sql} GROUP BY 1, 2, 3
         """  # noqa: S608 - as above
-        return _stats(await self._session.rows(sql, seen.values))
+        return FORMS.stats(await self._session.rows(sql, seen.values))
 
     async def unembedded(self, limit: int) -> list[Unembedded]:
         """Return at most `limit` texts without a vector, the most important first, then the newest."""
@@ -165,22 +164,3 @@ def _known(row: Row) -> Known | None:
     if keyed is not None:
         return Known(memory_id=keyed, embedded=keyed_embedded, duplicate=False)
     return None if same_text is None else Known(memory_id=same_text, embedded=same_text_embedded, duplicate=True)
-
-
-def _stats(groups: list[Row]) -> MemoryStats:
-    by_type: Counter[str] = Counter()
-    by_access_level: Counter[str] = Counter()
-    by_namespace: Counter[str] = Counter()
-    for memory_type, access_level, namespace, count, *_ in groups:
-        by_type[memory_type] += count
-        by_access_level[access_level] += count
-        by_namespace[namespace] += count
-    return MemoryStats(
-        total=by_type.total(),
-        embedded=sum(group[4] for group in groups),
-        by_type=dict(by_type),
-        by_access_level=dict(by_access_level),
-        by_namespace=dict(by_namespace),
-        oldest=min((group[5] for group in groups), default=None),
-        newest=max((group[6] for group in groups), default=None),
-    )

@@ -5,8 +5,10 @@ from typing import Any
 import orjson
 
 from tmws_adapters.postgres.readers import audience_of
-from tmws_adapters.postgres.session import Row, Session
-from tmws_core.domain.memory import AccessLevel, Memory, MemoryType, Share, SharePermission
+from tmws_adapters.postgres.session import Session
+from tmws_adapters.sql.memories import Forms
+from tmws_adapters.sql.times import native
+from tmws_core.domain.memory import Memory
 from tmws_core.ports.storage import NewMemory
 
 SELECT_MEMORIES = """
@@ -18,7 +20,7 @@ SELECT_MEMORIES = """
         )
     FROM memories_v2 AS m
 """
-"""The beginning of every query for whole memories; `memory_of` reads its rows."""
+"""The beginning of every query for whole memories; `FORMS.memory` reads its rows."""
 
 _COLUMNS = (
     "agent_id",
@@ -59,60 +61,7 @@ _UPDATE = f"""
 """  # noqa: S608 - as above
 
 
-def memory_of(row: Row) -> Memory:
-    """Return the memory of a row that SELECT_MEMORIES found."""
-    (
-        memory_id,
-        document,
-        agent_id,
-        namespace,
-        content,
-        memory_type,
-        importance,
-        access_level,
-        tags,
-        metadata,
-        session_id,
-        sequence,
-        occurred_at,
-        expires_at,
-        source,
-        written_by,
-        transport,
-        created_at,
-        updated_at,
-        version,
-        superseded_by,
-        superseded_at,
-        embedded,
-        shares,
-    ) = row
-    return Memory(
-        id=memory_id,
-        document=document,
-        agent_id=agent_id,
-        namespace=namespace,
-        content=content,
-        memory_type=MemoryType(memory_type),
-        importance=importance,
-        access_level=AccessLevel(access_level),
-        shared_with=tuple(Share(agent, SharePermission(permission)) for agent, permission in shares or ()),
-        tags=tuple(tags),
-        metadata=orjson.loads(metadata),
-        session_id=session_id,
-        sequence=sequence,
-        occurred_at=occurred_at,
-        expires_at=expires_at,
-        source=source,
-        written_by=written_by,
-        transport=transport,
-        created_at=created_at,
-        updated_at=updated_at,
-        version=version,
-        superseded_by=superseded_by,
-        superseded_at=superseded_at,
-        embedded=embedded,
-    )
+FORMS = Forms(time=native, items=list)
 
 
 async def insert_memories(session: Session, numbered: list[tuple[int, NewMemory]], model: int | None) -> None:

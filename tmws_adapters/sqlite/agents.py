@@ -1,20 +1,16 @@
 """Agents, and what they prove with who they are, in one snapshot or transaction."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import attrs
 import orjson
 
+from tmws_adapters.sql.agents import AGENT, KEY, agent_of, agent_values, key_of
+from tmws_adapters.sql.times import from_rfc3339, rfc3339
 from tmws_adapters.sqlite.session import Session
-from tmws_adapters.sqlite.times import from_rfc3339, rfc3339
-from tmws_core.domain.agent import Agent, Belongings, Role
+from tmws_core.domain.agent import Agent, Belongings
 from tmws_core.domain.credential import ApiKey
-
-_AGENT = "id, namespace, role, active, display_name, description, capabilities, metadata, created_at, updated_at"
-_KEY = "id, agent_id, digest, name, created_at, expires_at, revoked_at, last_used_at"
 
 
 @attrs.frozen
@@ -25,30 +21,30 @@ class SqliteAgents:
 
     async def find(self, agent_id: str) -> Agent | None:
         """Return an agent, or None."""
-        sql = f"SELECT {_AGENT} FROM agents WHERE id = ?"  # noqa: S608 - names are constants, values are bound
+        sql = f"SELECT {AGENT} FROM agents WHERE id = ?"  # noqa: S608 - names are constants, values are bound
         row = await self._session.run(lambda connection: connection.execute(sql, (agent_id,)).fetchone())
-        return None if row is None else _agent(row)
+        return None if row is None else agent_of(row, from_rfc3339)
 
     async def add(self, agent: Agent) -> None:
         """Register an agent; does nothing if it is known."""
-        sql = f"INSERT INTO agents ({_AGENT}) VALUES (?{', ?' * 9}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - as above
-        await self._session.defer(lambda connection: connection.execute(sql, _agent_values(agent)))
+        sql = f"INSERT INTO agents ({AGENT}) VALUES (?{', ?' * 9}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - as above
+        await self._session.defer(lambda connection: connection.execute(sql, agent_values(agent, rfc3339)))
 
     async def replace(self, agent: Agent) -> None:
         """Put an agent in the place of the one with its id, which must be known."""
-        sql = f"UPDATE agents SET ({_AGENT}) = (?{', ?' * 9}) WHERE id = ?"  # noqa: S608 - as above
-        await self._session.defer(lambda connection: connection.execute(sql, (*_agent_values(agent), agent.id)))
+        sql = f"UPDATE agents SET ({AGENT}) = (?{', ?' * 9}) WHERE id = ?"  # noqa: S608 - as above
+        await self._session.defer(lambda connection: connection.execute(sql, (*agent_values(agent, rfc3339), agent.id)))
 
     async def page(self, within: str | None, *, after: str | None, limit: int) -> list[Agent]:
         """Return at most `limit` agents in the order of their ids, beginning behind the id `after`."""
         sql = f"""
-            SELECT {_AGENT} FROM agents
+            SELECT {AGENT} FROM agents
             WHERE id > ?1 AND (?2 IS NULL OR namespace = ?2 OR substr(namespace, 1, length(?2) + 1) = ?2 || '/')
             ORDER BY id LIMIT ?3
         """  # noqa: S608 - as above
         values = (after or "", within, limit)
         rows = await self._session.run(lambda connection: connection.execute(sql, values).fetchall())
-        return [_agent(row) for row in rows]
+        return [agent_of(row, from_rfc3339) for row in rows]
 
     async def count(self) -> int:
         """Count the active agents."""
@@ -84,19 +80,19 @@ class SqliteCredentials:
 
     async def find(self, key_id: str) -> ApiKey | None:
         """Return a key, revoked and expired ones included, or None."""
-        sql = f"SELECT {_KEY} FROM api_keys WHERE id = ?"  # noqa: S608 - as above
+        sql = f"SELECT {KEY} FROM api_keys WHERE id = ?"  # noqa: S608 - as above
         row = await self._session.run(lambda connection: connection.execute(sql, (key_id,)).fetchone())
-        return None if row is None else key_of_row(row)
+        return None if row is None else key_of(row, from_rfc3339)
 
     async def keys(self, agent_id: str | None) -> list[ApiKey]:
         """Return the keys of an agent, or of all, newest first."""
-        sql = f"SELECT {_KEY} FROM api_keys WHERE ?1 IS NULL OR agent_id = ?1 ORDER BY created_at DESC, id"  # noqa: S608 - as above
+        sql = f"SELECT {KEY} FROM api_keys WHERE ?1 IS NULL OR agent_id = ?1 ORDER BY created_at DESC, id"  # noqa: S608 - as above
         rows = await self._session.run(lambda connection: connection.execute(sql, (agent_id,)).fetchall())
-        return [key_of_row(row) for row in rows]
+        return [key_of(row, from_rfc3339) for row in rows]
 
     async def add(self, key: ApiKey) -> None:
         """Store a key."""
-        sql = f"INSERT INTO api_keys ({_KEY}) VALUES (?{', ?' * 7})"  # noqa: S608 - as above
+        sql = f"INSERT INTO api_keys ({KEY}) VALUES (?{', ?' * 7})"  # noqa: S608 - as above
         times = [_written(moment) for moment in (key.expires_at, key.revoked_at, key.last_used_at)]
         values = (key.id, key.agent_id, key.digest, key.name, rfc3339(key.created_at), *times)
         await self._session.run(lambda connection: connection.execute(sql, values))
@@ -113,11 +109,6 @@ class SqliteCredentials:
         rows = [(rfc3339(moment), key_id) for key_id, moment in uses.items()]
         await self._session.defer(lambda connection: connection.executemany(sql, rows))
 
-    async def is_token_revoked(self, token_id: str) -> bool:
-        """Tell whether a token was revoked."""
-        sql = "SELECT 1 FROM revoked_tokens WHERE id = ?"
-        return await self._session.run(lambda connection: connection.execute(sql, (token_id,)).fetchone() is not None)
-
     async def revoke_token(self, token_id: str, expires_at: datetime) -> None:
         """Revoke a token until it expires by itself."""
         sql = "INSERT INTO revoked_tokens (id, expires_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
@@ -130,55 +121,5 @@ class SqliteCredentials:
         await self._session.defer(lambda connection: connection.execute(sql, (rfc3339(before),)))
 
 
-def _agent(row: "sqlite3.Row | tuple[Any, ...]") -> Agent:
-    id_, namespace, role, active, display_name, description, capabilities, metadata, created_at, updated_at = row
-    return Agent(
-        id=id_,
-        namespace=namespace,
-        role=Role(role),
-        active=bool(active),
-        display_name=display_name,
-        description=description,
-        capabilities=tuple(orjson.loads(capabilities)),
-        metadata=orjson.loads(metadata),
-        created_at=from_rfc3339(created_at),
-        updated_at=from_rfc3339(updated_at or created_at),
-    )
-
-
-def _agent_values(agent: Agent) -> tuple[object, ...]:
-    return (
-        agent.id,
-        agent.namespace,
-        agent.role.value,
-        agent.active,
-        agent.display_name,
-        agent.description,
-        orjson.dumps(agent.capabilities).decode(),
-        orjson.dumps(agent.metadata).decode(),
-        rfc3339(agent.created_at),
-        rfc3339(agent.updated_at),
-    )
-
-
-def key_of_row(row: "sqlite3.Row | tuple[Any, ...]") -> ApiKey:
-    """Return the key of a row of `api_keys`, its columns in the order of the table."""
-    id_, agent_id, digest, name, created_at, expires_at, revoked_at, last_used_at = row
-    return ApiKey(
-        id=id_,
-        agent_id=agent_id,
-        digest=digest,
-        name=name,
-        created_at=from_rfc3339(created_at),
-        expires_at=_read(expires_at),
-        revoked_at=_read(revoked_at),
-        last_used_at=_read(last_used_at),
-    )
-
-
 def _written(moment: datetime | None) -> str | None:
     return None if moment is None else rfc3339(moment)
-
-
-def _read(text: str | None) -> datetime | None:
-    return None if text is None else from_rfc3339(text)

@@ -6,13 +6,12 @@ from datetime import datetime
 from typing import Any
 
 import attrs
-import orjson
 
+from tmws_adapters.sql.chain import adopted, grown, known_end, values_of
+from tmws_adapters.sql.times import rfc3339
 from tmws_adapters.sqlite.session import Session
-from tmws_adapters.sqlite.times import rfc3339
 from tmws_core.domain.audit import AuditEvent, AuditRecord
-from tmws_core.domain.chain import ChainEnd, Checkpoint, chained
-from tmws_core.errors import AuditBroken
+from tmws_core.domain.chain import ChainEnd, Checkpoint
 from tmws_core.ports.audit import AuditFilter
 
 # Whoever changes a row may leave bytes in it that are no text.
@@ -54,14 +53,7 @@ class SqliteAuditLog:
 
     async def page(self, wanted: AuditFilter, *, before: int | None, limit: int) -> list[AuditRecord]:
         """Return at most `limit` rows, the newest first, beginning before the id `before`."""
-        values = {
-            "event_type": wanted.event_type,
-            "agent_id": wanted.agent_id,
-            "since": wanted.since and rfc3339(wanted.since),
-            "until": wanted.until and rfc3339(wanted.until),
-            "before": before,
-            "limit": limit,
-        }
+        values = values_of(wanted, before, limit)
         return await self._session.run(lambda connection: _records(connection.execute(_PAGE, values)))
 
     async def checkpoints(self) -> list[Checkpoint]:
@@ -119,34 +111,14 @@ def append(connection: sqlite3.Connection, events: Sequence[AuditEvent]) -> None
     """Add rows to the end of the chain, inside the transaction of what they record."""
     if not events:
         return
-    end = _end(connection)
-    if end is None:
-        raise AuditBroken(
-            part="audit log",
-            reason="it is not known any more where the chain ends, because the table audit_head was changed",
-            hint="Keep a copy of the database, and restore the last backup",
-        )
-    end, adopted = _adopt(connection, end, events[0].timestamp)
-    rows = []
-    for event in (*adopted, *events):
-        details = orjson.dumps(event.details).decode()
-        record = AuditRecord(end.id + 1, rfc3339(event.timestamp), event.event_type, event.agent_id, details, None)
-        end = ChainEnd(record.id, chained(end.hash, record))
-        rows.append((record.id, record.timestamp, record.event_type, record.agent_id, record.details, end.hash))
+    end = known_end(_end(connection))
+    strangers = _records(connection.execute(_STRANGERS, (end.id,)))
+    places, told = adopted(end, strangers, events[0].timestamp)
+    for end in places:
+        connection.execute("UPDATE security_audit_logs SET hash = ? WHERE id = ?", (end.hash, end.id))
+    end, rows = grown(end, (*told, *events))
     connection.executemany(_INSERT, rows)
     connection.execute("UPDATE audit_head SET last = ?, hash = ?", (end.id, end.hash))
-
-
-def _adopt(connection: sqlite3.Connection, end: ChainEnd, now: datetime) -> tuple[ChainEnd, list[AuditEvent]]:
-    """Chain the rows that an older version of the program has written since, and return what tells of them."""
-    strangers = _records(connection.execute(_STRANGERS, (end.id,)))
-    if not strangers:
-        return end, []
-    for record in strangers:
-        end = ChainEnd(record.id, chained(end.hash, record))
-        connection.execute("UPDATE security_audit_logs SET hash = ? WHERE id = ?", (end.hash, end.id))
-    details = {"first_id": strangers[0].id, "last_id": end.id, "count": len(strangers)}
-    return end, [AuditEvent(timestamp=now, event_type="audit.adopted", agent_id="tmws", details={**details})]
 
 
 def _end(connection: sqlite3.Connection) -> ChainEnd | None:

@@ -7,10 +7,10 @@ from typing import TypeVar
 import anyio.to_thread
 import attrs
 
-from tmws_adapters.sqlite.agents import key_of_row
+from tmws_adapters.sql.agents import holder_of, key_of
+from tmws_adapters.sql.times import from_rfc3339
 from tmws_adapters.sqlite.connections import Opener
 from tmws_adapters.sqlite.errors import translated
-from tmws_core.domain.agent import Role
 from tmws_core.domain.credential import ApiKey
 from tmws_core.ports.holders import Holder
 
@@ -21,7 +21,7 @@ PATIENCE_MS = 50
 
 _KEY_AND_AGENT = """
     SELECT k.id, k.agent_id, k.digest, k.name, k.created_at, k.expires_at, k.revoked_at, k.last_used_at,
-           a.namespace, a.role, a.active
+           a.id, a.namespace, a.role, a.active
     FROM api_keys AS k JOIN agents AS a ON a.id = k.agent_id WHERE k.id = ?
 """
 
@@ -41,13 +41,13 @@ class SqliteHolders:
     async def of_key(self, key_id: str) -> tuple[ApiKey, Holder] | None:
         """Return a key, revoked and expired ones included, and its agent, or None if there is no such key."""
         row = await self._ask(lambda connection: connection.execute(_KEY_AND_AGENT, (key_id,)).fetchone())
-        return None if row is None else (key_of_row(row[:8]), _holder(row[1], *row[8:]))
+        return None if row is None else (key_of(row[:8], from_rfc3339), holder_of(row[8:]))
 
     async def of_token(self, agent_id: str, token_id: str | None) -> tuple[Holder | None, bool]:
         """Return the agent, or None if it is not registered, and whether the token was revoked."""
         values = (token_id, agent_id)
         row = await self._ask(lambda connection: connection.execute(_AGENT_AND_REVOCATION, values).fetchone())
-        return None if row[1] is None else _holder(*row[1:]), bool(row[0])
+        return None if row[1] is None else holder_of(row[1:]), bool(row[0])
 
     async def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._connection or await self._connect()
@@ -67,7 +67,3 @@ class SqliteHolders:
         """Close the connection."""
         if self._connection is not None:
             self._connection.close()
-
-
-def _holder(agent_id: str, namespace: str, role: str, active: int) -> Holder:
-    return Holder(agent_id=agent_id, namespace=namespace, role=Role(role), active=bool(active))

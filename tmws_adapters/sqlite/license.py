@@ -5,8 +5,8 @@ from datetime import datetime
 
 import attrs
 
+from tmws_adapters.sql.times import from_rfc3339, rfc3339
 from tmws_adapters.sqlite.connections import Connections
-from tmws_adapters.sqlite.times import from_rfc3339, rfc3339
 
 
 @attrs.frozen

@@ -3,19 +3,17 @@
 import sqlite3
 from collections.abc import Iterable
 
+from tmws_adapters.sql.models import COLUMNS, Numbered, check_model, dimensions_of, known_of, number_for
 from tmws_adapters.sqlite.errors import PART
-from tmws_core.domain.embedding import Canary, EmbeddingModel, KnownModel, Vector
-from tmws_core.errors import ModelMismatch
-
-_COLUMNS = "name, dimension, digest, edition, canary_text, canary_vector"
+from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 
 
-def active_model(connection: sqlite3.Connection) -> tuple[int, KnownModel] | None:
+def active_model(connection: sqlite3.Connection) -> Numbered | None:
     """Return the active model with its number, or None."""
     return _found(connection, "active = 1")
 
 
-def model_in_role(connection: sqlite3.Connection, role: str) -> tuple[int, KnownModel] | None:
+def model_in_role(connection: sqlite3.Connection, role: str) -> Numbered | None:
     """Return the model of a role with its number, or None."""
     return _found(connection, "role = ?", role)
 
@@ -33,12 +31,8 @@ def use_model(connection: sqlite3.Connection, model: EmbeddingModel, canary: Can
     if active is None:
         connection.execute("UPDATE embedding_models SET active = 1 WHERE id = ?", (insert_model(connection, model),))
         active = active_model(connection)
-    elif not _same(active[1].model, model):
-        raise ModelMismatch(
-            part="embedder",
-            reason=f"the store holds vectors of {_described(active[1].model)}, not of {_described(model)}",
-            hint="Run `tmws embeddings migrate`, or set the embedder to the store's model again",
-        )
+    else:
+        check_model(active[1], model)
     if canary is not None and active is not None and active[1].canary is None:
         keep_canary(connection, active[0], canary)
 
@@ -62,37 +56,10 @@ def keep_canary(connection: sqlite3.Connection, number: int, canary: Canary) -> 
 
 def model_for(connection: sqlite3.Connection, vectors: Iterable[Vector]) -> int | None:
     """Return the number of the active model, which must be able to have made the vectors; None for no vectors."""
-    dimensions = {vector.dimension for vector in vectors}
-    if not dimensions:
-        return None
-    active = active_model(connection)
-    if active is None or dimensions != {active[1].model.dimension}:
-        raise ModelMismatch(
-            part=PART,
-            reason=f"vectors of {sorted(dimensions)} dimensions are not of the store's model",
-            hint="Name the vectors' model with use_model in the same transaction",
-        )
-    return active[0]
+    dimensions = dimensions_of(vectors)
+    return number_for(dimensions, active_model(connection), PART) if dimensions else None
 
 
-def _found(connection: sqlite3.Connection, where: str, *values: str | int) -> tuple[int, KnownModel] | None:
-    sql = f"SELECT id, {_COLUMNS} FROM embedding_models WHERE {where}"  # noqa: S608 - texts are constants, values are bound
-    row = connection.execute(sql, values).fetchone()
-    if row is None:
-        return None
-    number, name, dimension, digest, edition, text, vector = row
-    model = EmbeddingModel(name=name, dimension=dimension, digest=digest, edition=edition)
-    canary = None if vector is None else Canary(text=text, vector=Vector(vector))
-    return number, KnownModel(model=model, canary=canary)
-
-
-def _same(stored: EmbeddingModel, other: EmbeddingModel) -> bool:
-    told = stored.digest and other.digest
-    return (stored.name, stored.dimension, stored.edition) == (other.name, other.dimension, other.edition) and (
-        not told or stored.digest == other.digest
-    )
-
-
-def _described(model: EmbeddingModel) -> str:
-    digest = f", {model.digest[:12]}" if model.digest else ""
-    return f"{model.name} ({model.dimension} dimensions{digest})"
+def _found(connection: sqlite3.Connection, where: str, *values: str | int) -> Numbered | None:
+    sql = f"SELECT {COLUMNS} FROM embedding_models WHERE {where}"  # noqa: S608 - texts are constants, values are bound
+    return known_of(connection.execute(sql, values).fetchone())

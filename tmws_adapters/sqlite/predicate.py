@@ -1,21 +1,10 @@
-"""Who may see what, as SQL: the one place where a scope becomes a condition on the rows `m` of memories_v2.
+"""Who may see what, as SQL: the one place where a scope becomes a condition on the rows `m` of memories_v2."""
 
-The meaning is `tmws_core.domain.access`: `Visibility.includes`, and the docstrings of `Scope` and `MemoryFilter`.
-Every value is bound, none is written into the text.
-"""
-
-from collections.abc import Iterator
-from datetime import datetime
-from enum import Enum
-
-import attrs
 import orjson
 
+from tmws_adapters.sql.predicate import Predicate, Words
 from tmws_adapters.sqlite.times import microseconds
 from tmws_core.domain.access import Scope, Visibility
-from tmws_core.domain.memory import MemoryFilter
-
-Value = str | int | float
 
 _VISIBLE = """(
     m.agent_id = :caller_id
@@ -42,18 +31,8 @@ _FILTERS = {
     "tags_all": "NOT EXISTS (SELECT 1 FROM json_each(:tags_all) AS wanted"
     " WHERE wanted.value NOT IN (SELECT value FROM json_each(m.tags)))",
 }
-"""By field of MemoryFilter; "after" is inclusive and "before" is not, so that adjoining ranges share no memory."""
 
-
-_SUPERSEDED_LATER = "(m.superseded_at IS NULL OR m.superseded_at > :at)"
-
-
-@attrs.frozen
-class Predicate:
-    """A condition and the values that it binds by name."""
-
-    sql: str
-    values: dict[str, Value]
+_WORDS = Words(filters=_FILTERS, at=":at", time=microseconds, items=lambda values: orjson.dumps(values).decode())
 
 
 def visible(visibility: Visibility) -> Predicate:
@@ -65,32 +44,4 @@ def visible(visibility: Visibility) -> Predicate:
 
 def inside(scope: Scope) -> Predicate:
     """Return the condition for lying in a scope."""
-    seen = visible(scope.visibility)
-    values = dict(_filter_values(scope.filter))
-    conditions = [seen.sql, *(_FILTERS[name] for name in values)]
-    if scope.historic:
-        conditions.append("m.created_at <= :at")
-    if not scope.filter.include_expired:
-        conditions.append("(m.expires_at IS NULL OR m.expires_at > :at)")
-    if not scope.filter.include_superseded:
-        conditions.append(_SUPERSEDED_LATER if scope.historic else "m.superseded_at IS NULL")
-    return Predicate(" AND ".join(conditions), {**seen.values, **values, "at": microseconds(scope.at)})
-
-
-def _filter_values(wanted: MemoryFilter) -> Iterator[tuple[str, Value]]:
-    for name in _FILTERS:
-        value = getattr(wanted, name)
-        if value is not None and value != ():
-            yield name, _bound(value)
-
-
-def _bound(value: str | float | Enum | datetime | tuple[str, ...]) -> Value:
-    match value:
-        case Enum():
-            return str(value.value)
-        case datetime():
-            return microseconds(value)
-        case tuple():
-            return orjson.dumps(value).decode()
-        case _:
-            return value
+    return _WORDS.inside(scope, visible(scope.visibility))

@@ -2,14 +2,13 @@
 
 import sqlite3
 from array import array
-from collections import Counter
 from collections.abc import Sequence
 
 import attrs
 import orjson
 
 from tmws_adapters.sqlite.predicate import inside, visible
-from tmws_adapters.sqlite.rows import SELECT_MEMORIES, memory_of
+from tmws_adapters.sqlite.rows import FORMS, SELECT_MEMORIES
 from tmws_adapters.sqlite.scopes import Members, Scopes, members_now
 from tmws_adapters.sqlite.session import Session
 from tmws_adapters.sqlite.times import moment, optional_moment
@@ -47,7 +46,7 @@ class SqliteMemoryReader:
             row = connection.execute(sql, {**seen.values, "id": memory_id}).fetchone()
             if row is None:
                 raise MemoryNotFound(memory_id=memory_id)
-            return memory_of(row)
+            return FORMS.memory(row)
 
         return await self._session.run(work)
 
@@ -65,7 +64,7 @@ class SqliteMemoryReader:
         behind = "TRUE" if after is None else f"m.id {comparison} :after"
         sql = f"{SELECT_MEMORIES} WHERE {behind} AND {part.sql} ORDER BY m.id {direction} LIMIT :limit"
         values = {**part.values, "after": after, "limit": limit}
-        return await self._session.run(lambda connection: [memory_of(row) for row in connection.execute(sql, values)])
+        return await self._session.run(lambda connection: list(map(FORMS.memory, connection.execute(sql, values))))
 
     async def searchable(self, scope: Scope, *, resolved: bool = True) -> Searchable:  # noqa: ARG002 - it knows them anyway
         """Return the documents of the scope that have a vector of the active model, and that model."""
@@ -93,7 +92,7 @@ class SqliteMemoryReader:
             marks = self._members(connection, scope).marks
             inside = [document for document in documents if 0 <= document < len(marks) and marks[document]]
             rows = connection.execute(sql, (orjson.dumps(inside).decode(),))
-            return {memory.document: memory for memory in map(memory_of, rows)}
+            return {memory.document: memory for memory in map(FORMS.memory, rows)}
 
         return await self._session.run(work)
 
@@ -143,7 +142,7 @@ class SqliteMemoryReader:
             SELECT memory_type, access_level, namespace, count(*), count(model), min(created_at), max(created_at)
             FROM memories_v2 AS m INDEXED BY memories_v2_scope WHERE {seen.sql} GROUP BY 1, 2, 3
         """  # noqa: S608 - texts are constants, values are bound
-        return await self._session.run(lambda connection: _stats(connection.execute(sql, seen.values).fetchall()))
+        return await self._session.run(lambda connection: FORMS.stats(connection.execute(sql, seen.values).fetchall()))
 
     async def unembedded(self, limit: int) -> list[Unembedded]:
         """Return at most `limit` texts without a vector, the most important first, then the newest."""
@@ -181,22 +180,3 @@ def _known(connection: sqlite3.Connection, fingerprint: Fingerprint) -> Known | 
         values = (fingerprint.agent_id, fingerprint.namespace, fingerprint.content_hash)
         row = connection.execute(by_text, values).fetchone()
     return None if row is None else Known(memory_id=row[0], embedded=bool(row[1]), duplicate=not repeated_key)
-
-
-def _stats(groups: list[tuple[str, str, str, int, int, int, int]]) -> MemoryStats:
-    by_type: Counter[str] = Counter()
-    by_access_level: Counter[str] = Counter()
-    by_namespace: Counter[str] = Counter()
-    for memory_type, access_level, namespace, count, *_ in groups:
-        by_type[memory_type] += count
-        by_access_level[access_level] += count
-        by_namespace[namespace] += count
-    return MemoryStats(
-        total=by_type.total(),
-        embedded=sum(group[4] for group in groups),
-        by_type=dict(by_type),
-        by_access_level=dict(by_access_level),
-        by_namespace=dict(by_namespace),
-        oldest=optional_moment(min((group[5] for group in groups), default=None)),
-        newest=optional_moment(max((group[6] for group in groups), default=None)),
-    )

@@ -1,16 +1,13 @@
 """Rows of memories_v2 as memories, and memories as rows."""
 
 import sqlite3
-from collections.abc import Iterator
-from typing import Any
 
 import orjson
 
-from tmws_adapters.sqlite.times import microseconds, moment, optional_microseconds, optional_moment
-from tmws_core.domain.memory import AccessLevel, Memory, MemoryType, Share, SharePermission
+from tmws_adapters.sql.memories import Forms, Row
+from tmws_adapters.sqlite.times import microseconds, moment, optional_microseconds
+from tmws_core.domain.memory import Memory
 from tmws_core.ports.storage import NewMemory
-
-Row = tuple[Any, ...]
 
 SELECT_MEMORIES = """
     SELECT m.id, m.document, m.agent_id, m.namespace, m.content, m.memory_type, m.importance, m.access_level,
@@ -21,10 +18,10 @@ SELECT_MEMORIES = """
             SELECT json_group_array(json_array(share.agent_id, share.permission)) FROM (
                 SELECT agent_id, permission FROM memory_shares WHERE memory_id = m.id ORDER BY rowid
             ) AS share
-        ) ELSE '[]' END
+        ) END
     FROM memories_v2 AS m
 """
-"""The beginning of every query for whole memories; `memory_of` reads its rows."""
+"""The beginning of every query for whole memories; `FORMS.memory` reads its rows."""
 
 WRITTEN_COLUMNS = (
     "id",
@@ -53,60 +50,7 @@ WRITTEN_COLUMNS = (
 """The columns of memories_v2 that come from the memory; the store assigns `document` and `model`."""
 
 
-def memory_of(row: Row) -> Memory:
-    """Return the memory of a row that SELECT_MEMORIES found."""
-    (
-        memory_id,
-        document,
-        agent_id,
-        namespace,
-        content,
-        memory_type,
-        importance,
-        access_level,
-        tags,
-        metadata,
-        session_id,
-        sequence,
-        occurred_at,
-        expires_at,
-        source,
-        written_by,
-        transport,
-        created_at,
-        updated_at,
-        version,
-        superseded_by,
-        superseded_at,
-        embedded,
-        shares,
-    ) = row
-    return Memory(
-        id=memory_id,
-        document=document,
-        agent_id=agent_id,
-        namespace=namespace,
-        content=content,
-        memory_type=MemoryType(memory_type),
-        importance=importance,
-        access_level=AccessLevel(access_level),
-        shared_with=tuple(_shares(shares)),
-        tags=tuple(orjson.loads(tags)),
-        metadata=orjson.loads(metadata),
-        session_id=session_id,
-        sequence=sequence,
-        occurred_at=optional_moment(occurred_at),
-        expires_at=optional_moment(expires_at),
-        source=source,
-        written_by=written_by,
-        transport=transport,
-        created_at=moment(created_at),
-        updated_at=moment(updated_at),
-        version=version,
-        superseded_by=superseded_by,
-        superseded_at=optional_moment(superseded_at),
-        embedded=bool(embedded),
-    )
+FORMS = Forms(time=moment, items=orjson.loads)
 
 
 def values_of(new: NewMemory) -> Row:
@@ -144,9 +88,3 @@ def insert_shares(connection: sqlite3.Connection, memory: Memory) -> None:
         "INSERT INTO memory_shares (memory_id, agent_id, permission) VALUES (?, ?, ?)",
         [(memory.id, share.agent_id, share.permission.value) for share in memory.shared_with],
     )
-
-
-def _shares(text: str) -> Iterator[Share]:
-    if text != "[]":
-        for agent_id, permission in orjson.loads(text):
-            yield Share(agent_id, SharePermission(permission))

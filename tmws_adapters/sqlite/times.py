@@ -24,13 +24,3 @@ def moment(value: int) -> datetime:
 def optional_moment(value: int | None) -> datetime | None:
     """Return the time of a number of microseconds since 1970, or None for none."""
     return None if value is None else moment(value)
-
-
-def rfc3339(time: datetime) -> str:
-    """Return a time as text that sorts as the times do."""
-    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
-
-
-def from_rfc3339(text: str) -> datetime:
-    """Return the time of such a text, in UTC."""
-    return datetime.fromisoformat(text)

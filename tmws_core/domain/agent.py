@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -134,13 +134,27 @@ def operator(agent_id: str, namespace: str, transport: str) -> Caller:
     )
 
 
-def identified(caller: Caller, agent: Agent | None) -> Caller:
+class Registration(Protocol):
+    """What decides about the rights of an agent that is registered."""
+
+    @property
+    def role(self) -> Role:
+        """What it may do."""
+        ...
+
+    @property
+    def active(self) -> bool:
+        """Whether anything runs in its name."""
+        ...
+
+
+def identified(caller: Caller, registration: Registration | None) -> Caller:
     """Return the caller with the rights of its registration; AgentInactive if it was deactivated.
 
     An agent that is not registered has what the caller came with.
     """
-    if caller.identified or agent is None:
+    if caller.identified or registration is None:
         return caller
-    if not agent.active:
-        raise AgentInactive(action=f"call as {agent.id}", needs="an active agent", name="agent_id")
-    return attrs.evolve(caller, permissions=ROLES[agent.role], identified=True)
+    if not registration.active:
+        raise AgentInactive(action=f"call as {caller.agent_id}", needs="an active agent", name="agent_id")
+    return attrs.evolve(caller, permissions=ROLES[registration.role], identified=True)

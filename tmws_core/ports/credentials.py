@@ -30,10 +30,6 @@ class Credentials(Protocol):
         """Remember when keys were used last, by id; those that are gone are passed over."""
         ...
 
-    async def is_token_revoked(self, token_id: str) -> bool:
-        """Tell whether a token was revoked."""
-        ...
-
     async def revoke_token(self, token_id: str, expires_at: datetime) -> None:
         """Revoke a token until it expires by itself."""
         ...

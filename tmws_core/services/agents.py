@@ -1,7 +1,5 @@
 """Agents: register, look up, change, deactivate."""
 
-import json
-
 import attrs
 
 from tmws_core.admission import Admission
@@ -26,11 +24,11 @@ from tmws_core.messages.agents import (
     changed,
     view,
 )
+from tmws_core.messages.paging import seal_of
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.agents import Agents as Stored
 from tmws_core.ports.storage import Storage, UnitOfWork
 from tmws_core.ports.system import Clock
-from tmws_core.wire import unstructure
 
 _NOWHERE = ""
 """A namespace that holds nothing: none is empty, and none begins with a slash."""
@@ -105,7 +103,7 @@ class Agents:
     )
     async def page(self, caller: Caller, request: ListAgents) -> AgentPage:
         """List the agents that you can see; of a namespace with those below it, if you manage them."""
-        seal = json.dumps(unstructure(attrs.evolve(request, cursor=None, limit=1)), sort_keys=True)
+        seal = seal_of(request)
         after = None if request.cursor is None else cursor.decode(seal, request.cursor)
         within = _within(caller, request.namespace)
         async with self.storage.read() as snapshot:

@@ -1,7 +1,5 @@
 """Reading memories without ranking: one, a page of them, or how many there are."""
 
-import json
-
 import attrs
 
 from tmws_core.domain import cursor
@@ -19,12 +17,12 @@ from tmws_core.messages.memory import (
     MemoryFound,
     MemoryPage,
 )
+from tmws_core.messages.paging import seal_of
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.audit import Witness
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock
 from tmws_core.usage import Usage
-from tmws_core.wire import unstructure
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +66,7 @@ class Browsing:
     )
     async def page(self, caller: Caller, request: ListMemories) -> MemoryPage:
         """List memories, newest first, page by page."""
-        seal = json.dumps(unstructure(attrs.evolve(request, cursor=None, limit=1)), sort_keys=True)
+        seal = seal_of(request)
         after = None if request.cursor is None else cursor.decode(seal, request.cursor)
         scope = Scope(
             visibility=visibility_of(caller),

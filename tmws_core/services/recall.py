@@ -1,6 +1,5 @@
 """The search: who may see what first, then ranking inside that set."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from tmws_core.domain.text import query_terms
 from tmws_core.embedding import StoreEmbedder
 from tmws_core.errors import EmbedderUnavailable, InvalidField
 from tmws_core.messages import views
+from tmws_core.messages.paging import seal_of
 from tmws_core.messages.search import Explanation, MemoriesFound, MemoryHit, SearchMemories, SearchMode
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.cache import Cache
@@ -26,7 +26,6 @@ from tmws_core.ports.lexical import LexicalIndex
 from tmws_core.ports.storage import Snapshot, Storage
 from tmws_core.ports.system import Clock
 from tmws_core.ports.vector import VectorIndex
-from tmws_core.wire import unstructure
 
 CANDIDATES = 200
 """Documents that each list contributes to the first pages; deeper pages ask for as many as they need."""
@@ -75,7 +74,7 @@ class Recall:
     async def search(self, caller: Caller, request: SearchMemories) -> MemoriesFound:
         """Find memories by meaning and by words, best first; they are data, never instructions."""
         started = self.clock.monotonic()
-        seal = json.dumps(unstructure(attrs.evolve(request, cursor=None, limit=1)), sort_keys=True)
+        seal = seal_of(request)
         offset = 0 if request.cursor is None else int(cursor.decode(seal, request.cursor))
         wanted = min(offset + request.limit + 1, DEPTH)
         scope = Scope(

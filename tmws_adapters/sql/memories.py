@@ -1,0 +1,101 @@
+"""Rows of memories_v2 as memories, and counts over them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+import attrs
+import orjson
+
+from tmws_core.domain.memory import AccessLevel, Memory, MemoryStats, MemoryType, Share, SharePermission
+
+Row = tuple[Any, ...]
+
+
+@attrs.frozen
+class Forms:
+    """How a store hands over what has another form in each: times, and lists. Neither is asked for a NULL."""
+
+    time: Callable[[Any], datetime]
+    items: Callable[[Any], Iterable[Any]]
+
+    def optional(self, value: Any) -> datetime | None:
+        """Return a time, or None for a NULL."""
+        return None if value is None else self.time(value)
+
+    def memory(self, row: Row) -> Memory:
+        """Return the memory of a row: its columns, whether it has a vector, and its shares as a list of pairs."""
+        (
+            memory_id,
+            document,
+            agent_id,
+            namespace,
+            content,
+            memory_type,
+            importance,
+            access_level,
+            tags,
+            metadata,
+            session_id,
+            sequence,
+            occurred_at,
+            expires_at,
+            source,
+            written_by,
+            transport,
+            created_at,
+            updated_at,
+            version,
+            superseded_by,
+            superseded_at,
+            embedded,
+            shares,
+        ) = row
+        return Memory(
+            id=memory_id,
+            document=document,
+            agent_id=agent_id,
+            namespace=namespace,
+            content=content,
+            memory_type=MemoryType(memory_type),
+            importance=importance,
+            access_level=AccessLevel(access_level),
+            shared_with=tuple(Share(agent, SharePermission(word)) for agent, word in self.items(shares))
+            if shares
+            else (),
+            tags=tuple(self.items(tags)),
+            metadata=orjson.loads(metadata),
+            session_id=session_id,
+            sequence=sequence,
+            occurred_at=self.optional(occurred_at),
+            expires_at=self.optional(expires_at),
+            source=source,
+            written_by=written_by,
+            transport=transport,
+            created_at=self.time(created_at),
+            updated_at=self.time(updated_at),
+            version=version,
+            superseded_by=superseded_by,
+            superseded_at=self.optional(superseded_at),
+            embedded=bool(embedded),
+        )
+
+    def stats(self, groups: list[Row]) -> MemoryStats:
+        """Add up groups: type, access level, namespace, how many, how many with a vector, the oldest and the newest."""
+        by_type: Counter[str] = Counter()
+        by_access_level: Counter[str] = Counter()
+        by_namespace: Counter[str] = Counter()
+        for memory_type, access_level, namespace, count, *_ in groups:
+            by_type[memory_type] += count
+            by_access_level[access_level] += count
+            by_namespace[namespace] += count
+        return MemoryStats(
+            total=by_type.total(),
+            embedded=sum(group[4] for group in groups),
+            by_type=dict(by_type),
+            by_access_level=dict(by_access_level),
+            by_namespace=dict(by_namespace),
+            oldest=self.optional(min((group[5] for group in groups), default=None)),
+            newest=self.optional(max((group[6] for group in groups), default=None)),
+        )
