@@ -73,6 +73,13 @@ def visibility_of(caller: Caller) -> Visibility:
     return Visibility(caller.agent_id, caller.namespace, everything=caller.may(Permission.READ_ALL))
 
 
+def relation(visibility: Visibility, memory: Memory) -> str | None:
+    """Return why a memory is visible: `owner`, or its access level; None where only the right to read all shows it."""
+    if memory.agent_id == visibility.agent_id:
+        return "owner"
+    return memory.access_level.value if attrs.evolve(visibility, everything=False).includes(memory) else None
+
+
 def may_write(caller: Caller, memory: Memory) -> bool:
     """Tell whether a caller that sees a memory may change its text and labels."""
     if not caller.may(Permission.MEMORY_WRITE):

@@ -2,7 +2,7 @@
 
 import attrs
 
-from tmws_core.domain.access import knows, may_manage, may_write, visibility_of
+from tmws_core.domain.access import knows, may_manage, may_write, relation, visibility_of
 from tmws_core.domain.agent import ROLES, Caller, Permission
 from tmws_core.domain.memory import AccessLevel, Memory
 from tmws_core.errors import AgentNotFound, InvalidField, MemoryNotFound
@@ -68,10 +68,9 @@ class Explaining:
 def reason_of(reader: Caller, memory: Memory) -> str:
     """Return the word for why an agent sees a memory, or does not."""
     visibility = visibility_of(reader)
-    if memory.agent_id == reader.agent_id:
-        return "owner"
-    if attrs.evolve(visibility, everything=False).includes(memory):
-        return memory.access_level.value
+    seen_as = relation(visibility, memory)
+    if seen_as is not None:
+        return seen_as
     return "administrator" if visibility.everything else _REFUSALS[memory.access_level]
 
 

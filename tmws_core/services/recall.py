@@ -8,7 +8,7 @@ import anyio
 import attrs
 
 from tmws_core.domain import cursor
-from tmws_core.domain.access import Scope, Visibility, visibility_of
+from tmws_core.domain.access import Scope, relation, visibility_of
 from tmws_core.domain.agent import Caller, Permission
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.memory import Memory
@@ -98,7 +98,7 @@ class Recall:
         best = findings.lexical[0].score if findings.lexical else 1.0
         return MemoriesFound(
             results=tuple(
-                _hit(views.fields(memory, caller, known), _allowed_by(memory, scope.visibility), hit, best, request)
+                _hit(views.fields(memory, caller, known), _allowed_by(scope, memory), hit, best, request)
                 for hit, memory in found
             ),
             search_source=findings.source or (self.fallback if findings.degraded else self.vectors.source),
@@ -212,9 +212,5 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _allowed_by(memory: Memory, visibility: Visibility) -> str:
-    if memory.agent_id == visibility.agent_id:
-        return "owner"
-    if attrs.evolve(visibility, everything=False).includes(memory):
-        return memory.access_level.value
-    return "operator"
+def _allowed_by(scope: Scope, memory: Memory) -> str:
+    return relation(scope.visibility, memory) or "operator"
