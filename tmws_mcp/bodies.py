@@ -11,9 +11,6 @@ from tmws_core.errors import MalformedRequest, RequestTimedOut, RequestTooLarge
 BODY_BYTES = 8 * 1024 * 1024
 """The largest body that is read: a batch of 1,000 memories of 8 KiB each; a line of stdio has the same limit."""
 
-_WHITE = b" \t\r\n"
-"""What JSON takes for white space (RFC 8259, section 2)."""
-
 
 async def read_body(request: Request, seconds: float) -> bytes:
     """Return the whole body.
@@ -47,7 +44,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         MalformedRequest: it is not JSON in UTF-8, is nested too deeply, or is something else than an object.
     """
     try:
-        value = orjson.loads(body) if body.strip(_WHITE) else {}
+        value = orjson.loads(body) if body else {}
     except orjson.JSONDecodeError as error:
         raise MalformedRequest(reason=f"The body is not valid JSON: {error.msg}") from None
     if not isinstance(value, dict):
