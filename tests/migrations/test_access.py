@@ -38,7 +38,7 @@ async def test_what_was_written_before_is_chained_and_what_follows_goes_on(forme
         async with store.storage.read() as snapshot:
             (first,) = await snapshot.audit_log.rows(2, 1)
     assert first.hash == chained(GENESIS, AuditRecord(2, *TEXTS, hash=None))
-    found = await verify(former)
+    found = await verify(former.parent)
     assert (found.rows, found.end.id, found.breach) == (25_001, 25_002, None)
 
 
@@ -47,7 +47,7 @@ async def test_a_row_changed_after_the_upgrade_is_found(former: Path) -> None:
     with closing(sqlite3.connect(former)) as connection, connection:
         connection.execute("UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = 12000")
 
-    found = (await verify(former)).breach
+    found = (await verify(former.parent)).breach
 
     assert found is not None
     assert found.id == 12_000

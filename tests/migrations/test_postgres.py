@@ -16,7 +16,7 @@ from tests.servers.postgres import PostgresServer
 from tmws_adapters.migrations import HEAD
 from tmws_adapters.migrations.runner import upgrade_server
 from tmws_adapters.postgres import open_postgres
-from tmws_core.errors import SchemaTooNew
+from tmws_core.errors import SchemaDirty, SchemaTooNew
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,8 +95,10 @@ def test_a_failed_upgrade_leaves_the_database_as_it_was(bare: str) -> None:
         connection.execute("CREATE TABLE audit_head (somebody text)")
     before = schema(bare)
 
-    with pytest.raises(psycopg.errors.DuplicateTable):
+    with pytest.raises(SchemaDirty, match='relation "audit_head" already exists') as raised:
         upgrade_server(bare)
+
+    assert "tmws db check" in raised.value.remedy
 
     assert schema(bare) == before
 

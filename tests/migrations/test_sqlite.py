@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tmws_adapters.migrations import HEAD
-from tmws_adapters.migrations.runner import configured_path, newest, upgrade
-from tmws_core.errors import ConfigurationError, SchemaTooNew
+from tmws_adapters.migrations.connecting import configured_path
+from tmws_adapters.migrations.runner import newest, upgrade
+from tmws_core.errors import ConfigurationError, SchemaDirty, SchemaTooNew
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,8 +62,10 @@ def test_a_failed_upgrade_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE security_audit_logs (somebody TEXT)")
 
-    with pytest.raises(sqlite3.OperationalError, match="security_audit_logs"):
+    with pytest.raises(SchemaDirty, match="table security_audit_logs already exists") as raised:
         upgrade(path)
+
+    assert "tmws db check" in raised.value.remedy
 
     assert schema(path) == {"security_audit_logs"}
 

@@ -2,11 +2,10 @@
 
 from alembic import context
 
-from tmws_adapters.migrations.runner import connected_as_configured, migrate
+from tmws_adapters.migrations.runner import migrate, migrate_as_configured
 
 connection = context.config.attributes.get("connection")
 if connection is not None:
     migrate(connection)
 else:
-    with connected_as_configured() as own:
-        migrate(own)
+    migrate_as_configured()

@@ -1,126 +1,109 @@
-"""Runs the revisions: an upgrade is one transaction, which takes a lock before it reads the revision."""
+"""Runs the revisions: a change of the schema is one transaction, which takes a lock before it reads the revision."""
 
-import os
+import logging
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
 from alembic import command, context, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
-from tmws_adapters.migrations.file import writable_file
-from tmws_core.errors import ConfigurationError, SchemaTooNew
+from tmws_adapters.migrations import HEAD
+from tmws_adapters.migrations.backup import Tell, back_up
+from tmws_adapters.migrations.compatibility import remember
+from tmws_adapters.migrations.connecting import (
+    LOCK_WAIT,
+    configured_path,
+    connected,
+    connected_as_configured,
+    connected_server,
+)
+from tmws_adapters.migrations.standing import Change, Standing, refusal, standing_of
+from tmws_core.errors import NoFormerSchema, SchemaDirty
 
-LOCK_WAIT = timedelta(seconds=30)
-"""How long an upgrade waits for another process's transaction, which may be the same upgrade."""
+logger = logging.getLogger("tmws.migrations")
 
-SERVER_LOCK = 0x746D_7773_0001
-"""The advisory lock of an upgrade on PostgreSQL, in the range of this program's locks ("tmws" in ASCII)."""
-
-SERVER_SCHEMES = ("postgresql://", "postgres://")
-"""What the URL of a PostgreSQL database begins with, as libpq understands it."""
-
-URL_SETTING = "TMWS_DATABASE_URL"
-HOME_SETTING = "TMWS_HOME"
+_NOT_ALLOWED = "42501"
+"""The one SQLSTATE of class 42, of what a statement names, that is no fault of the schema."""
 
 
-def upgrade(path: Path, *, lock_wait: timedelta = LOCK_WAIT) -> None:
-    """Bring the schema of a SQLite file to the newest revision, in one transaction.
+_HOLDS = "SELECT EXISTS (SELECT 1 FROM memories_v2) OR EXISTS (SELECT 1 FROM agents)"
+"""Whether a database holds anything; every revision has these tables."""
 
-    Does nothing if another process did it meanwhile. Raises SchemaTooNew for a revision that this version does not
-    know, and the driver's own sqlite3.Error otherwise; the file is unchanged then.
+
+def upgrade(path: Path, *, lock_wait: timedelta = LOCK_WAIT, tell: Tell = logger.debug) -> Change:
+    """Bring the schema of a SQLite file to the newest revision, in one transaction; what it holds is copied first.
+
+    Does nothing if another process did it meanwhile, or if the schema is a newer one that this version may use. The
+    file is unchanged when it raises: SchemaTooNew for a newer revision, SchemaDirty for a schema that is not what its
+    revision says, another StorageUnavailable if no copy can be made, and the driver's own sqlite3.Error otherwise.
     """
-    _upgrade(connected(path, lock_wait=lock_wait), "sqlite", "open another TMWS_HOME")
+    with _driver_errors(), connected(path, lock_wait=lock_wait) as connection:
+        return _upgrade(connection, path, tell)
 
 
-def upgrade_server(url: str, *, lock_wait: timedelta = LOCK_WAIT) -> None:
+def upgrade_server(url: str, *, lock_wait: timedelta = LOCK_WAIT, tell: Tell = logger.debug) -> Change:
     """Bring the schema of a PostgreSQL database to the newest revision, in one transaction.
 
-    Any number of processes may do so at once: one does it, the others wait. Raises SchemaTooNew as above, and the
-    driver's own psycopg.Error otherwise; the database is unchanged then.
+    Any number of processes may do so at once: one does it, the others wait. Raises as above, StorageBusy if they wait
+    too long, and the driver's own psycopg.Error otherwise; the database is unchanged then.
     """
-    _upgrade(connected_server(url, lock_wait=lock_wait), "postgresql", "name another database in TMWS_DATABASE_URL")
+    with _driver_errors(), connected_server(url, lock_wait=lock_wait) as connection:
+        return _upgrade(connection, None, tell)
 
 
-def _upgrade(connecting: AbstractContextManager[Connection], part: str, remedy: str) -> None:
-    try:
-        with connecting as connection:
-            command.upgrade(_configuration(connection), "head")
-    except CommandError as error:
-        raise SchemaTooNew(
-            part=part,
-            reason="the database was written by a newer version of TMWS",
-            hint=f"Install the newest version of TMWS, or {remedy}",
-        ) from error
-    except DBAPIError as error:
-        if error.orig is None:
-            raise
-        raise error.orig from error
+def downgrade(path: Path, *, lock_wait: timedelta = LOCK_WAIT, tell: Tell = logger.debug) -> Change:
+    """Take back the last revision of a SQLite file, in one transaction; what it holds is copied first.
+
+    Raises as an upgrade does, and NoFormerSchema where there is no revision before.
+    """
+    with _driver_errors(), connected(path, lock_wait=lock_wait) as connection:
+        return _downgrade(connection, path, tell)
+
+
+def downgrade_server(url: str, *, lock_wait: timedelta = LOCK_WAIT, tell: Tell = logger.debug) -> Change:
+    """Take back the last revision of a PostgreSQL database, in one transaction; raises as above."""
+    with _driver_errors(), connected_server(url, lock_wait=lock_wait) as connection:
+        return _downgrade(connection, None, tell)
 
 
 def newest() -> str | None:
     """Return the newest revision among the scripts."""
-    return ScriptDirectory.from_config(_configuration(None)).get_current_head()
+    return scripts().get_current_head()
 
 
-@contextmanager
-def connected(path: Path, *, lock_wait: timedelta = LOCK_WAIT) -> Iterator[Connection]:
-    """Yield a connection inside a transaction that holds the write lock; commit it at the end.
-
-    A missing file is created.
-    """
-    writable_file(path)
-    engine = create_engine(
-        URL.create("sqlite", database=str(path.absolute())),
-        poolclass=NullPool,
-        connect_args={"timeout": lock_wait.total_seconds()},
-    )
-    event.listen(engine, "begin", _begin_immediate)
-    try:
-        with engine.begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def connected_server(url: str, *, lock_wait: timedelta = LOCK_WAIT) -> Iterator[Connection]:
-    """Yield a connection inside a transaction that holds the lock of upgrades; commit it at the end."""
-    import psycopg  # noqa: PLC0415 - a store in a file does without
-
-    def connect() -> "psycopg.Connection":
-        return psycopg.connect(url)
-
-    engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
-    try:
-        with engine.begin() as connection:
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {lock_wait // timedelta(milliseconds=1)}")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SERVER_LOCK})")
-            yield connection
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def connected_as_configured() -> Iterator[Connection]:
-    """Yield such a connection to the database that the environment names, for the `alembic` command."""
-    url = os.environ.get(URL_SETTING, "")
-    connecting = connected_server(url) if url.startswith(SERVER_SCHEMES) else connected(configured_path())
-    with connecting as connection:
-        yield connection
+def scripts() -> ScriptDirectory:
+    """Return the revisions."""
+    return ScriptDirectory.from_config(configuration(None))
 
 
 def migrate(connection: Connection) -> None:
-    """Run inside Alembic's environment: apply the revisions on this connection."""
-    context.configure(connection=connection, transactional_ddl=True)
+    """Run inside Alembic's environment: apply the revisions on this connection, and mark the database with them."""
+    applied: list[str] = []
+    context.configure(
+        connection=connection,
+        transactional_ddl=True,
+        on_version_apply=lambda heads, **_: applied.append(next(iter(heads))),
+    )
     context.run_migrations()
+    if applied:
+        remember(connection, context.script, applied[-1])
+
+
+def migrate_as_configured() -> None:
+    """Run inside Alembic's environment where the `alembic` command started it; a file is copied before it changes."""
+    with connected_as_configured() as connection:
+        options = context.config.cmd_opts
+        work = getattr(options, "cmd", (None,))[0]
+        if work in (command.upgrade, command.downgrade) and connection.dialect.name == "sqlite":
+            target = _target(_standing(connection).revision, str(getattr(options, "revision", "")))
+            _back_up(connection, configured_path(), target, logger.debug)
+        migrate(connection)
 
 
 def execute(statements: Mapping[str, tuple[str, ...]]) -> None:
@@ -130,27 +113,111 @@ def execute(statements: Mapping[str, tuple[str, ...]]) -> None:
         connection.exec_driver_sql(statement)
 
 
-def configured_path() -> Path:
-    """Return the SQLite file that the environment names."""
-    url = os.environ.get(URL_SETTING)
-    if not url:
-        return Path(os.environ.get(HOME_SETTING) or Path.home() / ".tmws") / "tmws.db"
-    parts = urlsplit(url)
-    if parts.scheme not in {"sqlite", "sqlite+aiosqlite"} or parts.netloc or not parts.path[1:]:
-        raise ConfigurationError(
-            setting=URL_SETTING,
-            reason="does not name a SQLite file",
-            hint="Write sqlite:////absolute/path/tmws.db",
-        )
-    return Path(unquote(parts.path[1:]))
+def configuration(connection: Connection | None) -> Config:
+    """Return what Alembic's commands need to work on this connection."""
+    configured = Config()
+    configured.set_main_option("script_location", "tmws_adapters:migrations")
+    configured.set_main_option("path_separator", "os")
+    configured.attributes["connection"] = connection
+    return configured
 
 
-def _configuration(connection: Connection | None) -> Config:
-    configuration = Config()
-    configuration.set_main_option("script_location", "tmws_adapters:migrations")
-    configuration.attributes["connection"] = connection
-    return configuration
+def known() -> list[str]:
+    """Return the revisions that this version knows, from the first to the newest."""
+    return [script.revision for script in scripts().walk_revisions()][::-1]
 
 
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _upgrade(connection: Connection, path: Path | None, tell: Tell) -> Change:
+    standing = _admitted(connection)
+    before = standing.revision
+    if before is not None and standing.state != "older":
+        return Change(before=before, after=before)
+    backup = _back_up(connection, path, HEAD, tell)
+    tell(f"changing the schema from revision {before or 'none'} to {HEAD}")
+    with _dirt(connection, before):
+        command.upgrade(configuration(connection), "head")
+    if before is not None:
+        logger.info("✅ Schema changed from revision %s to %s%s", before, HEAD, f", copy: {backup}" if backup else "")
+    return Change(before=before, after=HEAD, backup=backup)
+
+
+def _downgrade(connection: Connection, path: Path | None, tell: Tell) -> Change:
+    standing = _admitted(connection)
+    before, after = standing.revision, None
+    if before is None:
+        reason, hint = "there is no schema yet", "Run `tmws db upgrade` to make one"
+    elif before > HEAD:
+        reason, hint = f"revision {before} is a newer version's", "Let that version take it back"
+    else:
+        reason, hint = f"revision {before} is the first one", "Delete the database to have none"
+        after = scripts().get_revision(before).down_revision
+    if before is None or not isinstance(after, str):
+        raise NoFormerSchema(part=standing.dialect, reason=reason, hint=hint)
+    backup = _back_up(connection, path, after, tell)
+    tell(f"changing the schema from revision {before} back to {after}")
+    with _dirt(connection, before):
+        command.downgrade(configuration(connection), after)
+    return Change(before=before, after=after, backup=backup)
+
+
+def _admitted(connection: Connection) -> Standing:
+    """Return how the database stands, unless this version may not use it."""
+    standing = _standing(connection)
+    if standing.revision is not None and standing.revision not in known():
+        if standing.state != "newer":
+            raise refusal(standing)
+        logger.warning("⚠️ The schema is of revision %s, a newer version's that this one may use", standing.revision)
+    return standing
+
+
+def _standing(connection: Connection) -> Standing:
+    driver: Any = connection.connection.driver_connection
+    return standing_of(connection.dialect.name, "", driver)
+
+
+def _back_up(connection: Connection, path: Path | None, target: str, tell: Tell) -> Path | None:
+    """Copy the file of a connection, unless nothing is in it that somebody stored."""
+    revision = _standing(connection).revision
+    if path is None or revision is None:
+        return None
+    with _dirt(connection, revision):
+        (holds,) = connection.exec_driver_sql(_HOLDS).one()
+    return back_up(path, target, tell) if holds else None
+
+
+def _target(current: str | None, wanted: str) -> str:
+    """Return the revision that the `alembic` command was asked for, for the name of the copy."""
+    order = known()
+    if wanted.startswith(("+", "-")) and wanted[1:].isdecimal() and current in order:
+        place = order.index(current) + int(wanted)
+        return order[min(max(place, 0), len(order) - 1)]
+    return wanted if wanted in order else order[-1]
+
+
+@contextmanager
+def _dirt(connection: Connection, revision: str | None) -> Iterator[None]:
+    """Raise as SchemaDirty what happens to statements about a schema that is not what its revision says."""
+    try:
+        yield
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlstate", None) or ""
+        # The primary code of all that is wrong with a statement itself is 1.
+        if getattr(error.orig, "sqlite_errorcode", None) != 1 and (not code.startswith("42") or code == _NOT_ALLOWED):
+            raise
+        said = str(error.orig).splitlines()[0]
+        raise SchemaDirty(
+            part=connection.dialect.name,
+            reason=f"the schema is not what revision {revision or 'none'} is ({said}); nothing was changed",
+            hint="Run `tmws db check`, undo what was changed by hand, or restore the last backup",
+        ) from None
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    """Raise the errors of the driver as they are, not as those of SQLAlchemy."""
+    try:
+        yield
+    except DBAPIError as error:
+        if error.orig is None:
+            raise
+        raise error.orig from error

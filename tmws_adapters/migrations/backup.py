@@ -1,0 +1,109 @@
+"""The copy of a SQLite file that is made before its schema changes."""
+
+import errno
+import glob
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+from tmws_adapters.migrations.file import PRIVATE_FILE
+from tmws_core.errors import StorageCorrupt, StorageFull, StorageUnavailable
+
+KEPT = 2
+"""Copies that stay: that of the last change, and one to compare it with."""
+
+PAGES = 5_000
+"""Pages copied between two looks at the progress: 20 MB, of which a disk writes a few hundred a second."""
+
+INFIX = ".before-"
+"""Between the name of the file and the revision that its schema changed to."""
+
+_UNFINISHED = ".unfinished"
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+_PRIMARY = 0xFF
+"""An extended result code holds its primary code in the lowest byte (sqlite.org/rescode.html)."""
+
+Tell = Callable[[str], None]
+"""Takes a line about how far the work is."""
+
+
+def back_up(path: Path, revision: str, tell: Tell) -> Path:
+    """Copy a database beside it before its schema becomes that of `revision`, and return where to.
+
+    The caller holds the write lock, so that nobody changes the file meanwhile, and has changed nothing itself. A copy
+    of that name is replaced, and only the KEPT newest stay. Raises a StorageUnavailable if no sound copy can be made.
+    """
+    target = path.with_name(f"{path.name}{INFIX}{revision}")
+    unfinished = target.with_name(target.name + _UNFINISHED)
+    try:
+        os.close(os.open(unfinished, os.O_CREAT | os.O_RDWR | os.O_TRUNC, PRIVATE_FILE))
+        _copy(path, unfinished, tell)
+        unfinished.replace(target)
+        _sync(target.parent)
+        _prune(path)
+    except (OSError, sqlite3.Error) as error:
+        raise _refusal(error) from error
+    finally:
+        for leftover in (unfinished, unfinished.with_name(unfinished.name + "-journal")):
+            with suppress(OSError):
+                leftover.unlink()
+    return target
+
+
+def backups(path: Path) -> list[Path]:
+    """Return the copies of a database, the newest first."""
+    found = path.parent.glob(f"{glob.escape(path.name)}{INFIX}*")
+    return sorted((each for each in found if each.suffix != _UNFINISHED), key=lambda each: -each.stat().st_mtime_ns)
+
+
+def _copy(path: Path, unfinished: Path, tell: Tell) -> None:
+    def progressed(_: int, remaining: int, total: int) -> None:
+        tell(f"copying the database, {(total - remaining) * 100 // max(total, 1)} %")
+
+    with closing(sqlite3.connect(unfinished)) as copy:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source:
+            source.backup(copy, pages=PAGES, progress=progressed)
+        # It is to be one file: a log beside it would be left behind by whoever moves it.
+        copy.execute("PRAGMA journal_mode = DELETE")
+        (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise _damaged()
+
+
+def _prune(path: Path) -> None:
+    for old in backups(path)[KEPT:]:
+        old.unlink()
+
+
+def _sync(directory: Path) -> None:
+    """Make the new name last beyond a power cut; SQLite has done so for the content."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refusal(error: OSError | sqlite3.Error) -> StorageUnavailable:
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+    if code == sqlite3.SQLITE_CORRUPT:
+        return _damaged()
+    name = getattr(error, "sqlite_errorname", None) or getattr(error, "strerror", None) or type(error).__name__
+    full = code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in _FULL
+    return (StorageFull if full else StorageUnavailable)(
+        part="sqlite",
+        reason=f"the copy that is made before the schema changes cannot be written ({name}); nothing was changed",
+        hint="Free as much space beside the database as it takes, and give the user the right to write there",
+    )
+
+
+def _damaged() -> StorageCorrupt:
+    return StorageCorrupt(
+        part="sqlite",
+        reason="the database file is damaged, so that its schema is left as it is",
+        hint="Stop TMWS, keep a copy of the file, and restore the last backup",
+    )
