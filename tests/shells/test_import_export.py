@@ -159,6 +159,45 @@ def test_copy_in_a_new_home_is_the_same(one_of_each: Command, command: Command, 
     assert copies(exported(command)) == original
 
 
+def test_former_texts_go_along(command: Command) -> None:
+    memory_id = command.ok("memory", "create", "The rose blooms in May.", "--json").answer["memory_id"]
+    command.ok("memory", "update", memory_id, "--content", "The rose blooms in June.")
+    command.ok("memory", "update", memory_id, "--importance", "0.9")
+    command.ok("memory", "update", memory_id, "--content", "The rose blooms in July.")
+    command.ok("export", "memories.jsonl")
+    elsewhere = command.using(TMWS_HOME=str(command.directory / "elsewhere"))
+
+    first = elsewhere.ok("import", "memories.jsonl", "--json").answer
+    again = elsewhere.ok("import", "memories.jsonl", "--json").answer
+
+    assert (first["stored"], again["stored"], again["already_there"]) == (1, 0, 1)
+    [memory] = exported(elsewhere)
+    assert (memory["content"], memory["importance"]) == ("The rose blooms in July.", 0.9)
+    assert [each["content"] for each in memory["history"]] == ["The rose blooms in May.", "The rose blooms in June."]
+
+
+def test_a_first_text_that_another_memory_has_is_left_out(command: Command) -> None:
+    command.ok("memory", "create", "The rose blooms in May.")
+    source = lines(
+        {"id": 1, "content": "The rose blooms in June.", "history": [{"content": "The rose blooms in May."}]}
+    )
+
+    command.ok("import", "-", stdin=source)
+    command.ok("import", "-", stdin=source)
+
+    assert [memory["content"] for memory in exported(command)] == [
+        "The rose blooms in May.",
+        "The rose blooms in June.",
+    ]
+
+
+def test_former_texts_that_are_none_are_refused(command: Command) -> None:
+    done = command.run("import", "-", stdin=lines({"content": "one", "history": [{"text": "two"}]}))
+
+    assert done.code == 1
+    assert "history: is no list of former texts" in done.err
+
+
 def test_import_that_was_killed_goes_on_and_stores_nothing_twice(command: Command) -> None:
     count = 5000
     (command.directory / "many.jsonl").write_text(lines(*turns(count)), encoding="utf-8")

@@ -1,7 +1,7 @@
 """The export: all memories that the caller sees, page by page, oldest first."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,13 +11,13 @@ import anyio.to_thread
 import attrs
 import orjson
 
+from tmws_cli.transfer.history import with_history
 from tmws_cli.transfer.markdown import with_front_matter
 from tmws_cli.transfer.pages import OWN_FORMAT
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import InvalidField, MemoryNotFound
 from tmws_core.messages.memory import PAGE, GetMemory, GetMemoryStats, ListMemories
-from tmws_core.wire import unstructure
 
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
@@ -26,7 +26,7 @@ PRIVATE_FILE = 0o600
 _TAIL_BYTES = 1024 * 1024
 """Enough to hold the last line of a file that an interrupted export left: ten times the largest memory."""
 
-Page = list[dict[str, Any]]
+Page = list[Mapping[str, Any]]
 
 
 @attrs.frozen(kw_only=True)
@@ -84,7 +84,8 @@ class Export:
         request = ListMemories(limit=PAGE, oldest_first=True, include_expired=True, include_superseded=True)
         while True:
             answer = await self.app.call(self.caller, request)
-            yield [unstructure(memory) for memory in answer.memories if memory.memory_id > after]
+            wanted = [memory for memory in answer.memories if memory.memory_id > after]
+            yield [await with_history(self.app, self.caller, memory) for memory in wanted]
             if answer.next_cursor is None:
                 return
             request = attrs.evolve(request, cursor=answer.next_cursor)

@@ -1,18 +1,19 @@
 """The import: from a file into the store, in batches, again after an interruption, and nothing twice."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
 import anyio.to_thread
 import attrs
 
+from tmws_cli.transfer.history import beginning, retell
 from tmws_cli.transfer.links import Links
 from tmws_cli.transfer.records import Record, Refusal
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import Kind, TmwsError
-from tmws_core.messages.memory import CreateMemories, ListMemories, MemoryCreated
+from tmws_core.messages.memory import CreateMemories, CreateMemory, ListMemories, MemoryCreated
 
 BATCH = 100
 """Memories of one transaction: long enough for the disk, short enough to lose half a second's work at a kill."""
@@ -121,8 +122,7 @@ class Import:
         if not records:
             return
         try:
-            request = CreateMemories(memories=tuple(record.request for record in records))
-            results = (await self.app.call(self.caller, request)).results
+            results = await self._create([beginning(record) for record in records])
         except TmwsError as error:
             if error.kind not in _OF_THE_MEMORY:
                 raise
@@ -137,7 +137,20 @@ class Import:
             return
         for record, result in zip(records, results, strict=True):
             self._count(result)
-            await self._links.restore(record, result.memory_id)
+            await self._complete(record, result)
+
+    async def _create(self, requests: Sequence[CreateMemory]) -> tuple[MemoryCreated, ...]:
+        return (await self.app.call(self.caller, CreateMemories(memories=tuple(requests)))).results
+
+    async def _complete(self, record: Record, result: MemoryCreated) -> None:
+        """Restore what creating a memory cannot say."""
+        if record.former and result.duplicate_of is not None:
+            # Another memory has the first text: this one is stored with its last one, without those before.
+            (result,) = await self._create([record.request])
+            record = attrs.evolve(record, former=())
+        await self._links.restore(record, result.memory_id)
+        if record.former:
+            await retell(self.app, self.caller, record, result.memory_id)
 
     def _count(self, result: MemoryCreated) -> None:
         # Ids sort by time: what this import stored sorts behind all that was there when it looked.

@@ -32,7 +32,8 @@ class Record:
     """A memory in a file, checked.
 
     `place` says where it stands, for people. `identity` is its id in the store that it comes from, `superseded_by` the
-    id there of the memory that replaced it, and `writers` the agents on its list that may change it.
+    id there of the memory that replaced it, `writers` the agents on its list that may change it, and `former` the texts
+    that it had before, oldest first.
     """
 
     place: str
@@ -40,6 +41,7 @@ class Record:
     identity: str | None = None
     superseded_by: str | None = None
     writers: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +67,7 @@ def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool) ->
     if own and given.get("access_level") != AccessLevel.SHARED.value:
         given.pop("shared_with", None)  # a list that was left over when the level changed has no effect
     writers = _take_writers(given)
+    former = _take_former(given)
     superseded_by = given.get("superseded_by")
     created_at = given.pop("created_at", None)
     dated = not own and given.get("occurred_at") is None and created_at is not None
@@ -84,6 +87,7 @@ def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool) ->
         identity=identity,
         superseded_by=superseded_by if isinstance(superseded_by, str) else None,
         writers=writers,
+        former=former,
     )
 
 
@@ -99,6 +103,14 @@ def _take_writers(given: dict[str, Any]) -> tuple[str, ...]:
         return ()
     given["shared_with"] = [share["agent_id"] for share in shares]
     return tuple(share["agent_id"] for share in shares if share.get("permission") == SharePermission.WRITE.value)
+
+
+def _take_former(given: dict[str, Any]) -> tuple[str, ...]:
+    history = given.pop("history", None) or []
+    texts = [each.get("content") if isinstance(each, dict) else None for each in history]
+    if not all(isinstance(text, str) and text for text in texts):
+        raise InvalidField(name="history", reason="is no list of former texts")
+    return tuple(str(text) for text in texts)
 
 
 def _key(identity: str | None, fields: Mapping[str, Any]) -> str:
