@@ -2,100 +2,186 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 import anyio
 import attrs
 from mcp.server.lowlevel import Server
-from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
+from mcp.server.streamable_http import MCP_SESSION_ID_HEADER, REQUEST_CANCELLED
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp_types import INVALID_REQUEST
+from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
+from mcp_types import DEFAULT_NEGOTIATED_VERSION, INVALID_REQUEST
 from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from tmws_mcp.bodies import BODY_BYTES, read_body
 from tmws_mcp.contained import Json
+from tmws_mcp.exchange import JSON, answer, problem_of
 from tmws_mcp.frames import BadFrame, parse
 from tmws_mcp.limiting import caller_of
+from tmws_mcp.sessions import Sessions
 
-_Key = tuple[str, str, str]
-"""Whose request it is, in which session, and its id: nobody gets in the way of another's."""
+_Key = tuple[str, str]
+"""The session of a request, and its id."""
 
 
 @attrs.define(kw_only=True)
 class McpEndpoint:
-    """An ASGI application; clients that keep a session, and those that ask without one, are both answered."""
+    """An ASGI application; clients that keep a session, and those that ask without one, are both answered.
 
-    _sessions: StreamableHTTPSessionManager
+    Each request is an exchange of its own, and a session is a name that this server, or another one, gave: no operation
+    asks what came before it in a session. `_exchanges` serves the era without sessions, and streams: nothing is said on
+    those.
+    """
+
+    _server: Server[Any]
+    _sessions: Sessions
     _exchanges: StreamableHTTPSessionManager
     _timeout: float
-    _running: set[_Key] = attrs.field(factory=set)
-    _streams: set[anyio.CancelScope] = attrs.field(factory=set)
+    _running: dict[_Key, anyio.CancelScope] = attrs.field(factory=dict)
+    _streams: dict[anyio.CancelScope, str] = attrs.field(factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        request = Request(scope, receive)
         if scope["method"] == "POST":
-            await self._post(Request(scope, receive), send)
-        elif scope["method"] == "GET":
-            await self._stream(scope, receive, send)
+            await self._post(request, send)
+        elif scope["method"] in ("GET", "DELETE") and not _is_modern(request):
+            await self._look_after(request, send)
         else:
-            await self._sessions.handle_request(scope, receive, send)
+            await self._exchanges.handle_request(scope, receive, send)
 
     def stop(self) -> None:
         """End the streams on which clients listen: they would never end by themselves."""
         for stream in self._streams:
             stream.cancel()
 
+    async def _look_after(self, request: Request, send: Send) -> None:
+        """Listen in a session, or end it."""
+        session = request.headers.get(MCP_SESSION_ID_HEADER)
+        if session is None:
+            response: Response = _refusal(HTTPStatus.BAD_REQUEST, "Bad Request: Missing session ID")
+        elif await self._enter(request, session) is None:
+            response = _refusal(HTTPStatus.NOT_FOUND, "Session not found")
+        elif request.method == "GET":
+            await self._stream(request, session, send)
+            return
+        else:
+            await self._end(session)
+            response = Response(media_type=JSON)
+        await response(request.scope, request.receive, send)
+
     async def _post(self, request: Request, send: Send) -> None:
         body = await read_body(request, self._timeout)
         try:
             message = parse(body)
-            await self._handle(request, message, _replay(body, request.receive), send)
+            if _is_modern(request):
+                await self._exchanges.handle_request(request.scope, _replay(body, request.receive), send)
+                return
+            response = await self._response(request, message)
         except BadFrame as bad:
-            refusal = {"jsonrpc": "2.0", "id": bad.request_id, "error": {"code": bad.code, "message": bad.message}}
-            await Json(refusal, 400)(request.scope, request.receive, send)
+            response = _refusal(HTTPStatus.BAD_REQUEST, bad.message, bad.code, bad.request_id)
+        await response(request.scope, request.receive, send)
 
-    async def _handle(
-        self, request: Request, message: JSONRPCRequest | JSONRPCNotification | None, receive: Receive, send: Send
-    ) -> None:
+    async def _response(self, request: Request, message: JSONRPCRequest | JSONRPCNotification | None) -> Response:
+        if problem := problem_of(request):
+            return _refusal(*problem)
         session = request.headers.get(MCP_SESSION_ID_HEADER)
-        if session is None and not (isinstance(message, JSONRPCRequest) and message.method == "initialize"):
-            await self._exchanges.handle_request(request.scope, receive, send)
-            return
-        if session is None or not isinstance(message, JSONRPCRequest):
-            await self._sessions.handle_request(request.scope, receive, send)
-            return
-        caller = caller_of(request.scope)
-        key = ("" if caller is None else caller.agent_id, session, str(message.id))
-        if key in self._running:  # with a second request of this name, the SDK would never answer the first
-            raise BadFrame(INVALID_REQUEST, f"The id {message.id!r} belongs to a request that is still running")
-        self._running.add(key)
-        try:
-            await self._sessions.handle_request(request.scope, receive, send)
-        finally:
-            self._running.discard(key)
+        if isinstance(message, JSONRPCRequest) and message.method == "initialize":
+            return await self._begin(request, message)
+        version = request.headers.get(MCP_PROTOCOL_VERSION_HEADER, DEFAULT_NEGOTIATED_VERSION)
+        if session is not None:
+            spoken = await self._enter(request, session)
+            if spoken is None:
+                return _refusal(HTTPStatus.NOT_FOUND, "Session not found")
+            version = spoken
+        if not isinstance(message, JSONRPCRequest):
+            self._heed(session, message)
+            return Response(status_code=HTTPStatus.ACCEPTED, media_type=JSON)
+        if session is None:
+            return Json(await answer(self._server, request, message, version))
+        return await self._answer(request, (session, str(message.id)), message, version)
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with anyio.CancelScope() as stream:
-            self._streams.add(stream)
+    async def _begin(self, request: Request, message: JSONRPCRequest) -> Response:
+        """Answer an introduction, and name the session that begins with it."""
+        answered = await answer(self._server, request, message, LATEST_HANDSHAKE_VERSION)
+        response = Json(answered)
+        if "result" in answered:
+            version = answered["result"]["protocolVersion"]
+            response.headers[MCP_SESSION_ID_HEADER] = self._sessions.begin(_agent_of(request), version)
+        return response
+
+    async def _enter(self, request: Request, session: str) -> str | None:
+        return await self._sessions.version(session, _agent_of(request))
+
+    async def _answer(self, request: Request, key: _Key, message: JSONRPCRequest, version: str) -> Response:
+        """Answer a request of a session, unless its client takes it back."""
+        if key in self._running:
+            raise BadFrame(INVALID_REQUEST, f"The id {message.id!r} belongs to a request that is still running")
+        with anyio.CancelScope() as work:
+            self._running[key] = work
             try:
-                await self._sessions.handle_request(scope, receive, send)
+                return Json(await answer(self._server, request, message, version))
             finally:
-                self._streams.discard(stream)
+                del self._running[key]
+        return _refusal(HTTPStatus.OK, "Request cancelled", REQUEST_CANCELLED, message.id)
+
+    def _heed(self, session: str | None, message: JSONRPCNotification | None) -> None:
+        """Stop what a client does not want any more, if it runs here."""
+        if session and message is not None and message.method == "notifications/cancelled":
+            work = self._running.get((session, str((message.params or {}).get("requestId"))))
+            if work is not None:
+                work.cancel()
+
+    async def _stream(self, request: Request, session: str, send: Send) -> None:
+        with anyio.CancelScope() as stream:
+            self._streams[stream] = session
+            try:
+                await self._exchanges.handle_request(request.scope, request.receive, send)
+            finally:
+                del self._streams[stream]
         if stream.cancelled_caught:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    async def _end(self, session: str) -> None:
+        await self._sessions.end(session)
+        for stream, listening in self._streams.items():
+            if listening == session:
+                stream.cancel()
+
 
 @asynccontextmanager
-async def open_endpoint(server: Server[Any], timeout: float) -> AsyncIterator[McpEndpoint]:  # noqa: ASYNC109 - of each request
+async def open_endpoint(
+    server: Server[Any],
+    sessions: Sessions,
+    timeout: float,  # noqa: ASYNC109 - of each request
+) -> AsyncIterator[McpEndpoint]:
     """Open the endpoint of a server; `timeout` is in seconds, and bounds how long a body may take to arrive."""
-    sessions = StreamableHTTPSessionManager(server, json_response=True, max_request_body_size=BODY_BYTES)
     exchanges = StreamableHTTPSessionManager(
         server, json_response=True, stateless=True, max_request_body_size=BODY_BYTES
     )
-    async with sessions.run(), exchanges.run():
-        yield McpEndpoint(sessions=sessions, exchanges=exchanges, timeout=timeout)
+    async with exchanges.run():
+        yield McpEndpoint(server=server, sessions=sessions, exchanges=exchanges, timeout=timeout)
+
+
+def _refusal(status: int, message: str, code: int = INVALID_REQUEST, request_id: str | int | None = None) -> Json:
+    return Json({"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": message}}, status)
+
+
+def _is_modern(request: Request) -> bool:
+    """Tell whether a request belongs to the era of the protocol that knows no sessions."""
+    return request.headers.get(MCP_PROTOCOL_VERSION_HEADER, HANDSHAKE_PROTOCOL_VERSIONS[0]) not in (
+        HANDSHAKE_PROTOCOL_VERSIONS
+    )
+
+
+def _agent_of(request: Request) -> str:
+    caller = caller_of(request.scope)
+    return "" if caller is None else caller.agent_id
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
