@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tmws_adapters.bootstrap import Parts
 from tmws_adapters.settings import Settings
 from tmws_core.errors import ConfigurationError
+from tmws_core.ports.system import Clock
 from tmws_core.services.authentication import Authentication
 from tmws_core.services.credentials import Credentials
 
@@ -67,6 +68,15 @@ async def open_credentials(settings: Settings, parts: Parts) -> AsyncIterator[Cr
             chance=secrets.token_bytes,
             audited=settings.audit_log_enabled,
         )
+
+
+def session_keys(settings: Settings, clock: Clock) -> Callable[[], list[bytes]]:
+    """Return what tells the keys that MCP sessions are sealed with, the current one first; errors as above."""
+    from tmws_adapters.secret import derived  # noqa: PLC0415 - as above
+
+    own = _secrets_of(settings)
+    keys = {secret: derived(secret, "mcp session") for secret in (own.current, own.previous) if secret}
+    return lambda: [keys[secret] for secret in own.good_at(clock.now())]
 
 
 def _secret_of(settings: Settings) -> str:

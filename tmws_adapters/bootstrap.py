@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
@@ -15,7 +15,7 @@ from tmws_adapters.auditing import auditing_of
 from tmws_adapters.licensing import announce, licensing_of
 from tmws_adapters.local.version import VERSION
 from tmws_adapters.settings import Settings
-from tmws_adapters.stores import Store, open_store
+from tmws_adapters.stores import Keeper, Store, open_store
 from tmws_core.admission import Admission, Quota
 from tmws_core.app import App
 from tmws_core.domain.reranking import Boosts
@@ -65,8 +65,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 class Parts:
     """The adapters that the settings choose, open.
 
-    `usage` is None where uses do not count, `follower` where no approximate index is used, `redis` where a server
-    shares nothing with others.
+    `usage` is None where uses do not count, `follower` where no approximate index is used, `keeper` where no vectors of
+    a server are kept in memory, `redis` where a server shares nothing with others. `beside` tells by how many bytes the
+    replicas of the store are behind, by their names.
     """
 
     storage: Storage
@@ -86,7 +87,9 @@ class Parts:
     limiter: RateLimiter
     usage: Usage | None = None
     follower: "Follower | None" = None
+    keeper: Keeper | None = None
     redis: "Redis | None" = None
+    beside: Mapping[str, Callable[[], Awaitable[int | None]]] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -130,11 +133,21 @@ async def begun(
     await _announce(settings, parts, any_model=any_model, serving=serving)
     indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
     following = _running(parts.follower.run) if parts.follower else nullcontext()
+    keeping = _running(parts.keeper.run) if parts.keeper else nullcontext()
     counting = _running(parts.usage.run) if parts.usage else nullcontext()
     licensed = _running(partial(parts.license.run, announce)) if serving else nullcontext()
     signing = _running(parts.auditing.run) if settings.audit_log_enabled else nullcontext()
     sharing = _running(parts.redis.run) if parts.redis else nullcontext()
-    async with sharing, _running(parts.trail.run), signing, _running(indexing.run), counting, following, licensed:
+    async with (
+        sharing,
+        _running(parts.trail.run),
+        signing,
+        _running(indexing.run),
+        counting,
+        following,
+        keeping,
+        licensed,
+    ):
         if parts.redis:
             await parts.redis.server.attempted()
         yield compose(settings, parts)
@@ -152,7 +165,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         embedder = StoreEmbedder(CircuitBreaker(source, clock, share.bus), store.storage)
         async with (
             open_exact(embedder.vectors) as exact,
-            _open_vectors(settings, store, exact, embedder) as (vectors, follower),
+            _open_vectors(settings, store, exact, embedder) as (vectors, follower, keeper),
         ):
             yield Parts(
                 storage=store.storage,
@@ -173,6 +186,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 auditing=auditing_of(settings, store.storage, clock),
                 usage=Usage(storage=store.storage, clock=clock) if settings.search_use else None,
                 follower=follower,
+                keeper=keeper,
+                beside=store.beside,
             )
 
 
@@ -205,9 +220,15 @@ def rate_limiter() -> RateLimiter:
 @asynccontextmanager
 async def _open_vectors(
     settings: Settings, store: Store, exact: VectorIndex, embedder: StoreEmbedder
-) -> AsyncIterator[tuple[VectorIndex, "Follower | None"]]:
+) -> AsyncIterator[tuple[VectorIndex, "Follower | None", Keeper | None]]:
     if not settings.uses_chroma:
-        yield (store.vectors or exact) if settings.uses_pgvector else exact, None
+        if not settings.uses_pgvector or store.vectors is None:
+            yield exact, None, None
+        elif settings.vector_backend == "pgvector":
+            yield store.vectors, None, None
+        else:
+            index, keeper = store.vectors.keeping(exact)
+            yield index, None, keeper
         return
     from tmws_adapters.chroma import HnswParameters, open_chroma  # noqa: PLC0415
 
@@ -237,7 +258,7 @@ async def _open_vectors(
             asking=embedder.fitting,
         ) as planned,
     ):
-        yield planned, planned.follower
+        yield planned, planned.follower, None
 
 
 @asynccontextmanager
@@ -309,7 +330,7 @@ def compose(settings: Settings, parts: Parts) -> App:
         environment=settings.environment,
         database=settings.store_kind,
         started=parts.clock.monotonic(),
-        beside={"redis": parts.redis.health} if parts.redis else {},
+        beside={**parts.beside, **({"redis": parts.redis.health} if parts.redis else {})},
     )
     browsing = Browsing(storage=parts.storage, clock=parts.clock, witness=parts.trail, usage=parts.usage)
     agents = Agents(storage=parts.storage, clock=parts.clock, admission=admission, audited=settings.audit_log_enabled)

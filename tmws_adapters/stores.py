@@ -1,6 +1,8 @@
 """Opening the store that the settings name: a part of the composition root."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from typing import Protocol
 
 from tmws_adapters.settings import Settings
@@ -10,6 +12,22 @@ from tmws_core.ports.license import LicenseClock
 from tmws_core.ports.models import Models
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.vector import VectorIndex
+
+
+class Keeper(Protocol):
+    """What loads vectors of a store into memory."""
+
+    async def run(self) -> None:
+        """Load them when they are wanted first."""
+        ...
+
+
+class StoredVectors(VectorIndex, Protocol):
+    """An index of vectors inside a store."""
+
+    def keeping(self, exact: VectorIndex) -> tuple[VectorIndex, Keeper]:
+        """Return such an index that has vectors in memory as well, and what loads them there."""
+        ...
 
 
 class Store(Protocol):
@@ -26,7 +44,7 @@ class Store(Protocol):
         ...
 
     @property
-    def vectors(self) -> VectorIndex | None:
+    def vectors(self) -> StoredVectors | None:
         """The search by meaning."""
         ...
 
@@ -45,6 +63,11 @@ class Store(Protocol):
         """When a licence was last looked at."""
         ...
 
+    @property
+    def beside(self) -> Mapping[str, Callable[[], Awaitable[int | None]]]:
+        """What health reports have besides the store: its replicas."""
+        ...
+
 
 def open_store(settings: Settings) -> AbstractAsyncContextManager[Store]:
     """Open the store; its schema is brought up to date first.
@@ -61,6 +84,8 @@ def open_store(settings: Settings) -> AbstractAsyncContextManager[Store]:
             pool_size=settings.db_pool_size,
             max_overflow=settings.db_max_overflow,
             patience=min(STATEMENT_TIMEOUT, settings.timeout / 2),
+            replicas=settings.replica_urls,
+            failover=min(timedelta(seconds=settings.db_failover_seconds), settings.timeout / 2),
         )
     from tmws_adapters.sqlite import BUSY_TIMEOUT, open_sqlite  # noqa: PLC0415 - as above
 

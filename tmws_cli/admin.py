@@ -14,12 +14,14 @@ import click
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
 from tmws_cli.audit import audit
+from tmws_cli.database import database
 from tmws_cli.demo import Demonstration, demonstrate
 from tmws_cli.doctor import examine, lines
 from tmws_cli.embeddings import embeddings
 from tmws_cli.failures import FAILURE
 from tmws_cli.index import index
 from tmws_cli.license import license_
+from tmws_cli.move import move
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.output import printable
 from tmws_cli.progress import progress
@@ -136,7 +138,7 @@ def doctor(context: click.Context, *, deep: bool) -> None:
 
 COMMANDS = {
     command.name: with_common_options(command)
-    for command in (serve, demo, import_, export, doctor, index, embeddings, audit, license_, token)
+    for command in (serve, demo, import_, export, doctor, database, index, embeddings, audit, license_, token, move)
     if command.name is not None
 }
 

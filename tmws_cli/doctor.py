@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +23,7 @@ from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import read
 from tmws_adapters.settings import Settings
 from tmws_cli.audit import examine_log
-from tmws_core.errors import IndexUnavailable, TmwsError
+from tmws_core.errors import IndexUnavailable, PartUnavailable, TmwsError
 
 State = Literal["ok", "warning", "broken"]
 
@@ -148,6 +148,10 @@ async def _database(parts: Parts, name: str, *, deep: bool) -> AsyncIterator[Che
     health = await parts.storage.health()
     size = health.bytes_on_disk / _MEBIBYTE
     yield Check("database", "ok", f"{name}, schema {health.version}, {health.memories} memories, {size:.1f} MiB")
+    for replica, ask in parts.beside.items():
+        yield await _replica(replica, ask)
+    if health.caution:
+        yield Check("row security", "warning", health.caution.reason, health.caution.remedy)
     if deep:
         problems = await parts.storage.integrity()
         if problems:
@@ -169,6 +173,14 @@ async def _database(parts: Parts, name: str, *, deep: bool) -> AsyncIterator[Che
         else:
             documents = sum(standing.index.partitions.values())
             yield Check("vector index", "ok", f"{documents} documents, {standing.waiting} wait")
+
+
+async def _replica(name: str, ask: Callable[[], Awaitable[int | None]]) -> Check:
+    try:
+        behind = await ask()
+    except PartUnavailable as error:
+        return Check(name, "warning", error.reason, error.remedy)
+    return Check(name, "ok", f"up, {behind or 0} bytes behind the primary")
 
 
 async def _license(settings: Settings, parts: Parts) -> Check:

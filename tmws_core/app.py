@@ -8,7 +8,7 @@ import anyio
 
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.audit import Detail
-from tmws_core.errors import Forbidden, RequestTimedOut, TmwsError
+from tmws_core.errors import Forbidden, RequestTimedOut, StorageInterrupted, TmwsError
 from tmws_core.messages.memory import MemoryFound, MemoryPage
 from tmws_core.messages.search import MemoriesFound
 from tmws_core.operation import Effect, Operation, Request, named, operations_of
@@ -79,9 +79,12 @@ class App:
         status = "failed"
         try:
             with anyio.fail_after(self._timeout):
-                caller = await self._identify(caller)
-                check_permission(caller, operation)
-                answer: object = await operation.run(caller, request)
+                try:
+                    caller, answer = await self._attempt(operation, caller, request)
+                except StorageInterrupted:
+                    if operation.effect is not Effect.READ:
+                        raise
+                    caller, answer = await self._attempt(operation, caller, request)
             status = "ok"
             if operation.effect is Effect.READ and operation.toolset == "memory":
                 self._witness.saw(caller, "memory.read", operation=operation.name, **_extent(answer))
@@ -97,6 +100,11 @@ class App:
             return answer
         finally:
             self._metrics.observe(operation.name, status, self._clock.monotonic() - started)
+
+    async def _attempt(self, operation: Operation, caller: Caller, request: object) -> tuple[Caller, object]:
+        caller = await self._identify(caller)
+        check_permission(caller, operation)
+        return caller, await operation.run(caller, request)
 
 
 def check_permission(caller: Caller, operation: Operation) -> None:

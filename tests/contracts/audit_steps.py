@@ -1,15 +1,16 @@
 """What the tests do with an audit log again and again."""
 
-import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import attrs
 
+from tests.stacks import behind_the_back, copy_store, forget_stores, rows, settings_in
 from tmws_adapters.signing import Ed25519Signer
-from tmws_adapters.sqlite import open_sqlite
+from tmws_adapters.stores import Store, open_store
 from tmws_core.domain.audit import AuditEvent, AuditRecord, Detail
 from tmws_core.domain.chain import ChainEnd, chained
 from tmws_core.ports.signing import Signer
@@ -80,27 +81,40 @@ async def write(storage: Storage, *written: AuditEvent) -> None:
         await unit.audit(written)
 
 
-async def verify(path: Path, *signers: Signer) -> Verification:
+def opened(home: Path) -> AbstractAsyncContextManager[Store]:
+    """Open the store of a data directory."""
+    return open_store(settings_in(home))
+
+
+@contextmanager
+def copied(home: Path) -> Iterator[Path]:
+    """Copy a store for the block."""
+    with TemporaryDirectory() as copy:
+        copy_store(home, Path(copy))
+        yield Path(copy)
+        forget_stores(Path(copy))
+
+
+async def verify(home: Path, *signers: Signer) -> Verification:
     """Open a store and verify its log."""
-    async with open_sqlite(path, synchronous="NORMAL") as store:
+    async with opened(home) as store:
         return await auditing(store.storage, *signers).verify()
 
 
-def change(path: Path, *statements: str) -> None:
+def change(home: Path, *statements: str) -> None:
     """Change the database behind the back of the program."""
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with behind_the_back(settings_in(home)) as execute:
         for statement in statements:
-            connection.execute(statement)
+            execute(statement)
 
 
-def ids(path: Path) -> list[int]:
-    with closing(sqlite3.connect(path)) as connection:
-        return [row[0] for row in connection.execute("SELECT id FROM security_audit_logs ORDER BY id")]
+def ids(home: Path) -> list[int]:
+    return [row_id for (row_id,) in rows(settings_in(home), "SELECT id FROM security_audit_logs ORDER BY id")]
 
 
-async def write_log(path: Path) -> None:
+async def write_log(home: Path) -> None:
     """Make a store whose log has ROWS rows, of which SIGNED are signed."""
-    async with open_sqlite(path) as store:
+    async with opened(home) as store:
         await write(store.storage, *events(SIGNED))
         await auditing(store.storage).checkpoint()
         await write(store.storage, *events(ROWS - SIGNED, first=SIGNED))
@@ -152,18 +166,17 @@ def put_before(row: int) -> Tampering:
     return Tampering((f"{INSERTION} ({row}, '2026-01-01', 'memory.read', 'mallory', '{{}}', zeroblob(32))",), row)
 
 
-def rewrite(path: Path, row: int) -> None:
+def rewrite(home: Path, row: int) -> None:
     """Change a row and compute all hashes anew, as somebody can who reads the program and writes the database."""
-    change(path, f"UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = {row}")
-    rehash(path)
+    change(home, f"UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = {row}")
+    rehash(home)
 
 
-def rehash(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
+def rehash(home: Path) -> None:
+    with behind_the_back(settings_in(home)) as execute:
         end = ChainEnd()
-        every = connection.execute(f"SELECT id, {EVERY_TEXT}, hash FROM security_audit_logs ORDER BY id").fetchall()
-        for row in every:
-            row_id = row[0]
-            end = ChainEnd(row_id, chained(end.hash, AuditRecord(*row)))
-            connection.execute("UPDATE security_audit_logs SET hash = ? WHERE id = ?", (end.hash, row_id))
-        connection.execute("UPDATE audit_head SET last = ?, hash = ?", (end.id, end.hash))
+        for row in execute(f"SELECT id, {EVERY_TEXT}, hash FROM security_audit_logs ORDER BY id"):
+            record = AuditRecord(*row)
+            end = ChainEnd(record.id, chained(end.hash, record))
+            execute("UPDATE security_audit_logs SET hash = ? WHERE id = ?", end.hash, end.id)
+        execute("UPDATE audit_head SET last = ?, hash = ?", end.id, end.hash)

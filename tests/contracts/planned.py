@@ -107,7 +107,7 @@ class World:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while not await condition():
             await anyio.lowlevel.checkpoint()
 

@@ -58,7 +58,7 @@ async def test_each_row_is_chained_to_the_one_before(storage: Storage) -> None:
 
 async def test_a_transaction_without_events_leaves_the_log_alone(storage: Storage, path: Path) -> None:
     await write(storage)
-    assert ids(path) == []
+    assert ids(path.parent) == []
 
 
 async def test_a_rolled_back_transaction_leaves_no_gap(storage: Storage, path: Path) -> None:
@@ -75,7 +75,7 @@ async def test_a_rolled_back_transaction_leaves_no_gap(storage: Storage, path: P
         await fail()
     await write(storage, *events(1))
 
-    assert ids(path) == [1, 2]
+    assert ids(path.parent) == [1, 2]
     assert (await auditing(storage).verify()).breach is None
 
 
@@ -92,7 +92,7 @@ async def test_tasks_that_write_and_fail_at_once_keep_one_chain(storage: Storage
         for number in range(30):
             tasks.start_soon(one, number)
 
-    assert ids(path) == list(range(1, 41))
+    assert ids(path.parent) == list(range(1, 41))
     assert (await auditing(storage).verify()).breach is None
 
 
@@ -102,9 +102,9 @@ async def test_processes_that_write_at_once_keep_one_chain(path: Path) -> None:
         start(other)
         written = len(finish(one)) + len(finish(other))
 
-    verification = await verify(path)
+    verification = await verify(path.parent)
     assert (written, verification.rows, verification.breach) == (100, 100, None)
-    assert ids(path) == list(range(1, 101))
+    assert ids(path.parent) == list(range(1, 101))
 
 
 async def test_the_chain_holds_after_the_writer_was_killed(path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_the_chain_holds_after_the_writer_was_killed(path: Path) -> None:
         process.kill()
         acknowledged += process.stdout.read().split("\n")[:-1]
 
-    verification = await verify(path)
+    verification = await verify(path.parent)
     assert verification.breach is None
     assert len(acknowledged) <= verification.rows <= len(acknowledged) + 1
 
@@ -139,7 +139,7 @@ async def test_rows_of_an_older_program_are_chained_by_the_next_one_and_told_of(
         INSERT INTO security_audit_logs (timestamp, event_type, agent_id, details)
         VALUES ('2026-01-31T00:00:00.000000Z', 'memory.created', 'older', '{}')
     """
-    change(path, older, older)
+    change(path.parent, older, older)
     before = await auditing(storage).verify()
 
     await write(storage, *events(1))
@@ -155,12 +155,12 @@ async def test_rows_of_an_older_program_are_chained_by_the_next_one_and_told_of(
 
 async def test_nothing_is_written_when_nobody_knows_where_the_chain_ends(storage: Storage, path: Path) -> None:
     await write(storage, *events(1))
-    change(path, "DELETE FROM audit_head")
+    change(path.parent, "DELETE FROM audit_head")
 
     with pytest.raises(AuditBroken, match="audit_head"):
         await write(storage, *events(1))
 
-    assert ids(path) == [1]
+    assert ids(path.parent) == [1]
 
 
 async def test_a_checkpoint_that_prunes_takes_the_rows_and_checkpoints_before_it_along(
@@ -183,7 +183,7 @@ async def test_a_checkpoint_that_prunes_takes_the_rows_and_checkpoints_before_it
         kept = await snapshot.audit_log.checkpoints()
     assert [(each.end.id, each.pruned) for each in kept] == [(3, True), (5, False)]
     assert attrs.evolve(kept[0], pruned=False).message != kept[0].message
-    assert ids(path) == [4, 5, 6]
+    assert ids(path.parent) == [4, 5, 6]
 
 
 async def test_only_the_beginning_of_the_log_is_old_enough(storage: Storage) -> None:
@@ -199,7 +199,7 @@ async def test_only_the_beginning_of_the_log_is_old_enough(storage: Storage) -> 
 
 async def test_bytes_that_are_no_text_are_shown_and_break_nothing_but_the_chain(storage: Storage, path: Path) -> None:
     await write(storage, *events(2))
-    change(path, "UPDATE security_audit_logs SET agent_id = CAST(x'ff00' AS TEXT) WHERE id = 2")
+    change(path.parent, "UPDATE security_audit_logs SET agent_id = CAST(x'ff00' AS TEXT) WHERE id = 2")
 
     found = await auditing(storage).query(AuditFilter(), limit=1)
 

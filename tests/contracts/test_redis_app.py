@@ -109,7 +109,7 @@ async def test_without_redis_a_server_starts_and_works_and_says_so(
             assert "Start Redis" in reason
             redis.start()
             assert one.parts.redis
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 await one.parts.redis.server.up()
             assert (await one.health())[:2] == ("healthy", "up")
             shown = f"{caplog.text} {one.settings!r} {one.parts!r} {reason}"

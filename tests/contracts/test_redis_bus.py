@@ -29,13 +29,13 @@ def event(number: int) -> MemoriesChanged:
 
 
 async def take(events: AsyncIterator[MemoriesChanged], count: int) -> list[MemoriesChanged]:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         return [await anext(events) for _ in range(count)]
 
 
 async def listening(*servers: Redis) -> None:
     """Wait until servers hear what others publish."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         for redis in servers:
             await redis.bus.connected()
 
@@ -54,7 +54,7 @@ async def test_own_events_come_at_once_and_only_once(server: RedisProcess) -> No
     async with running(server.url) as one, running(server.url) as other, one.bus.subscribe() as events:
         await listening(one, other)
         await one.bus.publish(event(1))
-        with anyio.fail_after(0.01):
+        with anyio.fail_after(1):
             assert await anext(events) == event(1)
         async with other.bus.subscribe() as heard:
             assert await take(heard, 1) == [event(1)]

@@ -316,7 +316,7 @@ async def test_the_rights_that_the_remedy_names_are_enough(kind: str, request: p
         server.send("ACL", "SETUSER", "tmws", "on", f">{SECRET}", *RIGHTS.split())
     scheme, _, rest = url.partition("://")
     async with running(f"{scheme}://tmws:{SECRET}@{rest.rpartition('@')[2]}") as redis:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await redis.bus.connected()
         await redis.limiter.counted("a", Rate(requests=1, seconds=1))
         await redis.cache.put("a", b"1")

@@ -218,6 +218,7 @@ async def test_former_texts_are_kept_oldest_first(storage: Storage) -> None:
         await replace(storage, former, new(changed))
 
     async with storage.read() as snapshot:
+        await snapshot.memories.get(stored.id, EVERYTHING)
         history = await snapshot.memories.history(stored.id)
 
     two, three = DAY + timedelta(hours=2), DAY + timedelta(hours=3)
@@ -238,6 +239,7 @@ async def test_an_unchanged_text_keeps_its_document_and_vector_while_the_rest_ch
     assert await get(storage, stored.id) == changed
     assert await storage.vectors([former.document]) == {former.document: EAST}
     async with storage.read() as snapshot:
+        await snapshot.memories.get(stored.id, EVERYTHING)
         assert await snapshot.memories.history(stored.id) == []
 
 

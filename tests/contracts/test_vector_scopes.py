@@ -16,6 +16,7 @@ from tests.contracts.stores import STORES, open_store
 from tests.servers.postgres import PostgresServer
 from tmws_adapters.exact import open_exact
 from tmws_adapters.postgres import PostgresStore, open_postgres
+from tmws_adapters.postgres.kept import VALUES
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.memory import AccessLevel, MemoryType
@@ -46,11 +47,25 @@ def graph_of(opened: PostgresStore) -> VectorIndex:
 
 
 @asynccontextmanager
+async def open_kept(url: str, values: int = VALUES) -> AsyncIterator[Indexed]:
+    """Open the store with its index that has the vectors in memory, and takes none for few."""
+    async with open_postgres(url) as opened, open_exact(opened.storage.vectors) as exact:
+        index, _ = attrs.evolve(opened.vectors, little=0).keeping(exact)
+        assert index.kept
+        index.kept.values = values
+        yield Indexed(opened.storage, index)
+
+
+@asynccontextmanager
 async def open_indexed(kind: str, directory: Path, server: Callable[[], PostgresServer]) -> AsyncIterator[Indexed]:
     if kind == "pgvector":
         with server().database() as url:
             async with open_postgres(url) as opened:
                 yield Indexed(opened.storage, graph_of(opened))
+    elif kind == "kept":
+        with server().database() as url:
+            async with open_kept(url) as kept:
+                yield kept
     else:
         async with (
             open_store(kind, directory, server) as opened_store,
@@ -59,7 +74,7 @@ async def open_indexed(kind: str, directory: Path, server: Callable[[], Postgres
             yield Indexed(opened_store.storage, exact)
 
 
-@pytest.fixture(params=[*STORES, "pgvector"])
+@pytest.fixture(params=[*STORES, "pgvector", "kept"])
 async def indexed(
     request: pytest.FixtureRequest, tmp_path: Path, postgres_if_asked: Callable[[], PostgresServer]
 ) -> AsyncIterator[Indexed]:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import attrs
 
-from tmws_adapters.postgres.connections import Connections
+from tmws_adapters.postgres.connections import Connections, Reading
 from tmws_adapters.postgres.locks import lock_agent, lock_seats
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.sql.agents import AGENT, KEY, agent_of, agent_values, holder_of, key_of
@@ -26,14 +26,18 @@ class PostgresAgents:
     async def find(self, agent_id: str) -> Agent | None:
         """Return an agent, or None."""
         if self._session.writes:
-            await lock_agent(self._session, agent_id)
+            lock_agent(self._session, agent_id)
         row = await self._session.row(f"SELECT {AGENT} FROM agents WHERE id = %s", (agent_id,))  # noqa: S608 - names are constants, values are bound
         return None if row is None else agent_of(row, native)
 
     async def add(self, agent: Agent) -> None:
         """Register an agent; does nothing if it is known."""
         sql = f"INSERT INTO agents ({AGENT}) VALUES ({_TEN}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - as above
-        await self._session.run(sql, agent_values(agent, native))
+        values = agent_values(agent, native)
+        if self._session.writes:
+            self._session.later(sql, values)
+        else:
+            await self._session.run(sql, values)
 
     async def replace(self, agent: Agent) -> None:
         """Put an agent in the place of the one with its id, which must be known."""
@@ -62,7 +66,7 @@ class PostgresAgents:
         number, active = await self._seats_before(agent_id)
         if self._session.writes and not active:
             # Who registers it next must find as many as are counted now; agents that have their seat keep it.
-            await lock_seats(self._session)
+            lock_seats(self._session)
             number, _ = await self._seats_before(agent_id)
         return number
 
@@ -142,7 +146,7 @@ class PostgresCredentials:
 class PostgresHolders:
     """Answers who holds a credential, each time from the committed state."""
 
-    _connections: Connections
+    _connections: Reading
 
     async def of_key(self, key_id: str) -> tuple[ApiKey, Holder] | None:
         """Return a key, revoked and expired ones included, and its agent, or None if there is no such key."""

@@ -20,7 +20,10 @@ _PAGE = f"""
         AND (%(since)s::text IS NULL OR timestamp >= %(since)s) AND (%(until)s::text IS NULL OR timestamp < %(until)s)
     ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608 - names are constants, values are bound
-_INSERT = f"INSERT INTO security_audit_logs ({_ROW}) VALUES (%s, %s, %s, %s, %s, %s)"  # noqa: S608 - as above
+_INSERT = f"""
+    INSERT INTO security_audit_logs ({_ROW})
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[])
+"""  # noqa: S608 - as above
 _CHECKPOINT = "last, hash, created_at, pruned, public_key, signature"
 
 
@@ -46,19 +49,21 @@ class PostgresAuditLog:
     async def end(self) -> ChainEnd | None:
         """Return where the chain ends, or None if that is gone."""
         await self._session.settle()
-        return await self._end("")
+        return _end_of(await self._session.rows("SELECT last, hash FROM audit_head"))
 
     async def rows(self, first: int, limit: int) -> list[AuditRecord]:
         """Return at most `limit` rows in the order of their ids, from the id `first` on."""
         await self._session.settle()
         sql = f"SELECT {_ROW} FROM security_audit_logs WHERE id >= %s ORDER BY id LIMIT %s"  # noqa: S608 - as above
-        return _records(await self._session.rows(sql, (first, limit)))
+        with self._session.seeing_all():
+            return _records(await self._session.rows(sql, (first, limit)))
 
     async def page(self, wanted: AuditFilter, *, before: int | None, limit: int) -> list[AuditRecord]:
         """Return at most `limit` rows, the newest first, beginning before the id `before`."""
         await self._session.settle()
         values = values_of(wanted, before, limit)
-        return _records(await self._session.rows(_PAGE, values))
+        with self._session.seeing_all():
+            return _records(await self._session.rows(_PAGE, values))
 
     async def checkpoints(self) -> list[Checkpoint]:
         """Return all checkpoints in the order of their rows."""
@@ -93,33 +98,43 @@ class PostgresAuditLog:
         if not checkpoint.pruned:
             return 0
         await session.run("DELETE FROM audit_checkpoints WHERE last < %s", (end.id,))
-        return await session.run("DELETE FROM security_audit_logs WHERE id <= %s", (end.id,))
+        with session.seeing_all():
+            return await session.run("DELETE FROM security_audit_logs WHERE id <= %s", (end.id,))
 
     async def last_before(self, time: datetime, first: int, limit: int) -> ChainEnd | None:
         """Return the last of the next `limit` rows, from the id `first` on, that are all older than a time, if any."""
         await self._session.settle()
         sql = "SELECT id, hash, timestamp < %s FROM security_audit_logs WHERE id >= %s ORDER BY id LIMIT %s"
         found = None
-        for row_id, hash_, is_older in await self._session.rows(sql, (rfc3339(time), first, limit)):
+        with self._session.seeing_all():
+            rows = await self._session.rows(sql, (rfc3339(time), first, limit))
+        for row_id, hash_, is_older in rows:
             if not is_older or hash_ is None:
                 break
             found = ChainEnd(row_id, hash_)
         return found
 
     async def _append(self, events: Sequence[AuditEvent]) -> None:
-        end = known_end(await self._end("FOR UPDATE"))
-        sql = f"SELECT {_ROW} FROM security_audit_logs WHERE id > %s ORDER BY id"  # noqa: S608 - as above
-        strangers = _records(await self._session.rows(sql, (end.id,)))
+        with self._session.seeing_all():
+            await self._append_seeing(events)
+
+    async def _append_seeing(self, events: Sequence[AuditEvent]) -> None:
+        session = self._session
+        heads, ((newest,),) = await session.answers(
+            ("SELECT last, hash FROM audit_head FOR UPDATE", ()), ("SELECT max(id) FROM security_audit_logs", ())
+        )
+        end = known_end(_end_of(heads))
+        strangers = await self.rows(end.id + 1, newest - end.id) if (newest or 0) > end.id else []
         places, told = adopted(end, strangers, events[0].timestamp)
         for end in places:
-            await self._session.run("UPDATE security_audit_logs SET hash = %s WHERE id = %s", (end.hash, end.id))
+            session.later("UPDATE security_audit_logs SET hash = %s WHERE id = %s", (end.hash, end.id))
         end, rows = grown(end, (*told, *events), _text)
-        await self._session.run_many(_INSERT, rows)
-        await self._session.run("UPDATE audit_head SET last = %s, hash = %s", (end.id, end.hash))
+        session.later(_INSERT, [list(column) for column in zip(*rows, strict=True)])
+        session.later("UPDATE audit_head SET last = %s, hash = %s", (end.id, end.hash))
 
-    async def _end(self, locking: str) -> ChainEnd | None:
-        row = await self._session.row(f"SELECT last, hash FROM audit_head {locking}")  # noqa: S608 - as above
-        return None if row is None else ChainEnd(*row)
+
+def _end_of(rows: Sequence[Row]) -> ChainEnd | None:
+    return ChainEnd(*rows[0]) if rows else None
 
 
 def _records(rows: Iterable[Row]) -> list[AuditRecord]:

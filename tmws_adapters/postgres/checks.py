@@ -1,8 +1,9 @@
 """What the store says of its own state."""
 
 from tmws_adapters.postgres.errors import PART
+from tmws_adapters.postgres.readers import ALL
 from tmws_adapters.postgres.session import Session
-from tmws_core.ports.storage import StorageHealth
+from tmws_core.ports.storage import Caution, StorageHealth
 
 _SIDES = {
     "memories without a lexical entry": """
@@ -67,14 +68,21 @@ _SIDES = {
 UNKNOWN_SPACE = 2**62
 """Said where the server's disk cannot be seen: no threshold is ever below it."""
 
+UNWALLED = Caution(
+    "the role of TMWS_DATABASE_URL is a superuser or has BYPASSRLS, so row-level security does not hold for it",
+    "Let TMWS work as an ordinary role that owns the database: CREATE ROLE tmws LOGIN PASSWORD '…'",
+)
+
 
 async def health(session: Session) -> StorageHealth:
     """Read the store's version and counts."""
-    ((version, memories, unembedded, size),) = await session.rows(
+    session.see([ALL])
+    ((version, memories, unembedded, size, passes),) = await session.rows(
         """
-        SELECT (SELECT version_num FROM alembic_version), count(*), count(*) FILTER (WHERE model IS NULL),
-            pg_database_size(current_database())
-        FROM memories_v2
+        SELECT (SELECT version_num FROM alembic_version),
+            (SELECT coalesce(sum(memories), 0)::bigint FROM agent_belongings),
+            (SELECT count(*) FROM memories_v2 WHERE model IS NULL), pg_database_size(current_database()),
+            (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
         """
     )
     return StorageHealth(
@@ -84,11 +92,13 @@ async def health(session: Session) -> StorageHealth:
         unembedded=unembedded,
         bytes_on_disk=size,
         bytes_free=UNKNOWN_SPACE,
+        caution=UNWALLED if passes else None,
     )
 
 
 async def integrity(session: Session) -> list[str]:
     """Return what is wrong with the references and indexes of the database."""
+    session.see([ALL])
     problems = []
     for description, sql in _SIDES.items():
         ((count,),) = await session.rows(sql)

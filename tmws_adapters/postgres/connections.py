@@ -3,102 +3,110 @@
 import select
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from typing import Protocol
 
 import anyio
 import attrs
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tmws_adapters.postgres.errors import connection_error, exhausted
+from tmws_adapters.postgres.errors import ServerAway, exhausted
+from tmws_adapters.postgres.opener import Opener
 from tmws_adapters.postgres.session import SNAPSHOT, UNIT, Row, Session
-from tmws_adapters.postgres.vector_type import register
+from tmws_core.errors import StorageUnavailable
+from tmws_core.ports.storage import PoolFigures
 
-CONNECT_TIMEOUT = 10
-"""Seconds to wait for the server, unless the URL says otherwise; a failover takes less."""
+LONGEST_LIFE = 3600.0
+"""Seconds after which a connection is replaced, so that one with much memory does not stay for ever."""
 
-LOCK_TIMEOUT = timedelta(seconds=10)
-"""How long a statement waits for another transaction; those of this program last for milliseconds."""
+TRUSTED = 10.0
+"""Seconds that a connection may lie idle and be believed alive: nothing tells of a machine that lost its power."""
 
-LONGEST_LIFE = timedelta(hours=1)
-"""After which a connection is replaced, so that one to a former primary or with much memory does not stay for ever."""
+PROOF = 1.0
+"""Seconds in which such a connection has to answer; one that works takes a round trip."""
+
+PAUSE = 0.1
+"""Seconds between two attempts to find a server that takes changes; a standby is promoted within 0.1 to 0.3."""
+
+FAILOVER = timedelta(seconds=15)
+"""How long calls wait for such a server; a promotion takes a second, finding out that it is needed some more."""
 
 LEAST = 3
 """Connections that a process needs: one of each kind."""
 
 
-@attrs.frozen(kw_only=True)
-class Opener:
-    """Opens connections that are set up alike."""
+class Reading(Protocol):
+    """What lends connections for reading."""
 
-    url: str
-    statement_timeout: timedelta
-    lock_timeout: timedelta = LOCK_TIMEOUT
+    def snapshot(self) -> AbstractAsyncContextManager[Session]:
+        """Borrow a connection for one snapshot, which begins with the first statement."""
+        ...
 
-    async def connect(self) -> "psycopg.AsyncConnection[Row]":
-        """Open a connection; a StorageUnavailable says why there is none."""
-        try:
-            parameters = conninfo_to_dict(self.url)
-            parameters.setdefault("connect_timeout", CONNECT_TIMEOUT)
-            parameters.setdefault("fallback_application_name", "tmws")
-            connection = await psycopg.AsyncConnection.connect(make_conninfo("", **parameters), autocommit=True)
-        except (psycopg.Error, UnicodeError) as error:
-            # The message may hold parts of the URL: it is not kept.
-            raise connection_error(_plain(error)) from None
-        try:
-            await connection.execute(self._setup())
-            await register(connection)
-        except BaseException as error:
-            # Also where the task is cancelled.
-            await connection.close()
-            if isinstance(error, psycopg.Error):
-                raise connection_error(error) from error
-            raise
-        return connection
-
-    def _setup(self) -> bytes:
-        milliseconds = timedelta(milliseconds=1)
-        return (
-            f"SET statement_timeout = {self.statement_timeout // milliseconds};"
-            f"SET lock_timeout = {self.lock_timeout // milliseconds};"
-            f"SET idle_in_transaction_session_timeout = {2 * self.statement_timeout // milliseconds};"
-            "SET timezone = 'UTC'; SET client_encoding = 'UTF8'; SET jit = off"
-        ).encode()
+    def lookup(self) -> AbstractAsyncContextManager[Session]:
+        """Borrow a connection for single questions."""
+        ...
 
 
 @attrs.define(eq=False)
-class Pool:
-    """Lends connections: `kept` stay open while nobody uses them."""
+class _Pool:
+    """Lends connections: `kept` stay open while nobody uses them.
+
+    While no server takes connections it goes on trying for `failover` seconds.
+    """
 
     _opener: Opener
     _kept: int
-    _idle: "list[tuple[psycopg.AsyncConnection[Row], float]]" = attrs.field(factory=list, init=False)
+    failover: float = attrs.field(default=0.0, init=False)
+    lent_now: int = attrs.field(default=0, init=False)
+    idle: "list[tuple[psycopg.AsyncConnection[Row], float, float]]" = attrs.field(factory=list, init=False)
 
     @asynccontextmanager
-    async def lent(self) -> "AsyncIterator[psycopg.AsyncConnection[Row]]":
+    async def lent(self, *, waits: bool) -> "AsyncIterator[psycopg.AsyncConnection[Row]]":
         """Lend a connection for the block."""
-        connection, opened = await self._alive() or (await self._opener.connect(), time.monotonic())
+        connection, opened = await self._alive() or (
+            await self._opened(self.failover if waits else 0.0),
+            time.monotonic(),
+        )
+        self.lent_now += 1
         try:
             yield connection
         finally:
-            old = time.monotonic() - opened > LONGEST_LIFE.total_seconds()
-            if connection.closed or old or len(self._idle) >= self._kept:
+            self.lent_now -= 1
+            now = time.monotonic()
+            if connection.closed:
+                self.distrust()
+            if connection.closed or now - opened > LONGEST_LIFE or len(self.idle) >= self._kept:
                 with anyio.CancelScope(shield=True):
                     await connection.close()
             else:
-                self._idle.append((connection, opened))
+                self.idle.append((connection, opened, now))
+
+    def distrust(self) -> None:
+        """Let each idle connection prove that it is alive before it is lent."""
+        self.idle = [(connection, opened, 0.0) for connection, opened, _ in self.idle]
 
     async def close(self) -> None:
         """Close all connections that are not lent."""
-        while self._idle:
-            await self._idle.pop()[0].close()
+        while self.idle:
+            await self.idle.pop()[0].close()
+
+    async def _opened(self, patience: float) -> "psycopg.AsyncConnection[Row]":
+        end = time.monotonic() + patience
+        while True:
+            try:
+                return await self._opener.connect()
+            except ServerAway:
+                if time.monotonic() + PAUSE > end:
+                    raise
+            await anyio.sleep(PAUSE)
 
     async def _alive(self) -> "tuple[psycopg.AsyncConnection[Row], float] | None":
-        while self._idle:
-            connection, opened = self._idle.pop()
+        while self.idle:
+            connection, opened, used = self.idle.pop()
             # A server that is gone has said so: there is something to read, where nothing was asked.
-            if not connection.closed and not _readable(connection.fileno()):
+            dead = connection.closed or _readable(connection.fileno())
+            if not dead and (time.monotonic() - used < TRUSTED or await _proven(connection)):
                 return connection, opened
             await connection.close()
         return None
@@ -114,7 +122,7 @@ class Connections:
     """
 
     opener: Opener
-    _pool: Pool
+    _pool: _Pool
     _patience: timedelta
     _limits: tuple[int, int, int]
     _snapshots: anyio.Semaphore
@@ -122,44 +130,57 @@ class Connections:
     _lookups: anyio.Semaphore
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Session]:
+    async def snapshot(self, *, waits: bool = True) -> AsyncIterator[Session]:
         """Borrow a connection for one snapshot, which begins with the first statement."""
-        async with self._session(self._snapshots, self._limits[0], SNAPSHOT) as session:
+        async with self._session(self._snapshots, self._limits[0], SNAPSHOT, waits=waits) as session:
             yield session
 
     @asynccontextmanager
     async def unit(self) -> AsyncIterator[Session]:
         """Borrow a connection for one unit of work; what the block did is durable when it has ended."""
-        async with self._session(self._units, self._limits[1], UNIT) as session:
+        async with self._session(self._units, self._limits[1], UNIT, waits=True) as session:
             yield session
             # Whether a commit that is given up happens is not known.
             with anyio.CancelScope(shield=True):
                 await session.commit()
 
     @asynccontextmanager
-    async def lookup(self) -> AsyncIterator[Session]:
-        """Borrow a connection for single questions."""
-        async with self._session(self._lookups, self._limits[2], "") as session:
+    async def lookup(self, *, waits: bool = True) -> AsyncIterator[Session]:
+        """Borrow a connection for single questions; unless one `waits`, a server that is gone is told at once."""
+        async with self._session(self._lookups, self._limits[2], "", waits=waits) as session:
             yield session
+
+    @property
+    def figures(self) -> PoolFigures:
+        """Return how many connections there are."""
+        return PoolFigures(self._pool.lent_now, len(self._pool.idle), sum(self._limits))
+
+    def await_failover(self, failover: timedelta) -> None:
+        """Let whoever needs a connection wait so long for a server that takes it, from now on."""
+        self._pool.failover = failover.total_seconds()
 
     async def close_idle(self) -> None:
         """Close the connections that are not lent; others are opened in their place."""
         await self._pool.close()
 
     @asynccontextmanager
-    async def _session(self, slots: anyio.Semaphore, limit: int, begin: str) -> AsyncIterator[Session]:
+    async def _session(self, slots: anyio.Semaphore, limit: int, begin: str, *, waits: bool) -> AsyncIterator[Session]:
         seconds = self._patience.total_seconds()
         with anyio.move_on_after(seconds) as waiting:
             await slots.acquire()
         if waiting.cancelled_caught:
             raise exhausted(limit, seconds)
         try:
-            async with self._pool.lent() as connection:
-                session = Session(connection, begin)
+            async with self._pool.lent(waits=waits) as connection:
+                session = Session(connection, begin, self.opener.limit)
                 try:
                     yield session
                 finally:
                     await session.end()
+                    if session.met_a_replica:
+                        # A primary that became one: the others may lead to it as well.
+                        await connection.close()
+                        await self.close_idle()
         finally:
             slots.release()
 
@@ -173,7 +194,7 @@ async def open_connections(
     units = max(1, limit // 3)
     lookups = max(1, limit // 4)
     limits = (limit - units - lookups, units, lookups)
-    pool = Pool(opener, pool_size)
+    pool = _Pool(opener, pool_size)
     snapshot, unit, lookup = (anyio.Semaphore(each, fast_acquire=True) for each in limits)
     try:
         yield Connections(opener, pool, patience, limits, snapshot, unit, lookup)
@@ -182,12 +203,18 @@ async def open_connections(
             await pool.close()
 
 
+async def _proven(connection: "psycopg.AsyncConnection[Row]") -> bool:
+    session = Session(connection, "", PROOF)
+    try:
+        await session.run("SELECT 1")
+    except StorageUnavailable:
+        return False
+    finally:
+        await session.end()
+    return True
+
+
 def _readable(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _plain(error: Exception) -> psycopg.Error:
-    """Return an error of the driver; a host that cannot be encoded is a wrong one."""
-    return error if isinstance(error, psycopg.Error) else psycopg.OperationalError("could not translate host name")

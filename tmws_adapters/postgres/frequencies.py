@@ -1,5 +1,7 @@
 """How frequent words and readers are, remembered: it decides how a search goes about, not what it finds."""
 
+import time
+
 import attrs
 
 from tmws_adapters.postgres.readers import readers_for
@@ -17,6 +19,9 @@ LEAST_BOUND = 25_000
 
 SHARE = 5
 """Beyond one in this many documents a word is frequent, and counted no further: its weight is next to none."""
+
+FRESH = 1.0
+"""Seconds for which the number of documents is remembered where it is beyond LEAST_BOUND: it hardly changes then."""
 
 _COUNT = """
     SELECT wanted, (
@@ -41,24 +46,27 @@ class Frequencies:
     """Counts over memory_postings, counted again after GENERATION new documents."""
 
     _generation: int = attrs.field(default=-1, init=False)
-    _documents: int = attrs.field(default=0, init=False)
+    _state: State = attrs.field(default=State(0, 0), init=False)
+    _asked: float = attrs.field(default=0.0, init=False)
     _known: dict[str, int] = attrs.field(factory=dict, init=False)
 
     async def state(self, session: Session) -> State:
-        """Return what the index holds now."""
+        """Return what the index holds now, or held a moment ago."""
+        if self._state.documents > LEAST_BOUND and time.monotonic() - self._asked < FRESH:
+            return self._state
         ((documents, tokens),) = await session.rows(_STATE)
         generation = documents // GENERATION
         if generation != self._generation or len(self._known) > COUNTED:
             self._generation, self._known = generation, {}
-        self._documents = documents
-        return State(documents, tokens)
+        self._state, self._asked = State(documents, tokens), time.monotonic()
+        return self._state
 
     async def counted(self, session: Session, words: list[str]) -> dict[str, int]:
         """Return the number of documents that have each word, up to a bound above which it is frequent anyway."""
         known = self._known
         unknown = [word for word in words if word not in known]
         if unknown:
-            bound = max(LEAST_BOUND, self._documents // SHARE) + 1
+            bound = max(LEAST_BOUND, self._state.documents // SHARE) + 1
             known.update(await session.rows(_COUNT, {"words": unknown, "bound": bound}))
         return {word: known.get(word, 0) for word in words}
 
@@ -66,4 +74,4 @@ class Frequencies:
         """Return how many documents a scope holds at most, as far as its readers tell."""
         wanted = readers_for(scope)
         counts = await self.counted(session, [word for words in wanted for word in words]) if wanted else {}
-        return min([self._documents, *(sum(counts[word] for word in words) for words in wanted)])
+        return min([self._state.documents, *(sum(counts[word] for word in words) for words in wanted)])

@@ -3,6 +3,8 @@
 A unit is the caller's own code, so it cannot be run again: transactions are READ COMMITTED, and what depends on what
 was read is locked before it is read. The locks last until the transaction ends. They are taken in one order, so that no
 two units wait for each other: a registration, the owners of the memories, all at once, and then the number of seats.
+
+A lock is taken along with the next statement that has an answer, which therefore sees what its former holder did.
 """
 
 import binascii
@@ -23,7 +25,7 @@ MODELS = 0x746D_7702
 
 ACTIVE, FIRST, MIGRATION = 1, 2, 3
 """What the active model is: shared by all that write memories, alone for whoever changes it. Who names the first
-model. Who changes the model: held by a connection, not by a transaction."""
+model. Who changes the model: held by a transaction that lasts as long as the change."""
 
 PARTITIONS = 0x746D_7703
 """The class of the lock for making partitions."""
@@ -34,32 +36,32 @@ _LOCK = """
 """
 
 
-async def lock_owners(session: Session, agent_ids: Iterable[str]) -> None:
+def lock_owners(session: Session, agent_ids: Iterable[str]) -> None:
     """Keep everybody else from changing what these agents own, until the transaction ends."""
     keys = sorted({_key(agent_id) for agent_id in agent_ids} - session.locked)
     if keys:
-        await session.run(_LOCK, {"models": MODELS, "active": ACTIVE, "owners": OWNERS, "keys": keys})
+        session.later(_LOCK, {"models": MODELS, "active": ACTIVE, "owners": OWNERS, "keys": keys})
         session.locked.update(keys)
 
 
-async def lock_models(session: Session, number: int) -> None:
+def lock_models(session: Session, number: int) -> None:
     """Keep everybody else from doing what the number says, until the transaction ends."""
-    await session.run("SELECT pg_advisory_xact_lock(%s, %s)", (MODELS, number))
+    session.later("SELECT pg_advisory_xact_lock(%s, %s)", (MODELS, number))
 
 
-async def share_models(session: Session) -> None:
+def share_models(session: Session) -> None:
     """Keep the active model what it is, until the transaction ends."""
-    await session.run("SELECT pg_advisory_xact_lock_shared(%s, %s)", (MODELS, ACTIVE))
+    session.later("SELECT pg_advisory_xact_lock_shared(%s, %s)", (MODELS, ACTIVE))
 
 
-async def lock_agent(session: Session, agent_id: str) -> None:
+def lock_agent(session: Session, agent_id: str) -> None:
     """Keep everybody else from registering or changing an agent, until the transaction ends."""
-    await session.run("SELECT pg_advisory_xact_lock(%s, %s)", (AGENTS, _key(agent_id) or 1))
+    session.later("SELECT pg_advisory_xact_lock(%s, %s)", (AGENTS, _key(agent_id) or 1))
 
 
-async def lock_seats(session: Session) -> None:
+def lock_seats(session: Session) -> None:
     """Keep everybody else from registering an agent that takes a seat, until the transaction ends."""
-    await session.run("SELECT pg_advisory_xact_lock(%s, %s)", (AGENTS, SEATS))
+    session.later("SELECT pg_advisory_xact_lock(%s, %s)", (AGENTS, SEATS))
 
 
 def _key(agent_id: str) -> int:

@@ -8,7 +8,8 @@ import attrs
 from tmws_adapters.postgres.connections import Connections
 from tmws_adapters.postgres.locks import ACTIVE, MIGRATION, MODELS, lock_models
 from tmws_adapters.postgres.models import INDEX, active_model, create_index, insert_model, keep_canary, model_in_role
-from tmws_adapters.postgres.session import Session
+from tmws_adapters.postgres.readers import ALL
+from tmws_adapters.postgres.session import UNIT, Session
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 from tmws_core.errors import MigrationRunning, NoFormerModel
 from tmws_core.ports.models import Migration, ModelStanding, Role
@@ -51,6 +52,7 @@ class PostgresModels:
     async def standing(self) -> ModelStanding:
         """Count the vectors of each."""
         async with self._connections.snapshot() as session:
+            session.see([ALL])
             ((memories, embedded, prepared, kept),) = await session.rows(_STANDING)
             active = await active_model(session)
             following = await model_in_role(session, "next")
@@ -70,8 +72,10 @@ class PostgresModels:
         """Become the one that may change the model, in all processes; MigrationRunning if another one is."""
         connection = await self._connections.opener.connect()
         try:
-            session = Session(connection)
-            ((taken,),) = await session.rows("SELECT pg_try_advisory_lock(%s, %s)", (MODELS, MIGRATION))
+            # One transaction for all of it: between two, a pooler would lend the connection to somebody else.
+            session = Session(connection, UNIT)
+            session.later("SET LOCAL idle_in_transaction_session_timeout = 0")
+            ((taken,),) = await session.rows("SELECT pg_try_advisory_xact_lock(%s, %s)", (MODELS, MIGRATION))
             if not taken:
                 holder = await session.row(_HOLDER, (MODELS, MIGRATION))
                 raise MigrationRunning(
@@ -97,6 +101,7 @@ class _PostgresMigration:
 
     async def missing(self, after: int, limit: int) -> list[Unembedded]:
         async with self._connections.lookup() as session:
+            session.see([ALL])
             values = {"after": after, "limit": limit, "model": await _number(session, "next")}
             return [
                 Unembedded(document=document, content=content, occurred_at=occurred_at)
@@ -107,6 +112,7 @@ class _PostgresMigration:
         if not vectors:
             return 0
         async with self._connections.unit() as session:
+            session.see([ALL])
             number = await _number(session, "next")
             return await session.run_many(
                 _PREPARE, [(number, vector, document) for document, vector in vectors.items()]
@@ -114,7 +120,8 @@ class _PostgresMigration:
 
     async def switch(self, spare: int) -> bool:
         async with self._connections.unit() as session:
-            await lock_models(session, ACTIVE)
+            session.see([ALL])
+            lock_models(session, ACTIVE)
             if await _number(session, "former") is not None:
                 raise RuntimeError("a store keeps one former model only")
             number = await _number(session, "next")
@@ -126,7 +133,8 @@ class _PostgresMigration:
 
     async def roll_back(self) -> None:
         async with self._connections.unit() as session:
-            await lock_models(session, ACTIVE)
+            session.see([ALL])
+            lock_models(session, ACTIVE)
             number = await _number(session, "former")
             if number is None:
                 raise NoFormerModel(

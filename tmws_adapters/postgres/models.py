@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tmws_adapters.postgres.errors import PART
 from tmws_adapters.postgres.locks import FIRST, lock_models
-from tmws_adapters.postgres.session import Session
+from tmws_adapters.postgres.session import Row, Session
 from tmws_adapters.sql.models import COLUMNS, Numbered, check_model, dimensions_of, known_of, number_for
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 
@@ -13,6 +13,9 @@ INDEX = "memories_embedding_v2_idx"
 
 INDEXED_DIMENSIONS = 4000
 """The most values that an index of half precision takes; vectors of more are compared one by one."""
+
+ACTIVE_MODEL = f"SELECT {COLUMNS} FROM embedding_models WHERE active"  # noqa: S608 - names are constants
+"""Asks for the row that `number_of` reads."""
 
 
 async def active_model(session: Session) -> Numbered | None:
@@ -37,7 +40,7 @@ async def use_model(session: Session, model: EmbeddingModel, canary: Canary | No
     active = await active_model(session)
     if active is None:
         # Of several units that find none, the first names it.
-        await lock_models(session, FIRST)
+        lock_models(session, FIRST)
         active = await active_model(session)
     if active is None:
         number = await insert_model(session, model)
@@ -83,8 +86,13 @@ async def keep_canary(session: Session, number: int, canary: Canary) -> None:
 
 async def model_for(session: Session, vectors: Iterable[Vector]) -> int | None:
     """Return the number of the active model, which must be able to have made the vectors; None for no vectors."""
+    return number_of(await session.rows(ACTIVE_MODEL), vectors)
+
+
+def number_of(rows: list[Row], vectors: Iterable[Vector]) -> int | None:
+    """Return the same, from the answer to ACTIVE_MODEL."""
     dimensions = dimensions_of(vectors)
-    return number_for(dimensions, await active_model(session), PART) if dimensions else None
+    return number_for(dimensions, known_of(rows[0] if rows else None), PART) if dimensions else None
 
 
 async def _found(session: Session, where: str, *values: str | int) -> Numbered | None:

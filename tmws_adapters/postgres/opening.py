@@ -1,6 +1,6 @@
 """Opening a PostgreSQL database as a store."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -11,16 +11,20 @@ import psycopg
 
 from tmws_adapters.migrations import HEAD
 from tmws_adapters.postgres.agents import PostgresHolders, PostgresLicenseClock
-from tmws_adapters.postgres.connections import Connections, Opener, open_connections
+from tmws_adapters.postgres.connections import FAILOVER, Connections, Reading, open_connections
 from tmws_adapters.postgres.errors import PART, connection_error
 from tmws_adapters.postgres.frequencies import Frequencies
 from tmws_adapters.postgres.lexical import PostgresLexical
 from tmws_adapters.postgres.locks import PARTITIONS
 from tmws_adapters.postgres.migration import PostgresModels
+from tmws_adapters.postgres.opener import Opener
 from tmws_adapters.postgres.partitions import make_partitions
+from tmws_adapters.postgres.replicas import Replicas, open_replicas
 from tmws_adapters.postgres.sizes import Sizes
 from tmws_adapters.postgres.storage import PostgresStorage
+from tmws_adapters.postgres.tables import found_origin
 from tmws_adapters.postgres.vectors import PgVectorIndex
+from tmws_adapters.sql.origin import check_arrived
 from tmws_core.errors import StorageReadOnly, StorageUnavailable
 
 STATEMENT_TIMEOUT = timedelta(seconds=30)
@@ -52,6 +56,12 @@ class PostgresStore:
     models: PostgresModels
     holders: PostgresHolders
     license_clock: PostgresLicenseClock
+    replicas: Replicas
+
+    @property
+    def beside(self) -> dict[str, Callable[[], Awaitable[int | None]]]:
+        """Return what tells by how many bytes each replica lags, by its name; PartUnavailable if it is left out."""
+        return {each.name: partial(each.lag, self.replicas.primary) for each in self.replicas.members}
 
 
 @asynccontextmanager
@@ -61,29 +71,37 @@ async def open_postgres(
     pool_size: int = POOL_SIZE,
     max_overflow: int = MAX_OVERFLOW,
     patience: timedelta = STATEMENT_TIMEOUT,
+    replicas: Sequence[str] = (),
+    failover: timedelta = FAILOVER,
 ) -> AsyncIterator[PostgresStore]:
     """Open a store, bringing the schema of the database up to date first.
 
     A schema that is older is migrated, a newer one is refused. `patience` is how long a statement may run, and how long
-    one waits for a connection where all are in use. Raises a StorageUnavailable.
+    one waits for a connection where all are in use; `failover`, how long one waits for a server that takes changes,
+    once the store is open. `replicas` are URLs of servers to read from. Raises a StorageUnavailable.
     """
     opener = Opener(url=url, statement_timeout=patience)
-    async with open_connections(
-        opener, pool_size=pool_size, max_overflow=max_overflow, patience=patience
-    ) as connections:
+    sizes = {"pool_size": pool_size, "max_overflow": max_overflow}
+    async with (
+        open_connections(opener, **sizes, patience=patience) as connections,
+        open_replicas(replicas, connections, **sizes, patience=patience) as reading,
+    ):
         await _prepare(connections, patience)
-        yield _store(connections)
+        connections.await_failover(failover)
+        yield _store(connections, reading)
 
 
-def _store(connections: Connections) -> PostgresStore:
+def _store(connections: Connections, replicas: Replicas) -> PostgresStore:
     frequencies = Frequencies()
+    reading: Reading = replicas if replicas.members else connections
     return PostgresStore(
-        PostgresStorage(connections),
-        PostgresLexical(connections, frequencies),
-        PgVectorIndex(connections, Sizes(frequencies)),
+        PostgresStorage(connections, reading, replicas),
+        PostgresLexical(reading, frequencies),
+        PgVectorIndex(reading, Sizes(frequencies)),
         PostgresModels(connections),
-        PostgresHolders(connections),
+        PostgresHolders(reading),
         PostgresLicenseClock(connections),
+        replicas,
     )
 
 
@@ -105,6 +123,8 @@ async def _prepare(connections: Connections, patience: timedelta) -> None:
             raise connection_error(error) from error
         # Those opened before know nothing of the extension.
         await connections.close_idle()
+    async with connections.lookup() as session:
+        check_arrived(await found_origin(session), PART)
     await make_partitions(connections)
 
 

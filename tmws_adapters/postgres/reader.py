@@ -8,6 +8,7 @@ import attrs
 from tmws_adapters.postgres import models
 from tmws_adapters.postgres.locks import lock_owners
 from tmws_adapters.postgres.predicate import inside, visible
+from tmws_adapters.postgres.readers import audience_for, owned_by
 from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES
 from tmws_adapters.postgres.session import Row, Session
 from tmws_core.domain.access import Scope, Visibility
@@ -54,9 +55,10 @@ class PostgresMemoryReader:
 
     async def get(self, memory_id: str, visibility: Visibility) -> Memory:
         """Return one memory; MemoryNotFound unless it exists and is visible."""
+        self._session.see(audience_for(visibility))
         if self._session.writes and not self._session.locked:
             owner = await self._session.row("SELECT agent_id FROM memories_v2 WHERE id = %s", (memory_id,))
-            await lock_owners(self._session, owner or ())
+            lock_owners(self._session, owner or ())
         seen = visible(visibility)
         sql = f"{SELECT_MEMORIES} WHERE m.id = %(id)s AND {seen.sql}"
         row = await self._session.row(sql, {**seen.values, "id": memory_id})
@@ -66,18 +68,20 @@ class PostgresMemoryReader:
 
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
         """Return those of the ids whose memories exist and are visible."""
+        self._session.see(audience_for(visibility))
         seen = visible(visibility)
         sql = f"SELECT m.id FROM memories_v2 AS m WHERE m.id = ANY(%(ids)s::text[]) AND {seen.sql}"  # noqa: S608 - texts are constants, values are bound
         return {row[0] for row in await self._session.rows(sql, {**seen.values, "ids": list(memory_ids)})}
 
     async def page(self, scope: Scope, *, after: str | None, limit: int, order: Order) -> list[Memory]:
         """Return at most `limit` memories of the scope in the order of their ids, beginning behind `after`."""
+        self._session.see(audience_for(scope.visibility))
         part = inside(scope)
         comparison, direction = ("<", "DESC") if order == "newest" else (">", "ASC")
         behind = "TRUE" if after is None else f"m.id {comparison} %(after)s"
         sql = f"{SELECT_MEMORIES} WHERE {behind} AND {part.sql} ORDER BY m.id {direction} LIMIT %(limit)s"
         values = {**part.values, "after": after, "limit": limit}
-        return [FORMS.memory(row) for row in await self._session.rows(sql, values)]
+        return [FORMS.memory(row) for row in await self._session.rows(sql, values, afresh=True)]
 
     async def searchable(self, scope: Scope, *, resolved: bool = True) -> Searchable:
         """Return the active model and, if they are asked for, the documents of the scope that have a vector of it."""
@@ -85,20 +89,24 @@ class PostgresMemoryReader:
         model = None if active is None else active[1].model
         if not resolved:
             return Searchable(scope=scope, model=model)
+        self._session.see(audience_for(scope.visibility))
         part = inside(scope)
         sql = f"""
             SELECT array_agg(m.document ORDER BY m.document) FROM memories_v2 AS m
             WHERE m.model IS NOT NULL AND {part.sql}
         """  # noqa: S608 - as above
-        rows = await self._session.rows(sql, part.values, binary=True)
+        rows = await self._session.rows(sql, part.values, binary=True, afresh=True)
         return Searchable(scope=scope, model=model, documents=array("q", rows[0][0] or ()))
 
     async def partitions(self) -> "dict[str, array[int]]":
         """Return all documents that have a vector, by partition: ascending, type code "q"."""
-        return {name: array("q", numbers) for name, numbers in await self._session.rows(_PARTITIONS, binary=True)}
+        with self._session.seeing_all():
+            rows = await self._session.rows(_PARTITIONS, binary=True)
+        return {name: array("q", numbers) for name, numbers in rows}
 
     async def of_documents(self, documents: Sequence[int], scope: Scope) -> dict[int, Memory]:
         """Return the memories of those documents that lie in the scope, by document."""
+        self._session.see(audience_for(scope.visibility))
         part = inside(scope)
         sql = f"{SELECT_MEMORIES} WHERE m.document = ANY(%(documents)s::bigint[]) AND {part.sql}"
         rows = await self._session.rows(sql, {**part.values, "documents": list(documents)})
@@ -106,8 +114,9 @@ class PostgresMemoryReader:
 
     async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known | None]:
         """Tell for each fingerprint, in order, which stored memory it repeats; a repeated key wins over a text."""
+        self._session.see(owned_by(each.agent_id for each in fingerprints))
         if self._session.writes:
-            await lock_owners(self._session, (each.agent_id for each in fingerprints))
+            lock_owners(self._session, (each.agent_id for each in fingerprints))
         values = {
             "agents": [each.agent_id for each in fingerprints],
             "namespaces": [each.namespace for each in fingerprints],
@@ -140,12 +149,13 @@ class PostgresMemoryReader:
 
     async def stats(self, visibility: Visibility) -> MemoryStats:
         """Count the visible memories, expired and superseded ones included."""
+        self._session.see(audience_for(visibility))
         seen = visible(visibility)
         sql = f"""
             SELECT memory_type, access_level, namespace, count(*), count(model), min(created_at), max(created_at)
             FROM memories_v2 AS m WHERE {seen.sql} GROUP BY 1, 2, 3
         """  # noqa: S608 - as above
-        return FORMS.stats(await self._session.rows(sql, seen.values))
+        return FORMS.stats(await self._session.rows(sql, seen.values, afresh=True))
 
     async def unembedded(self, limit: int) -> list[Unembedded]:
         """Return at most `limit` texts without a vector, the most important first, then the newest."""
@@ -153,9 +163,11 @@ class PostgresMemoryReader:
             SELECT document, content, occurred_at FROM memories_v2
             WHERE model IS NULL ORDER BY importance DESC, id DESC LIMIT %s
         """
+        with self._session.seeing_all():
+            rows = await self._session.rows(sql, (limit,))
         return [
             Unembedded(document=document, content=content, occurred_at=occurred_at)
-            for document, content, occurred_at in await self._session.rows(sql, (limit,))
+            for document, content, occurred_at in rows
         ]
 
 

@@ -3,10 +3,15 @@
 No word of a text has a colon in it.
 """
 
+from collections.abc import Iterable
+
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.memory import AccessLevel, Memory
 
 OPEN = "open:"
+
+ALL = "all:"
+"""The word of every memory, by which the program itself reads, and a caller that reads everything."""
 
 
 def audience_of(memory: Memory) -> list[str]:
@@ -24,8 +29,15 @@ def audience_of(memory: Memory) -> list[str]:
     return list(dict.fromkeys(words))
 
 
+def owned_by(agent_ids: Iterable[str]) -> list[str]:
+    """Return the words by which what these agents own is changed."""
+    return [f"agent:{agent_id}" for agent_id in sorted(set(agent_ids))]
+
+
 def audience_for(visibility: Visibility) -> list[str]:
-    """Return the words by which a caller reads; not for one that reads everything."""
+    """Return the words by which a caller reads."""
+    if visibility.everything:
+        return [ALL]
     return [f"agent:{visibility.agent_id}", f"team:{visibility.namespace}", OPEN]
 
 

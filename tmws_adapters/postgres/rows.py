@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from tmws_adapters.postgres.readers import audience_of
+from tmws_adapters.postgres.readers import ALL, audience_of
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.sql.memories import Forms
 from tmws_adapters.sql.times import native
@@ -64,8 +64,8 @@ _UPDATE = f"""
 FORMS = Forms(time=native, items=list)
 
 
-async def insert_memories(session: Session, numbered: list[tuple[int, NewMemory]], model: int | None) -> None:
-    """Write the rows of new memories with their shares."""
+def insert_memories(session: Session, numbered: list[tuple[int, NewMemory]], model: int | None) -> None:
+    """Write the rows of new memories with their shares, later."""
     rows = [
         {
             "document": document,
@@ -76,8 +76,8 @@ async def insert_memories(session: Session, numbered: list[tuple[int, NewMemory]
         }
         for document, new in numbered
     ]
-    await session.run(_INSERT, (orjson.dumps(rows).decode(),))
-    await insert_shares(session, [new.memory for _, new in numbered])
+    session.later(_INSERT, (orjson.dumps(rows).decode(),))
+    insert_shares(session, [new.memory for _, new in numbered])
 
 
 async def update_memory(session: Session, new: NewMemory) -> bool:
@@ -86,8 +86,8 @@ async def update_memory(session: Session, new: NewMemory) -> bool:
     return await session.run(_UPDATE, values) > 0
 
 
-async def insert_shares(session: Session, memories: list[Memory]) -> None:
-    """Write the shares of memories that have none stored."""
+def insert_shares(session: Session, memories: list[Memory]) -> None:
+    """Write the shares of memories that have none stored, later."""
     shares = [
         (memory.id, share.agent_id, share.permission.value, place)
         for memory in memories
@@ -98,7 +98,7 @@ async def insert_shares(session: Session, memories: list[Memory]) -> None:
             INSERT INTO memory_shares (memory_id, agent_id, permission, place)
             SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::integer[])
         """
-        await session.run(sql, [list(column) for column in zip(*shares, strict=True)])
+        session.later(sql, [list(column) for column in zip(*shares, strict=True)])
 
 
 def _values_of(new: NewMemory) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _values_of(new: NewMemory) -> dict[str, Any]:
         "memory_type": memory.memory_type.value,
         "importance": memory.importance,
         "access_level": memory.access_level.value,
-        "audience": audience_of(memory),
+        "audience": [*audience_of(memory), ALL],
         "tags": memory.tags,
         "metadata": orjson.dumps(memory.metadata).decode(),
         "session_id": memory.session_id,

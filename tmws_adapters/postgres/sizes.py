@@ -23,6 +23,14 @@ _WIDE = frozenset({"namespace", "agent_id", "include_expired", "include_supersed
 _Key = tuple[Visibility, MemoryFilter, bool]
 
 
+@attrs.frozen
+class Size:
+    """How many documents a scope holds, at most, as far as its readers tell, and the store."""
+
+    members: int
+    documents: int
+
+
 @attrs.define(eq=False)
 class Sizes:
     """Tells small scopes from large ones."""
@@ -30,9 +38,13 @@ class Sizes:
     _frequencies: Frequencies
     _known: "OrderedDict[_Key, tuple[float, bool]]" = attrs.field(factory=OrderedDict, init=False)
 
+    async def estimated(self, session: Session, scope: Scope) -> Size:
+        """Return how large a scope is, at most."""
+        state = await self._frequencies.state(session)
+        return Size(await self._frequencies.members(session, scope), state.documents)
+
     async def exceeds(self, session: Session, scope: Scope, bound: int) -> bool:
-        """Tell whether a scope holds more documents than the bound, which is the same in each call."""
-        await self._frequencies.state(session)
+        """Tell whether a scope that was `estimated` holds more documents than the bound, always the same one."""
         if await self._frequencies.members(session, scope) <= bound:
             return False
         if _is_wide(scope):
@@ -59,5 +71,5 @@ async def _counted(session: Session, scope: Scope, bound: int) -> bool:
             SELECT 1 FROM memories_v2 AS m WHERE m.model IS NOT NULL AND {part.sql} LIMIT %(bound)s + 1
         ) AS counted
     """  # noqa: S608 - texts are constants, values are bound
-    ((exceeded,),) = await session.rows(sql, {**part.values, "bound": bound})
+    ((exceeded,),) = await session.rows(sql, {**part.values, "bound": bound}, afresh=True)
     return bool(exceeded)

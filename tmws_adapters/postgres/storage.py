@@ -10,9 +10,10 @@ import attrs
 from tmws_adapters.postgres import checks, models
 from tmws_adapters.postgres.agents import PostgresAgents, PostgresCredentials
 from tmws_adapters.postgres.audit import PostgresAuditLog
-from tmws_adapters.postgres.connections import Connections
+from tmws_adapters.postgres.connections import Connections, Reading
 from tmws_adapters.postgres.partitions import LOOK, make_partitions
 from tmws_adapters.postgres.reader import PostgresMemoryReader
+from tmws_adapters.postgres.replicas import Replicas
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.postgres.writer import PostgresMemoryWriter
 from tmws_core.domain.audit import AuditEvent
@@ -55,15 +56,17 @@ class PostgresUnitOfWork:
 
 @attrs.define(eq=False)
 class PostgresStorage:
-    """A Storage in one PostgreSQL database."""
+    """A Storage in one PostgreSQL database: changed over `connections`, read over `reading`, if need be on replicas."""
 
     _connections: Connections
+    _reading: Reading
+    _replicas: Replicas
     _looked: float = attrs.field(factory=time.monotonic, init=False)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[PostgresSnapshot]:
         """Open a snapshot."""
-        async with self._connections.snapshot() as session:
+        async with self._reading.snapshot() as session:
             yield PostgresSnapshot(
                 PostgresMemoryReader(session),
                 PostgresAgents(session),
@@ -91,7 +94,7 @@ class PostgresStorage:
             SELECT e.document, e.vector FROM embeddings AS e
             WHERE e.document = ANY(%s::bigint[]) AND e.model = %s
         """
-        async with self._connections.lookup() as session:
+        async with self._reading.lookup() as session:
             active = await models.active_model(session)
             if active is None or (model is not None and active[1].model != model):
                 return {}
@@ -100,13 +103,13 @@ class PostgresStorage:
 
     async def model(self) -> EmbeddingModel | None:
         """Return the active model, or None in a store that holds no vector yet."""
-        async with self._connections.lookup() as session:
+        async with self._reading.lookup() as session:
             active = await models.active_model(session)
         return None if active is None else active[1].model
 
     async def canary(self, model: EmbeddingModel) -> Canary | None:
         """Return what one of the store's models is recognised by, or None."""
-        async with self._connections.lookup() as session:
+        async with self._reading.lookup() as session:
             return await models.canary_of(session, model)
 
     async def changes(self) -> int:
@@ -117,8 +120,16 @@ class PostgresStorage:
 
     async def health(self) -> StorageHealth:
         """Prove that the store can be read; raises when it cannot."""
-        async with self._connections.lookup() as session:
-            return await checks.health(session)
+        try:
+            async with self._connections.lookup(waits=False) as session:
+                found = await checks.health(session)
+        except StorageUnavailable as error:
+            if not self._replicas.members:
+                raise
+            async with self._replicas.lookup() as session:
+                found = await checks.health(session)
+            found = attrs.evolve(found, problem=f"read from a replica, as nothing can be stored: {error.problem}")
+        return attrs.evolve(found, pool=self._connections.figures)
 
     async def integrity(self) -> list[str]:
         """Check all tables against each other and return what is wrong; empty when they are sound."""

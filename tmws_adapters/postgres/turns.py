@@ -7,8 +7,10 @@ are moved by words that they may not see.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import attrs
+import orjson
 
 from tmws_adapters.postgres.readers import readers_of
 from tmws_adapters.postgres.session import Session
@@ -37,14 +39,30 @@ _BEFORE = f"""
 """  # noqa: S608 - texts are constants, values are bound
 
 _BEHIND = f"""
-    SELECT t.document FROM (SELECT
-        %(session_id)s::text AS session_id, %(agent_id)s::text AS agent_id, %(namespace)s::text AS namespace,
-        %(access_level)s::text AS access_level, %(sequence)s::bigint AS sequence
-    ) AS m CROSS JOIN LATERAL (
+    SELECT DISTINCT t.document
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
+        AS m (session_id, agent_id, namespace, access_level, sequence)
+    CROSS JOIN LATERAL (
         SELECT t.document FROM memories_v2 AS t WHERE {_GROUP} AND t.sequence > m.sequence
         ORDER BY t.sequence, t.document LIMIT {TURNS}
     ) AS t
 """  # noqa: S608 - as above
+
+_INSERT = f"""
+    WITH entries AS MATERIALIZED (
+        SELECT * FROM json_to_recordset(%s::json) AS entry (
+            document bigint, words text[], counts integer[], weights integer[], tokens integer, readers text[]
+        )
+    ), kept AS (
+        INSERT INTO memory_words (document, words, counts, tokens, readers)
+        SELECT document, words, counts, tokens, readers FROM entries
+    )
+    INSERT INTO memory_postings (document, frequency, tokens, word)
+    SELECT document, least(coalesce(weight, 0), {LARGEST}), least(tokens, {LARGEST}), word
+    FROM entries CROSS JOIN LATERAL unnest(words || readers, weights) AS posting (word, weight)
+    ORDER BY word COLLATE "C", document
+"""  # noqa: S608 - as above
+"""In the order of the index: 500 memories of 40 words take two thirds of the time that they take unsorted."""
 
 
 @attrs.frozen
@@ -68,16 +86,15 @@ async def add_texts(session: Session, texts: Mapping[int, tuple[str, Memory]]) -
     """Write the entries of memories whose rows are written, by document; and anew those of the turns behind them."""
     own = {document: counts_of(text) for document, (text, _) in texts.items()}
     readers = {document: readers_of(memory) for document, (_, memory) in texts.items()}
-    behind: set[int] = set()
-    for _, memory in texts.values():
-        behind.update(await documents_behind(session, memory))
-    await _write(session, own, behind - own.keys(), readers)
+    placed = {document for document, (_, memory) in texts.items() if _is_turn(memory)}
+    behind = await documents_behind(session, *(texts[document][1] for document in placed))
+    await _write(session, own, set(behind) - own.keys(), readers, placed)
 
 
 async def remove_text(session: Session, document: int) -> None:
     """Remove the entry of a document."""
     former = await _entries(session, [document])
-    await _remove(session, former)
+    _remove(session, former)
 
 
 async def refresh(session: Session, documents: Iterable[int], readers: Mapping[int, list[str]] | None = None) -> None:
@@ -85,46 +102,54 @@ async def refresh(session: Session, documents: Iterable[int], readers: Mapping[i
     await _write(session, {}, set(documents), readers or {})
 
 
-async def documents_behind(session: Session, memory: Memory) -> list[int]:
-    """Return the turns that borrow words from the place where a memory is, or was."""
-    if memory.session_id is None or memory.sequence is None or memory.access_level is AccessLevel.SHARED:
+async def documents_behind(session: Session, *memories: Memory) -> list[int]:
+    """Return the turns that borrow words from the places where memories are, or were."""
+    places = [
+        (memory.session_id, memory.agent_id, memory.namespace, memory.access_level.value, memory.sequence)
+        for memory in memories
+        if _is_turn(memory)
+    ]
+    if not places:
         return []
-    values = {
-        "session_id": memory.session_id,
-        "agent_id": memory.agent_id,
-        "namespace": memory.namespace,
-        "access_level": memory.access_level.value,
-        "sequence": memory.sequence,
-    }
-    return [document for (document,) in await session.rows(_BEHIND, values)]
+    return [document for (document,) in await session.rows(_BEHIND, [list(each) for each in zip(*places, strict=True)])]
+
+
+def _is_turn(memory: Memory) -> bool:
+    return memory.session_id is not None and memory.sequence is not None and memory.access_level != AccessLevel.SHARED
 
 
 async def _write(
-    session: Session, new: Mapping[int, Counter[str]], refreshed: set[int], readers: Mapping[int, Sequence[str]]
+    session: Session,
+    new: Mapping[int, Counter[str]],
+    refreshed: set[int],
+    readers: Mapping[int, Sequence[str]],
+    placed: AbstractSet[int] = frozenset(),
 ) -> None:
+    """Write the entries of new documents, of which those that are `placed` have turns before them, and of others."""
     wanted = sorted(new.keys() | refreshed)
     if not wanted:
         return
     before: dict[int, list[int]] = {}
-    for document, turn in await session.rows(_BEFORE, (wanted,)):
+    turned = sorted(placed | refreshed)
+    for document, turn in await session.rows(_BEFORE, (turned,)) if turned else ():
         before.setdefault(document, []).append(turn)
     turns = {turn for each in before.values() for turn in each}
     former = await _entries(session, sorted((turns | refreshed) - new.keys()))
     own = {document: entry.own for document, entry in former.items()} | dict(new)
     known = {document: entry.readers for document, entry in former.items()} | dict(readers)
-    await _remove(session, {document: former[document] for document in refreshed if document in former})
+    _remove(session, {document: former[document] for document in refreshed if document in former})
     documents = [document for document in wanted if document in own]
-    await _insert(session, own, {document: before.get(document, []) for document in documents}, known)
+    _insert(session, own, {document: before.get(document, []) for document in documents}, known)
 
 
-async def _insert(
+def _insert(
     session: Session,
     own: Mapping[int, Counter[str]],
     before: Mapping[int, Sequence[int]],
     readers: Mapping[int, Sequence[str]],
 ) -> None:
-    entries: list[tuple[int, list[str], list[int], int, list[str]]] = []
-    postings: list[tuple[int, int, int, str]] = []
+    entries: list[dict[str, object]] = []
+    total = 0
     for document, turns in before.items():
         texts = [own[document], *(own.get(turn, Counter()) for turn in turns)]
         weights: Counter[str] = Counter()
@@ -132,21 +157,19 @@ async def _insert(
             for word, count in counts.items():
                 weights[word] += weight * count
         tokens = sum(counts.total() for counts in texts)
-        words = list(weights)
-        entries.append((document, words, [own[document][word] for word in words], tokens, list(readers[document])))
-        length = min(tokens, LARGEST)
-        postings += [(document, min(weights[word], LARGEST), length, word) for word in words]
-        postings += [(document, 0, length, word) for word in readers[document]]
-    await session.run_many(
-        "INSERT INTO memory_words (document, words, counts, tokens, readers) VALUES (%s, %s, %s, %s, %s)", entries
-    )
-    if postings:
-        sql = """
-            INSERT INTO memory_postings (document, frequency, tokens, word)
-            SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::smallint[], %s::text[])
-        """
-        await session.run(sql, [list(column) for column in zip(*postings, strict=True)])
-    session.count(documents=len(entries), tokens=sum(entry[3] for entry in entries))
+        total += tokens
+        entries.append(
+            {
+                "document": document,
+                "words": list(weights),
+                "counts": [own[document][word] for word in weights],
+                "weights": list(weights.values()),
+                "tokens": tokens,
+                "readers": list(readers[document]),
+            }
+        )
+    session.later(_INSERT, (orjson.dumps(entries).decode(),))
+    session.count(documents=len(entries), tokens=total)
 
 
 async def _entries(session: Session, documents: Sequence[int]) -> dict[int, Entry]:
@@ -158,7 +181,7 @@ async def _entries(session: Session, documents: Sequence[int]) -> dict[int, Entr
     }
 
 
-async def _remove(session: Session, entries: Mapping[int, Entry]) -> None:
+def _remove(session: Session, entries: Mapping[int, Entry]) -> None:
     if not entries:
         return
     pairs = [(document, word) for document, entry in entries.items() for word in (*entry.counts, *entry.readers)]
@@ -167,6 +190,6 @@ async def _remove(session: Session, entries: Mapping[int, Entry]) -> None:
         WHERE p.word = gone.word AND p.document = gone.document
     """
     if pairs:
-        await session.run(sql, [list(column) for column in zip(*pairs, strict=True)])
-    await session.run("DELETE FROM memory_words WHERE document = ANY(%s::bigint[])", (list(entries),))
+        session.later(sql, [list(column) for column in zip(*pairs, strict=True)])
+    session.later("DELETE FROM memory_words WHERE document = ANY(%s::bigint[])", (list(entries),))
     session.count(documents=-len(entries), tokens=-sum(entry.tokens for entry in entries.values()))

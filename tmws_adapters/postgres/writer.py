@@ -6,8 +6,8 @@ import attrs
 
 from tmws_adapters.postgres import turns
 from tmws_adapters.postgres.locks import lock_owners, share_models
-from tmws_adapters.postgres.models import model_for
-from tmws_adapters.postgres.readers import readers_of
+from tmws_adapters.postgres.models import ACTIVE_MODEL, model_for, number_of
+from tmws_adapters.postgres.readers import owned_by, readers_of
 from tmws_adapters.postgres.rows import insert_memories, insert_shares, update_memory
 from tmws_adapters.postgres.session import Session
 from tmws_core.domain.embedding import Vector
@@ -23,7 +23,15 @@ _ADD_USES = """
     ON CONFLICT (memory_id) DO UPDATE SET uses = u.uses + excluded.uses, used_at = greatest(u.used_at, excluded.used_at)
 """
 
+_DOCUMENTS = "SELECT nextval('documents') FROM generate_series(1, %s)"
+"""Takes the numbers of so many documents, ascending."""
+
+TRIP = 100
+"""Memories of a batch whose vectors are sent together: a large index takes 0.5 s for them, and trips have a limit."""
+
 _INSERT_VECTOR = "INSERT INTO embeddings (document, model, vector) VALUES (%s, %s, %b)"
+
+_INSERT_KEY = "INSERT INTO idempotency_keys (agent_id, key, memory_id) VALUES (%s, %s, %s)"
 
 
 @attrs.frozen
@@ -37,31 +45,31 @@ class PostgresMemoryWriter:
         if not new:
             return
         session = self._session
-        await lock_owners(session, (each.memory.agent_id for each in new))
-        model = await model_for(session, [each.vector for each in new if each.vector is not None])
-        numbered = list(zip(await _documents(session, len(new)), new, strict=True))
-        await insert_memories(session, numbered, model)
+        session.see(owned_by(each.memory.agent_id for each in new))
+        lock_owners(session, (each.memory.agent_id for each in new))
+        documents, active = await session.answers((_DOCUMENTS, (len(new),)), (ACTIVE_MODEL, ()))
+        model = number_of(active, [each.vector for each in new if each.vector is not None])
+        numbered = [(document, each) for (document,), each in zip(documents, new, strict=True)]
+        insert_memories(session, numbered, model)
         await turns.add_texts(session, {document: (each.lexical, each.memory) for document, each in numbered})
-        await _insert_vectors(
-            session, model, {document: each.vector for document, each in numbered if each.vector is not None}
-        )
-        keys = [
-            (each.memory.agent_id, each.idempotency_key, each.memory.id)
-            for each in new
-            if each.idempotency_key is not None
-        ]
-        if keys:
-            await session.run_many("INSERT INTO idempotency_keys (agent_id, key, memory_id) VALUES (%s, %s, %s)", keys)
+        for place, (document, each) in enumerate(numbered, 1):
+            if each.vector is not None:
+                session.later(_INSERT_VECTOR, (document, model, each.vector))
+            if each.idempotency_key is not None:
+                session.later(_INSERT_KEY, (each.memory.agent_id, each.idempotency_key, each.memory.id))
+            if place % TRIP == 0:
+                await session.flush()
         session.count(changes=1)
 
     async def replace(self, former: Memory, changed: NewMemory) -> None:
         """Put the changed memory in the place of the former one; MemoryNotFound if it is gone."""
         session, memory = self._session, changed.memory
-        await lock_owners(session, (former.agent_id,))
+        session.see(owned_by((former.agent_id,)))
+        lock_owners(session, (former.agent_id,))
         if not await update_memory(session, changed):
             raise MemoryNotFound(memory_id=memory.id)
-        await session.run("DELETE FROM memory_shares WHERE memory_id = %s", (memory.id,))
-        await insert_shares(session, [memory])
+        session.later("DELETE FROM memory_shares WHERE memory_id = %s", (memory.id,))
+        insert_shares(session, [memory])
         if memory.content != former.content:
             await self._replace_text(former, changed)
         elif (memory.access_level, memory.shared_with) != (former.access_level, former.shared_with):
@@ -74,8 +82,9 @@ class PostgresMemoryWriter:
     async def delete(self, memory: Memory) -> None:
         """Remove a memory with its shares, history, lexical entry and vector; its idempotency key stays."""
         session = self._session
-        await lock_owners(session, (memory.agent_id,))
-        await session.run("DELETE FROM memories_v2 WHERE id = %s", (memory.id,))
+        session.see(owned_by((memory.agent_id,)))
+        lock_owners(session, (memory.agent_id,))
+        session.later("DELETE FROM memories_v2 WHERE id = %s", (memory.id,))
         await turns.remove_text(session, memory.document)
         await turns.refresh(session, await turns.documents_behind(session, memory))
         session.count(changes=1)
@@ -84,50 +93,42 @@ class PostgresMemoryWriter:
         """Add to how often memories were used, by id; those that are gone are passed over."""
         if uses:
             values = list(uses.values())
-            await self._session.run(
-                _ADD_USES, (list(uses), [each.count for each in values], [each.last for each in values])
-            )
+            with self._session.seeing_all():
+                await self._session.run(
+                    _ADD_USES, (list(uses), [each.count for each in values], [each.last for each in values])
+                )
 
     async def put_vectors(self, vectors: Mapping[int, Vector]) -> int:
         """Add vectors of the active model by document and return how many; documents that are gone are passed over."""
         session = self._session
-        await share_models(session)
+        share_models(session)
         model = await model_for(session, vectors.values())
         sql = """
             UPDATE memories_v2 SET model = %s WHERE document = ANY(%s::bigint[]) AND model IS NULL RETURNING document
         """
-        waiting = {document for (document,) in await session.rows(sql, (model, sorted(vectors)))}
-        await _insert_vectors(session, model, {each: vectors[each] for each in vectors if each in waiting})
+        with session.seeing_all():
+            waiting = {document for (document,) in await session.rows(sql, (model, sorted(vectors)))}
+        for place, document in enumerate(sorted(waiting), 1):
+            session.later(_INSERT_VECTOR, (document, model, vectors[document]))
+            if place % TRIP == 0:
+                await session.flush()
         session.count(changes=1)
         return len(waiting)
 
     async def _replace_text(self, former: Memory, changed: NewMemory) -> None:
         session, memory = self._session, changed.memory
         model = await model_for(session, [] if changed.vector is None else [changed.vector])
-        (document,) = await _documents(session, 1)
+        ((document,),) = await session.rows(_DOCUMENTS, (1,))
         await turns.remove_text(session, former.document)
-        await session.run("DELETE FROM embeddings WHERE document = %s", (former.document,))
-        await session.run(
-            "UPDATE memories_v2 SET document = %s, model = %s WHERE id = %s", (document, model, memory.id)
-        )
+        session.later("DELETE FROM embeddings WHERE document = %s", (former.document,))
+        session.later("UPDATE memories_v2 SET document = %s, model = %s WHERE id = %s", (document, model, memory.id))
         await turns.add_texts(session, {document: (changed.lexical, memory)})
         if changed.vector is not None:
-            await _insert_vectors(session, model, {document: changed.vector})
-        await session.run(
+            session.later(_INSERT_VECTOR, (document, model, changed.vector))
+        session.later(
             """
             INSERT INTO memory_history (memory_id, version, content, valid_from, valid_to, changed_by)
             VALUES (%s, %s, %s, %s, %s, %s)
             """,
             (memory.id, former.version, former.content, former.updated_at, memory.updated_at, memory.written_by),
         )
-
-
-async def _documents(session: Session, count: int) -> list[int]:
-    """Take the numbers of `count` documents, ascending."""
-    rows = await session.rows("SELECT nextval('documents') FROM generate_series(1, %s)", (count,))
-    return [number for (number,) in rows]
-
-
-async def _insert_vectors(session: Session, model: int | None, vectors: Mapping[int, Vector]) -> None:
-    if vectors:
-        await session.run_many(_INSERT_VECTOR, [(document, model, vector) for document, vector in vectors.items()])

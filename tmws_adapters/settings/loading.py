@@ -15,8 +15,6 @@ from tmws_adapters.variables import parse
 from tmws_core.errors import ConfigurationError
 
 RESERVED: Mapping[str, str] = {
-    "TMWS_DATABASE_URL_READ": "everything is read where it is written",
-    "TMWS_MAX_WORKERS": "one process serves; start several behind a load balancer",
     "TMWS_LOG_RETENTION_DAYS": "the log file is rotated from outside",
     "TMWS_ENABLE_METRICS": "figures are in get_system_stats",
     "TMWS_METRICS_PORT": "figures are in get_system_stats",
@@ -129,6 +127,18 @@ def _check_together(settings: Settings) -> None:
             setting="TMWS_VECTOR_BACKEND",
             reason="pgvector needs PostgreSQL",
             hint="Give exact, chroma or auto, or set TMWS_DATABASE_URL to a PostgreSQL database",
+        )
+    if settings.database_url_read and not settings.uses_postgres:
+        raise ConfigurationError(
+            setting="TMWS_DATABASE_URL_READ",
+            reason="replicas need PostgreSQL",
+            hint="Leave it out, or set TMWS_DATABASE_URL to a PostgreSQL database",
+        )
+    if not all(each.startswith(("postgresql://", "postgres://")) for each in settings.replica_urls):
+        raise ConfigurationError(
+            setting="TMWS_DATABASE_URL_READ",
+            reason="names no PostgreSQL server",
+            hint="Write postgresql://user:password@host/database, and a comma between two of them",
         )
     if settings.embedder == "ollama" and not settings.ollama_base_url:
         raise ConfigurationError(

@@ -1,6 +1,8 @@
 """The settings as values."""
 
 import hashlib
+import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -13,6 +15,11 @@ from tmws_adapters.settings.fields import between, checked, doc, moment
 from tmws_core.domain.agent import AGENT_ID, Caller, operator
 from tmws_core.domain.namespace import NAMESPACE
 from tmws_core.errors import ConfigurationError
+
+MOST_WORKERS = 4
+"""Processes that serve where nobody says how many: each one keeps a model of 200 MB."""
+
+_NEXT_URL = re.compile(r",\s*(?=postgres(?:ql)?://)")
 
 TOOLSETS = ("memory", "tasks", "workflows", "patterns", "agents", "system")
 
@@ -35,21 +42,37 @@ class Settings:
             "empty: in TMWS_HOME."
         ),
     )
+    database_url_read: str = attrs.field(
+        default="",
+        repr=False,
+        metadata=doc(
+            "Replicas to read from, comma-separated: `postgresql://user:password@host/database,postgresql://…`; what a "
+            "replica does not have yet is read from TMWS_DATABASE_URL."
+        ),
+    )
+    db_failover_seconds: float = attrs.field(
+        default=15.0,
+        validator=between(0, 3600),
+        metadata=doc(
+            "Seconds that a call waits while no PostgreSQL server takes connections or changes; half of "
+            "TMWS_REQUEST_TIMEOUT at most."
+        ),
+    )
     db_pool_size: int = attrs.field(
         default=20,
         validator=between(1, 1000),
-        metadata=doc("Connections to PostgreSQL that one process keeps open once it has needed them."),
+        metadata=doc("Connections to PostgreSQL that the processes of a server keep open once they have needed them."),
     )
     db_max_overflow: int = attrs.field(
         default=40,
         validator=between(0, 1000),
-        metadata=doc("Connections that it opens beyond them while it needs more."),
+        metadata=doc("Connections that they open beyond those while they need more."),
     )
     vector_backend: Literal["auto", "exact", "chroma", "pgvector"] = attrs.field(
         default="auto",
         metadata=doc(
-            "How vectors are searched; `auto`: `chroma` if TMWS_CHROMA_URL is set, else `pgvector` in PostgreSQL and "
-            "`exact` in SQLite."
+            "How vectors are searched; `auto`: `chroma` if TMWS_CHROMA_URL is set, else `exact` in SQLite, and in "
+            "PostgreSQL `pgvector` with up to 500 MB of vectors in memory as well."
         ),
     )
     redis_url: str = attrs.field(
@@ -111,6 +134,11 @@ class Settings:
         default="", metadata=doc("The address to listen on; empty: `0.0.0.0` in production, else `127.0.0.1`.")
     )
     port: int = attrs.field(default=8000, validator=between(0, 65535), metadata=doc("The port to listen on."))
+    max_workers: int | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(between(1, 256)),
+        metadata=doc("Processes that serve a PostgreSQL database; unset: one for each processor, 4 at most."),
+    )
     request_timeout: float = attrs.field(
         default=60.0, validator=between(0.1, 3600), metadata=doc("Seconds that one request may take.")
     )
@@ -237,6 +265,11 @@ class Settings:
         return self.database_url.startswith(("postgresql://", "postgres://"))
 
     @property
+    def replica_urls(self) -> tuple[str, ...]:
+        """Return the URLs of the replicas; one with several hosts has commas, too."""
+        return tuple(each.strip() for each in _NEXT_URL.split(self.database_url_read) if each.strip())
+
+    @property
     def store_kind(self) -> str:
         """Return the name of the store, as health reports have it."""
         return "postgresql" if self.uses_postgres else "sqlite"
@@ -283,6 +316,13 @@ class Settings:
     def listen_host(self) -> str:
         """Return the address to listen on."""
         return self.host or ("0.0.0.0" if self.environment == "production" else "127.0.0.1")  # noqa: S104 - documented
+
+    @property
+    def workers(self) -> int:
+        """Return how many processes serve; a database in a file has one."""
+        if not self.uses_postgres:
+            return 1
+        return self.max_workers or min(MOST_WORKERS, os.cpu_count() or 1)
 
     @property
     def authenticates(self) -> bool:

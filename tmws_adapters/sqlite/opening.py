@@ -1,7 +1,7 @@
 """Opening a SQLite file as a store."""
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
@@ -11,14 +11,16 @@ import attrs
 
 from tmws_adapters.migrations import HEAD
 from tmws_adapters.migrations.file import writable_file
+from tmws_adapters.sql.origin import check_arrived
 from tmws_adapters.sqlite.connections import Opener, Synchronous, open_connections
-from tmws_adapters.sqlite.errors import file_error, translated
+from tmws_adapters.sqlite.errors import PART, file_error, translated
 from tmws_adapters.sqlite.holders import SqliteHolders
 from tmws_adapters.sqlite.lexical import SqliteLexical
 from tmws_adapters.sqlite.license import SqliteLicenseClock
 from tmws_adapters.sqlite.migration import SqliteModels
 from tmws_adapters.sqlite.scopes import Scopes
 from tmws_adapters.sqlite.storage import SqliteStorage
+from tmws_adapters.sqlite.tables import found_origin
 
 BUSY_TIMEOUT = timedelta(seconds=30)
 """How long a writer waits for another process; four writing processes with real fsyncs waited 4 s at worst."""
@@ -34,6 +36,7 @@ class SqliteStore:
     license_clock: SqliteLicenseClock
     holders: SqliteHolders
     vectors: None = None
+    beside: Mapping[str, Callable[[], Awaitable[int | None]]] = attrs.field(factory=dict)
 
 
 @asynccontextmanager
@@ -70,6 +73,8 @@ def _prepare(path: Path, busy_timeout: timedelta) -> None:
             from tmws_adapters.migrations.runner import upgrade  # noqa: PLC0415
 
             upgrade(path, lock_wait=busy_timeout)
+        with closing(sqlite3.connect(path, timeout=busy_timeout.total_seconds())) as connection:
+            check_arrived(found_origin(connection), PART)
 
 
 def _revision(path: Path, busy_timeout: timedelta) -> str | None:

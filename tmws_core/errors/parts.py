@@ -95,10 +95,41 @@ class StorageBusy(StorageUnavailable):
     code = "storage_busy"
 
 
+class StorageInterrupted(StorageUnavailable):
+    """The connection to the database was lost before the end of a change, of which nothing was stored."""
+
+    code = "storage_interrupted"
+
+
+class StorageOutcomeUnknown(StorageUnavailable):
+    """The connection to the database was lost while a change was being committed: it may be stored or not."""
+
+    code = "outcome_unknown"
+
+
 class SchemaTooNew(StorageUnavailable):
     """The database was written by a newer version of TMWS."""
 
     code = "schema_too_new"
+
+
+class SchemaDirty(StorageUnavailable):
+    """The schema of the database is not what its revision says: it was changed by hand, or is somebody else's."""
+
+    code = "schema_dirty"
+
+
+class NoFormerSchema(PartUnavailable):
+    """There is no former schema that the database could go back to."""
+
+    code = "no_former_schema"
+    kind = Kind.CONFLICT
+
+
+class MoveUnfinished(StorageUnavailable):
+    """The database does not hold yet all that is moved to it."""
+
+    code = "move_unfinished"
 
 
 class EmbedderUnavailable(PartUnavailable):

@@ -11,13 +11,17 @@ from tmws_core.operation import Request
 class ComponentHealth:
     """One part: `up` or `down`, how long it took to find out, and why it is down or does not do all it should.
 
-    `lag` counts the memories that wait for it: for a vector, or to come into the index.
+    `lag` counts the memories that wait for it: for a vector, or to come into the index; of a replica, the bytes that
+    it has not replayed yet. `pool` has the connections of this process in use, those that are idle, and the limit.
+    `note` is what should be changed although it does all it should.
     """
 
     status: str
     latency_ms: float
     reason: str | None = None
     lag: int | None = None
+    pool: dict[str, int] | None = None
+    note: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -62,9 +62,29 @@ class Unembedded:
     occurred_at: datetime | None
 
 
+@attrs.frozen
+class PoolFigures:
+    """Connections of this process: those that are lent, those that wait for use, and how many there may be."""
+
+    in_use: int
+    idle: int
+    limit: int
+
+
+@attrs.frozen
+class Caution:
+    """What somebody should change although everything works, and how."""
+
+    reason: str
+    remedy: str
+
+
 @attrs.frozen(kw_only=True)
 class StorageHealth:
-    """What the store says of itself; `version` is the schema's, `bytes_free` what its disk has room for."""
+    """What the store says of itself; `version` is the schema's, `bytes_free` what its disk has room for.
+
+    `problem` tells what it cannot do at the moment, although it can be read. A store in a file has no pool.
+    """
 
     kind: str
     version: str
@@ -72,6 +92,9 @@ class StorageHealth:
     unembedded: int
     bytes_on_disk: int
     bytes_free: int
+    problem: str = ""
+    pool: PoolFigures | None = None
+    caution: Caution | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -134,11 +157,14 @@ class MemoryReader(Protocol):
         ...
 
     async def history(self, memory_id: str) -> list[MemoryVersion]:
-        """Return the former texts of a memory, oldest first; the caller has checked that it is visible."""
+        """Return the former texts of a memory, oldest first; what was read before in this transaction showed it."""
         ...
 
     async def uses(self, documents: Sequence[int]) -> dict[int, Uses]:
-        """Return how often the memories of those documents were used, by document; unused ones are left out."""
+        """Return how often the memories of those documents were used, by document; unused ones are left out.
+
+        What was read before in this transaction showed them.
+        """
         ...
 
     async def stats(self, visibility: Visibility) -> MemoryStats:

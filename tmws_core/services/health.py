@@ -36,8 +36,8 @@ of the file, and the next ones must not be the last."""
 class Health:
     """Reports on the running service; `database` is the name of the store in the components, such as `sqlite`.
 
-    `beside` has further parts by their names, without which everything goes on; each returns, or raises
-    PartUnavailable.
+    `beside` has further parts by their names, without which everything goes on; each returns what it lags behind, if
+    that can be told, or raises PartUnavailable.
     """
 
     storage: Storage
@@ -50,7 +50,7 @@ class Health:
     environment: str
     database: str
     started: float
-    beside: Mapping[str, Callable[[], Awaitable[None]]] = attrs.field(factory=dict)
+    beside: Mapping[str, Callable[[], Awaitable[int | None]]] = attrs.field(factory=dict)
 
     @operation(
         "health_check", toolset="system", permission=Permission.SYSTEM_READ, effect=Effect.READ, command="health-check"
@@ -64,8 +64,11 @@ class Health:
         async def ask_storage() -> None:
             nonlocal unembedded
             component, storage = await self._timed(self.storage.health)
-            if storage is not None and storage.bytes_free < SCARCE_BYTES:
-                component = attrs.evolve(component, reason=_scarce(storage.bytes_free))
+            if storage is not None:
+                reason = storage.problem or (_scarce(storage.bytes_free) if storage.bytes_free < SCARCE_BYTES else None)
+                pool = None if storage.pool is None else attrs.asdict(storage.pool)
+                note = None if storage.caution is None else f"{storage.caution.reason}. {storage.caution.remedy}"
+                component = attrs.evolve(component, reason=reason, pool=pool, note=note)
             components[self.database] = component
             unembedded = None if storage is None else storage.unembedded
 
@@ -148,7 +151,8 @@ class Health:
 
     async def _ask_beside(self, components: dict[str, ComponentHealth]) -> None:
         for name, ask in self.beside.items():
-            components[name], _ = await self._timed(ask)
+            component, lag = await self._timed(ask)
+            components[name] = attrs.evolve(component, lag=lag)
 
     async def _timed(self, ask: Callable[[], Awaitable[Answer]]) -> tuple[ComponentHealth, Answer | None]:
         started = self.clock.monotonic()
@@ -163,8 +167,8 @@ class Health:
 
 
 def _without_counts(components: dict[str, ComponentHealth]) -> dict[str, ComponentHealth]:
-    """Return the components without how many memories wait for them, those of other agents included."""
-    return {name: attrs.evolve(component, lag=None) for name, component in components.items()}
+    """Return the components without what others have to do with: how much waits for them, who uses them, and how."""
+    return {name: attrs.evolve(component, lag=None, pool=None, note=None) for name, component in components.items()}
 
 
 def _scarce(free: int) -> str:

@@ -1,0 +1,142 @@
+"""Vectors in memory follow what any server of the store writes, and answer as exactly as comparing all of them."""
+
+from contextlib import AsyncExitStack
+
+import anyio
+import attrs
+import psycopg
+import pytest
+
+from tests.contracts.builders import memory, new, scope
+from tests.contracts.steps import store
+from tests.contracts.test_vector_scopes import COUNT, EAST, NORTH, SCOPES, fill, nearest, open_kept, recall, rows
+from tests.servers.postgres import PostgresServer, own_server
+from tmws_adapters.exact import open_exact
+from tmws_adapters.postgres import open_postgres, vectors
+from tmws_core.domain.embedding import Vector
+
+pytestmark = pytest.mark.anyio
+
+
+async def counted(index: object) -> int:
+    assert isinstance(index, vectors.PgVectorIndex)
+    return (await index.health())["kept"]
+
+
+async def test_in_every_scope_the_nearest_are_found_exactly(postgres: PostgresServer) -> None:
+    made = rows()
+    queries = [Vector(row.tobytes()) for row in made[:: COUNT // 10]]
+    with postgres.database() as url:
+        async with open_kept(url) as indexed:
+            await fill(indexed.storage, made)
+            # The second time what is remembered of a scope is used.
+            recalls = [await recall(indexed, wanted, queries) for wanted in SCOPES.values() for _ in range(2)]
+
+            assert await counted(indexed.index) == COUNT
+    assert min(recalls) == 1.0
+
+
+async def test_what_another_server_wrote_is_found_by_the_next_search(postgres: PostgresServer) -> None:
+    with postgres.database() as url:
+        async with open_kept(url) as indexed, open_postgres(url) as other:
+            await store(other.storage, new(memory(), vector=NORTH))
+            assert await nearest(indexed, scope(), EAST, 3) == [1]
+            await store(other.storage, new(memory(), vector=EAST))
+
+            assert await nearest(indexed, scope(), EAST, 3) == [2, 1]
+            assert await counted(indexed.index) == 2
+
+
+async def test_a_vector_of_a_transaction_that_began_before_the_last_search_is_found(postgres: PostgresServer) -> None:
+    with postgres.database() as url:
+        async with open_kept(url) as indexed, open_postgres(url) as other:
+            await store(other.storage, new(memory(), vector=NORTH))
+            async with other.storage.write() as unit:
+                await unit.changes.add([new(memory(agent_id="slow"), vector=EAST)])
+                # What waits to be sent is sent by a question.
+                await unit.memories.page(scope(), after=None, limit=1, order="newest")
+                await store(other.storage, new(memory(agent_id="fast"), vector=NORTH))
+                assert sorted(await nearest(indexed, scope(), EAST, 5)) == [1, 3]
+
+            assert await nearest(indexed, scope(), EAST, 1) == [2]
+
+
+async def test_a_text_that_gets_its_vector_late_is_found(postgres: PostgresServer) -> None:
+    with postgres.database() as url:
+        async with open_kept(url) as indexed:
+            await store(indexed.storage, new(memory()), new(memory(), vector=NORTH))
+            assert await nearest(indexed, scope(), EAST, 3) == [2]
+            async with indexed.storage.write() as unit:
+                await unit.changes.put_vectors({1: EAST})
+
+            assert await nearest(indexed, scope(), EAST, 3) == [1, 2]
+
+
+async def test_vectors_from_a_dump_are_found_whatever_transaction_wrote_them(postgres: PostgresServer) -> None:
+    with postgres.database() as url:
+        async with open_kept(url) as indexed:
+            await store(indexed.storage, new(memory(), vector=EAST))
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("UPDATE embeddings SET xid = '9999999999'")
+            assert await nearest(indexed, scope(), EAST, 3) == [1]
+            await store(indexed.storage, new(memory(), vector=EAST))
+
+            assert await nearest(indexed, scope(), EAST, 3) == [2, 1]
+
+
+async def test_after_a_restart_of_the_server_nothing_is_missing() -> None:
+    with own_server() as server, server.database() as url:
+        async with open_kept(url) as indexed:
+            await store(indexed.storage, new(memory(), vector=NORTH))
+            assert await nearest(indexed, scope(), EAST, 3) == [1]
+            server.stop()
+            server.start()
+            await store(indexed.storage, new(memory(), vector=EAST))
+
+            assert await nearest(indexed, scope(), EAST, 3) == [2, 1]
+
+
+async def test_a_store_without_room_for_its_vectors_is_searched_on_the_server(postgres: PostgresServer) -> None:
+    with postgres.database() as url:
+        async with open_kept(url, values=7) as indexed:
+            await store(indexed.storage, *(new(memory(), vector=EAST) for _ in range(2)))
+
+            assert await nearest(indexed, scope(), EAST, 3) == [2, 1]
+            assert await counted(indexed.index) == 0
+
+
+async def test_many_vectors_are_loaded_in_the_background(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmws_adapters.postgres.kept.AT_ONCE", 0)
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(open_postgres(stack.enter_context(postgres.database())))
+        exact = await stack.enter_async_context(open_exact(opened.storage.vectors))
+        index, kept = attrs.evolve(opened.vectors, little=0).keeping(exact)
+        await store(opened.storage, *(new(memory(), vector=EAST) for _ in range(2)))
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        tasks.start_soon(kept.run)
+        async with opened.storage.read() as snapshot:
+            searchable = await snapshot.memories.searchable(scope(), resolved=False)
+
+        first = await index.search(searchable, EAST, 3)
+        with anyio.fail_after(10):
+            while kept.count == 0:
+                await anyio.lowlevel.checkpoint()
+        second = await index.search(searchable, EAST, 3)
+
+    assert [hit.document for hit in first.hits] == [hit.document for hit in second.hits] == [2, 1]
+
+
+async def test_many_that_are_gone_are_forgotten(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmws_adapters.postgres.kept.GONE_LEAST", 0)
+    with postgres.database() as url:
+        async with open_kept(url) as indexed:
+            await store(indexed.storage, *(new(memory(), vector=EAST) for _ in range(4)))
+            await nearest(indexed, scope(), EAST, 3)
+            async with indexed.storage.write() as unit:
+                for each in await unit.memories.page(scope(), after=None, limit=3, order="newest"):
+                    await unit.changes.delete(each)
+
+            assert await nearest(indexed, scope(), EAST, 3) == [1]
+            assert await counted(indexed.index) == 1

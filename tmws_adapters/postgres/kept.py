@@ -1,0 +1,230 @@
+"""Vectors that this process keeps in memory, for scopes that are too large to be compared on the server."""
+
+import logging
+from array import array
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import anyio
+import attrs
+
+from tmws_adapters.postgres.connections import Reading
+from tmws_adapters.postgres.models import active_model
+from tmws_adapters.postgres.predicate import inside
+from tmws_adapters.postgres.readers import audience_for
+from tmws_adapters.postgres.session import Row, Session
+from tmws_adapters.sql.models import Numbered
+from tmws_core.domain.access import Scope, Visibility
+from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.domain.memory import MemoryFilter
+from tmws_core.domain.ranking import Hit
+from tmws_core.errors import TmwsError
+from tmws_core.ports.storage import Searchable
+from tmws_core.ports.vector import VectorIndex
+
+logger = logging.getLogger("tmws.postgresql")
+
+VALUES = 100_000_000
+"""Values that are kept, at most: 500 MB, as 260,000 vectors of 384 values or 97,000 of 1,024 take."""
+
+SPARE = 1.3
+"""Times as many neighbours are looked at as a scope of this share should need: its share near a query is another."""
+
+FEWEST = 500
+"""Neighbours that are looked at, at least: 1 ms on the server."""
+
+MOST = 4000
+"""Neighbours that are looked at, at most. Beyond, the numbers of the scope are asked for: 10,000 take the server 7 to
+10 ms, holding 1,300 neighbours against the scope 4 to 5 (a busy machine)."""
+
+SCOPES = 1000
+"""Scopes whose share of the store is remembered."""
+
+AT_ONCE = 5000
+"""Documents whose vectors the first search waits for: 0.2 s."""
+
+PAUSE = 5.0
+"""Seconds between two attempts to load the vectors."""
+
+GONE, GONE_LEAST = 1.25, 1000
+"""Documents that are kept, at most: so many times those of the store, and so many more; then the gone are forgotten."""
+
+_NEW = """
+    SELECT (SELECT id FROM embedding_models WHERE active), of.server, pg_snapshot_xmin(of.snapshot)::text, (
+        SELECT array_agg(document) FROM embeddings
+        WHERE model = %(model)s AND xid >= coalesce(of.since, '0')
+            AND xid < CASE WHEN of.since IS NULL THEN '18446744073709551615' ELSE pg_snapshot_xmax(of.snapshot) END
+    )
+    FROM (
+        SELECT pg_postmaster_start_time()::text AS server, pg_current_snapshot() AS snapshot, (
+            SELECT since::xid8 FROM unnest(%(servers)s::text[], %(since)s::text[]) AS known (server, since)
+            WHERE server = pg_postmaster_start_time()::text
+        ) AS since
+        OFFSET 0
+    ) AS of
+"""
+"""What transactions wrote that had not ended at the last snapshot of this server, or all of it.
+
+Servers differ in which transactions have ended, and after a failover their numbers mean others. Rows that come from a
+dump may have numbers of the future.
+"""
+
+_INSIDE = """
+    SELECT m.document FROM memories_v2 AS m
+    WHERE m.document = ANY(%(documents)s::bigint[]) AND m.model = %(model)s AND {inside}
+"""
+
+_MEMBERS = """
+    SELECT array_agg(m.document ORDER BY m.document) FROM memories_v2 AS m WHERE m.model = %(model)s AND {inside}
+"""
+
+
+_NO_SCOPE = Scope(visibility=Visibility("", ""), filter=MemoryFilter(), at=datetime(1970, 1, 1, tzinfo=UTC))
+"""For a search that only fetches vectors."""
+
+_Wanted = tuple[Visibility, MemoryFilter]
+
+
+@attrs.frozen
+class Near:
+    """What is searched: the `limit` documents of the scope nearest to the query, out of `documents`, ascending."""
+
+    searchable: Searchable
+    query: Vector
+    limit: int
+    documents: "array[int]"
+
+
+@attrs.define(eq=False)
+class Kept:
+    """All vectors of the active model in memory, once `run` has loaded them.
+
+    The neighbours of a query are found among all vectors, and the server tells which of them lie in the scope: as many
+    are looked at as it takes, so that the answer is exact.
+    """
+
+    _connections: Reading
+    _exact: VectorIndex
+    values: int = VALUES
+    _model: Numbered | None = attrs.field(default=None, init=False)
+    _documents: "array[int]" = attrs.field(factory=lambda: array("q"), init=False)
+    _since: dict[str, str] = attrs.field(factory=dict, init=False)
+    _shares: "OrderedDict[_Wanted, float]" = attrs.field(factory=OrderedDict, init=False)
+    _wanted: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _loading: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
+    _loaded: bool = attrs.field(default=False, init=False)
+
+    async def run(self) -> None:
+        """Load the vectors when they are wanted first; what fails is tried again."""
+        await self._wanted.wait()
+        while not self._loaded:
+            try:
+                await self._load()
+            except TmwsError as error:
+                logger.warning("⚠️ No vectors are kept in memory: %s", error.message)
+            if not self._loaded:
+                await anyio.sleep(PAUSE)
+
+    @property
+    def count(self) -> int:
+        """Return how many vectors are kept."""
+        return len(self._documents) if self._loaded else 0
+
+    async def ready(self, documents: int, model: EmbeddingModel) -> bool:
+        """Tell whether the vectors of a model are kept: few are loaded at once, and more in the background."""
+        if documents * model.dimension > self.values:
+            return False
+        if not self._loaded:
+            self._wanted.set()
+            if documents <= AT_ONCE:
+                await self._load()
+        if len(self._documents) > GONE * documents + GONE_LEAST:
+            self._documents, self._since = array("q"), {}
+        return self._loaded and self._model is not None and self._model[1].model == model
+
+    async def follow(self, session: Session) -> "array[int] | None":
+        """Return which documents have a vector, ascending; None if another model has become the active one."""
+        if self._model is None:
+            return None
+        since = dict(self._since)
+        values = {"model": self._model[0], "servers": list(since), "since": list(since.values())}
+        ((active, server, begun, added),) = await session.last(_NEW, values, binary=True)
+        if active != self._model[0]:
+            return None
+        self._documents = _joined(self._documents, added or ())
+        if self._since.get(server) == since.get(server):
+            self._since[server] = begun
+        return self._documents
+
+    async def nearest(self, near: Near, share: float) -> list[Hit]:
+        """Return what is nearest in a scope that holds about this share of the store: of any scope the right answer."""
+        key = (near.searchable.scope.visibility, near.searchable.scope.filter)
+        share = min(share, self._shares.get(key, 1.0))
+        while True:
+            reach = min(max(FEWEST, near.limit, int(SPARE * near.limit / share)), len(near.documents))
+            if reach > MOST:
+                members = await self._members(near)
+                self._remember(key, (len(members) + 1) / len(near.documents))
+                return await self._nearest_of(members, near, near.limit)
+            hits = await self._inside(await self._nearest_of(near.documents, near, reach), near)
+            self._remember(key, (len(hits) + 1) / (reach + 1))
+            if len(hits) >= near.limit or reach == len(near.documents):
+                return hits[: near.limit]
+            share = min(share / 2, self._shares[key])
+
+    def _remember(self, wanted: _Wanted, share: float) -> None:
+        self._shares[wanted] = share
+        self._shares.move_to_end(wanted)
+        if len(self._shares) > SCOPES:
+            self._shares.popitem(last=False)
+
+    async def _nearest_of(self, documents: "array[int]", near: Near, limit: int) -> list[Hit]:
+        asked = attrs.evolve(near.searchable, documents=documents)
+        return (await self._exact.search(asked, near.query, limit)).hits
+
+    async def _members(self, near: Near) -> "array[int]":
+        ((numbers,),) = await self._asked_of(_MEMBERS, near)
+        return array("q", numbers or ())
+
+    async def _inside(self, hits: Sequence[Hit], near: Near) -> list[Hit]:
+        rows = await self._asked_of(_INSIDE, near, documents=[hit.document for hit in hits])
+        found = {number for (number,) in rows}
+        return [hit for hit in hits if hit.document in found]
+
+    async def _asked_of(self, sql: str, near: Near, **values: object) -> list[Row]:
+        scope = near.searchable.scope
+        part = inside(scope)
+        async with self._connections.lookup() as session:
+            session.see(audience_for(scope.visibility))
+            asked = {**part.values, **values, "model": None if self._model is None else self._model[0]}
+            return await session.last(sql.format(inside=part.sql), asked, binary=True)
+
+    async def _load(self) -> None:
+        async with self._loading:
+            if self._loaded:
+                return
+            async with self._connections.lookup() as session:
+                self._model = await active_model(session)
+                documents = await self.follow(session)
+            if self._model and documents:
+                anything = Vector(array("f", [1.0] * self._model[1].model.dimension).tobytes())
+                searchable = Searchable(scope=_NO_SCOPE, model=self._model[1].model)
+                await self._nearest_of(documents, Near(searchable, anything, 1, documents), 1)
+                self._loaded = True
+
+
+def _joined(known: "array[int]", added: Sequence[int]) -> "array[int]":
+    """Return both in order; the former array stays as it is, as others may be reading it."""
+    fresh = array("q", sorted(number for number in added if not _holds(known, number)))
+    if not fresh:
+        return known
+    if not known or fresh[0] > known[-1]:
+        return known + fresh
+    return array("q", sorted(known + fresh))
+
+
+def _holds(numbers: "array[int]", number: int) -> bool:
+    place = bisect_left(numbers, number)
+    return place < len(numbers) and numbers[place] == number
