@@ -2,15 +2,25 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.servers.postgres import PostgresServer, open_server
 from tests.servers.redis import RedisProcess, encrypted_redis, guarded_redis
 from tests.servers.redis_groups import Cluster, SentinelGroup, cluster, sentinel_group
+from tests.stacks import PRODUCTION, Servers, production
 
 # A background job is born deaf to interrupts, and would pass that on to the processes under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out of the production stack what only an embedded one has."""
+    if not PRODUCTION:
+        return
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("embedded")])
+    items[:] = [item for item in items if not item.get_closest_marker("embedded")]
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +68,18 @@ def redis_sentinels() -> Iterator[SentinelGroup]:
 def redis_cluster() -> Iterator[Cluster]:
     with cluster() as group:
         yield group
+
+
+@pytest.fixture(scope="session", autouse=PRODUCTION)
+def servers(postgres_if_asked: Callable[[], PostgresServer]) -> Iterator[Servers]:
+    """The production stack: `stacked` names it from now on."""
+    with production(postgres_if_asked()) as running:
+        yield running
+
+
+@pytest.fixture(autouse=PRODUCTION)
+def _databases_end_with_their_test(request: pytest.FixtureRequest, servers: Servers) -> Iterator[None]:
+    directory = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if isinstance(directory, Path):
+        servers.forget(directory)

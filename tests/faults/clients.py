@@ -14,10 +14,9 @@ from typing import Any
 import attrs
 
 from tests.faults.journal import Journal, note
-from tests.shells.owners import until
+from tests.shells.owners import place_in, until
 from tests.shells.serving import PATIENCE, Conversation, conversation, environment, tool
 from tmws_adapters.local.lock import is_taken
-from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import Record, read
 
 SECONDS = 240
@@ -136,7 +135,7 @@ def moment(chance: random.Random, seconds: float) -> None:
 
 def running_owner(home: Path, *but: int) -> Record:
     """Wait for an owner that is none of those processes."""
-    place = Place(str(home / "tmws.db"))
+    place = place_in(home)
     found: list[Record] = []
 
     def look() -> bool:

@@ -19,6 +19,7 @@ from tests.shells import serving
 from tests.shells.command import Command
 from tests.shells.owners import until
 from tests.shells.serving import HttpServer, http_server
+from tests.stacks import FALLBACK
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +107,7 @@ async def test_damage_before_the_start_makes_no_answer_wrong_and_heals_or_is_tol
         find_everything(server, journal)
         store(server, journal, MEMORIES)
         healed = settle(server, journal)
-        assert find_everything(server, journal) == {"chroma" if healed else "sqlite_fallback"}
+        assert find_everything(server, journal) == {"chroma" if healed else FALLBACK}
         server.stop()
     if not healed:
         await restore(home, chroma, journal)
@@ -127,7 +128,7 @@ async def test_damage_while_it_serves_makes_no_answer_wrong_and_heals_or_is_told
             store(server, journal, number)
             find_everything(server, journal)
         healed = settle(server, journal)
-        assert find_everything(server, journal) == {"chroma" if healed else "sqlite_fallback"}
+        assert find_everything(server, journal) == {"chroma" if healed else FALLBACK}
         server.stop()
     if not healed:
         await restore(home, chroma, journal)

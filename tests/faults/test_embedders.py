@@ -11,6 +11,7 @@ from tests.contracts.ollama_double import Fault, OllamaDouble
 from tests.faults.journal import Journal, check, note, settings_of
 from tests.shells.owners import until
 from tests.shells.serving import HttpServer, http_server
+from tests.stacks import FALLBACK
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +63,7 @@ async def test_what_is_stored_while_ollama_is_dead_is_found_by_words_and_embedde
         for content in contents:
             assert not store(server, journal, content, importance[content])
             found = search(server, content)
-            assert found["search_source"] == "sqlite_fallback"
+            assert found["search_source"] == FALLBACK
             assert found["degraded"]
         assert server.client.get("/health").json()["ollama"] == "disconnected"
         asked = len(ollama.requests)

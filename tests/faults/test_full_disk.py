@@ -14,7 +14,7 @@ from tests.faults.journal import Journal, check, note, settings_of
 from tests.shells.command import Command
 from tests.shells.serving import HttpServer, conversation, http_server, tool
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.embedded("the disk of the file is full")]
 
 MEBIBYTE = 1024 * 1024
 

@@ -3,10 +3,8 @@
 import os
 import random
 import signal
-import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from tests.faults.clients import Terminal, moment, program, running_owner, until
 from tests.faults.journal import ROUNDS, Journal, check, note, notes, settings_of
 from tests.shells.owners import is_owned, until
 from tests.shells.serving import PATIENCE
+from tests.stacks import rows
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
 from tmws_core.messages.memory import CreateMemories, CreateMemory
@@ -31,8 +30,8 @@ MANY = 100_000
 
 def waiting(settings: Settings) -> int:
     """Count the texts without a vector."""
-    with closing(sqlite3.connect(settings.sqlite_path)) as database:
-        return int(database.execute("SELECT count(*) FROM memories_v2 WHERE model IS NULL").fetchone()[0])
+    [[number]] = rows(settings, "SELECT count(*) FROM memories_v2 WHERE model IS NULL")
+    return int(number)
 
 
 @pytest.mark.parametrize("round_", range(ROUNDS))

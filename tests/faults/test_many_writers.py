@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.clients import SECONDS, Terminal, program, running_owner
 from tests.faults.journal import WRITES, Journal, check, note, notes, settings_of
+from tests.shells.owners import log_of
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +31,7 @@ async def test_terminals_that_write_through_one_owner_lose_nothing(
     assert [each.unknown for each in terminals] == [[]] * CLIENTS
     assert [each.said for each in terminals] == [""] * CLIENTS
     assert owner.kind == "owner"
-    assert "lock" not in (home / "logs" / "tmws.db.owner.log").read_text()
+    assert "lock" not in log_of(home)
     sent = set().union(*(notes(each.writer, WRITES) for each in terminals))
     assert await check(settings_of(home, **embedding), journal, sent, chance) == 0
 

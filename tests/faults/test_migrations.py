@@ -15,6 +15,7 @@ import pytest
 from tests.contracts.ollama_double import OllamaDouble, hashed_vectors, ollama_double
 from tests.shells.command import Command
 from tests.shells.serving import http_server
+from tests.stacks import FALLBACK, PRODUCTION, SOURCE, stacked
 from tmws_adapters.bootstrap import open_app, open_parts
 from tmws_adapters.settings import Settings, load_settings
 from tmws_core.app import App
@@ -44,7 +45,9 @@ class Homes:
         return self.embedded_by(self.new)
 
     def settings_of(self, double: OllamaDouble) -> Settings:
-        return load_settings({"TMWS_HOME": str(self.command.home), **self.embedded_by(double).env}, dotenv=None)
+        return load_settings(
+            stacked({"TMWS_HOME": str(self.command.home), **self.embedded_by(double).env}), dotenv=None
+        )
 
 
 def mirrored(texts: Sequence[str]) -> list[list[float]]:
@@ -181,8 +184,8 @@ async def test_a_server_with_the_old_model_notices_the_switch_at_its_next_call(h
         back = server.call("search_memories", query="Note 7", mode="semantic").json()
         server.stop()
 
-    assert (before["search_source"], back["search_source"]) == ("exact", "exact")
-    assert after["search_source"] == "sqlite_fallback"
+    assert (before["search_source"], back["search_source"]) == (SOURCE, SOURCE)
+    assert after["search_source"] == FALLBACK
     assert "Restart TMWS with the embedder set to mirror" in after["degraded"][0]
     assert created["embedding_generated"] is False
     assert health["status"] == "degraded"
@@ -210,7 +213,8 @@ async def test_a_second_migration_is_refused_while_one_runs_and_taken_up_when_th
         answer.set()
 
     assert (refused.code, refused.answer["error"]["code"]) == (1, "migration_running")
-    assert f"process {first.pid} " in refused.answer["error"]["message"]
+    holder = "of the server" if PRODUCTION else f"process {first.pid} "
+    assert holder in refused.answer["error"]["message"]
     assert (rollback.code, "tmws embeddings status" in rollback.err) == (1, True)
     assert (status["migration"]["model"]["name"], status["migration"]["missing"]) == ("mirror", TEXTS)
     assert homes.target.ok("embeddings", "migrate", "--json").answer["switched"]

@@ -16,7 +16,7 @@ from tests.faults.log import Log, beside
 from tmws_adapters.bootstrap import open_app
 from tmws_core.messages.memory import CreateMemory
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.embedded("the write-ahead log is cut")]
 
 NOTES = 100_000
 """More than anybody writes in the time."""

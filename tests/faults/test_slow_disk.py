@@ -16,7 +16,7 @@ import pytest
 from tests.faults.journal import Journal, check, note, settings_of
 from tests.shells.serving import PATIENCE, HttpServer, http_server
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.embedded("the file is locked")]
 
 HOLDER = """
 import sqlite3, sys

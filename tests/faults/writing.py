@@ -1,8 +1,8 @@
 """A process that uses the library: `python -m tests.faults.writing WRITER COUNT`, with settings from its environment.
 
 It says "ready", waits for a line, opens the store and writes COUNT notes; without any, it works in the background until
-its input ends. Each acknowledged note is one line of JSON, with its id, its number and the place in the write-ahead log
-behind its commit.
+its input ends. Each acknowledged note is one line of JSON, with its id, its number and, in a file, the place in the
+write-ahead log behind its commit.
 """
 
 import json
@@ -22,7 +22,13 @@ async def write(settings: Settings, writer: str, count: int) -> None:
     async with open_app(settings) as app:
         for number in range(count):
             created = await app.call(caller, CreateMemory(content=note(writer, number)))
-            say({"id": created.memory_id, "number": number, "place": place(settings.sqlite_path)})
+            say(
+                {
+                    "id": created.memory_id,
+                    "number": number,
+                    "place": None if settings.uses_postgres else place(settings.sqlite_path),
+                }
+            )
         if not count:
             await anyio.to_thread.run_sync(sys.stdin.read)
 

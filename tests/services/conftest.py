@@ -2,16 +2,17 @@
 
 import re
 import shutil
-import sqlite3
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
 from tests.contracts.ollama_double import OllamaDouble, ollama_double
 from tests.licences import UNLIMITED
+from tests.stacks import change, rows, stacked
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings, load_settings
 from tmws_adapters.sqlite import open_sqlite
@@ -34,20 +35,11 @@ class World:
     def agent(self, agent_id: str, namespace: str = "acme") -> Caller:
         return Caller(agent_id=agent_id, namespace=namespace, transport="test")
 
-    def rows(self, sql: str) -> list[tuple[object, ...]]:
-        connection = sqlite3.connect(self.settings.sqlite_path)
-        try:
-            return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return rows(self.settings, sql)
 
     def change(self, sql: str) -> None:
-        connection = sqlite3.connect(self.settings.sqlite_path)
-        try:
-            with connection:
-                connection.execute(sql)
-        finally:
-            connection.close()
+        change(self.settings, sql)
 
 
 def word_counts(texts: Sequence[str]) -> list[list[float]]:
@@ -89,15 +81,8 @@ def target() -> Iterator[OllamaDouble]:
 @pytest.fixture
 def settings(tmp_path: Path, empty_store: Path, ollama: OllamaDouble) -> Settings:
     shutil.copy(empty_store, tmp_path / "tmws.db")
-    return load_settings(
-        {
-            "TMWS_HOME": str(tmp_path),
-            "TMWS_OLLAMA_BASE_URL": ollama.url,
-            "TMWS_OLLAMA_MODEL": ollama.model,
-            **UNLIMITED,
-        },
-        dotenv=None,
-    )
+    given = {"TMWS_OLLAMA_BASE_URL": ollama.url, "TMWS_OLLAMA_MODEL": ollama.model, **UNLIMITED}
+    return load_settings(stacked({"TMWS_HOME": str(tmp_path), **given}), dotenv=None)
 
 
 @pytest.fixture

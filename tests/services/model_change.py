@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from tests.contracts.ollama_double import OllamaDouble
 from tests.services.conftest import World
+from tests.stacks import stacked
 from tmws_adapters.bootstrap import open_parts
 from tmws_adapters.settings import Settings, load_settings
 from tmws_core.messages.memory import CreateMemory
@@ -15,7 +16,7 @@ from tmws_core.services.migrating import Migrated, Migrating
 def embedded_by(settings: Settings, double: OllamaDouble) -> Settings:
     """Return the settings of the same store with another embedder."""
     names = {"TMWS_OLLAMA_BASE_URL": double.url, "TMWS_OLLAMA_MODEL": double.model}
-    return load_settings({"TMWS_HOME": str(settings.home), **names}, dotenv=None)
+    return load_settings(stacked({"TMWS_HOME": str(settings.home), **names}), dotenv=None)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import pytest
 
 from tests.licences import UNLICENSED
 from tests.services.conftest import World
+from tests.stacks import stacked
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings, load_settings
 from tmws_core.domain.agent import AGENT_PERMISSIONS, Caller, Role
@@ -352,7 +353,7 @@ async def test_a_namespace_admin_writes_to_its_namespace_and_those_below(world: 
 
 async def test_an_agent_takes_a_seat_when_it_is_registered_and_when_it_comes_back(settings: Settings) -> None:
     variables = {"TMWS_HOME": str(settings.home), "TMWS_OLLAMA_BASE_URL": settings.ollama_base_url, **UNLICENSED}
-    free = load_settings(variables | {"TMWS_OLLAMA_MODEL": settings.ollama_model}, dotenv=None)
+    free = load_settings(stacked(variables | {"TMWS_OLLAMA_MODEL": settings.ollama_model}), dotenv=None)
     async with open_app(free) as app:
         operator = free.operator("test")
         await app.call(operator, RegisterAgent(agent_id="one"))

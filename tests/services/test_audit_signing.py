@@ -1,11 +1,9 @@
 """What signing and pruning leave of a log, and what becomes of it when the secret has changed."""
 
 import logging
-import shutil
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import anyio
 import pytest
@@ -24,15 +22,17 @@ from tests.contracts.audit_steps import (
     altered,
     auditing,
     change,
+    copied,
     events,
     ids,
+    opened,
     removed,
     rewrite,
     verify,
     write,
     write_log,
 )
-from tmws_adapters.sqlite import open_sqlite
+from tests.stacks import PRODUCTION, copy_store
 from tmws_core.domain.agent import operator
 from tmws_core.errors import AuditBroken, ConfigurationError
 from tmws_core.ports.audit import AuditFilter
@@ -48,38 +48,38 @@ CALLER = operator("ada", "acme", "test")
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store whose log has ROWS rows, of which SIGNED are signed."""
-    path = tmp_path_factory.mktemp("written") / "tmws.db"
-    anyio.run(write_log, path)
-    return path
+    home = tmp_path_factory.mktemp("written")
+    anyio.run(write_log, home)
+    return home
 
 
 @pytest.fixture
-def path(written: Path, tmp_path: Path) -> Path:
-    shutil.copy(written, tmp_path / "tmws.db")
-    return tmp_path / "tmws.db"
+def home(written: Path, tmp_path: Path) -> Path:
+    copy_store(written, tmp_path)
+    return tmp_path
 
 
 @pytest.fixture
-async def storage(path: Path) -> AsyncIterator[Storage]:
-    async with open_sqlite(path) as store:
+async def storage(home: Path) -> AsyncIterator[Storage]:
+    async with opened(home) as store:
         yield store.storage
 
 
-async def test_what_was_rewritten_is_not_signed_along(path: Path) -> None:
-    change(path, f"UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = {SIGNED + 1}")
-    async with open_sqlite(path) as store:
+async def test_what_was_rewritten_is_not_signed_along(home: Path) -> None:
+    change(home, f"UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = {SIGNED + 1}")
+    async with opened(home) as store:
         with pytest.raises(AuditBroken, match=f"row {SIGNED + 1} was changed"):
             await auditing(store.storage).checkpoint()
 
-    rewrite(path, SIGNED)
-    async with open_sqlite(path) as store:
+    rewrite(home, SIGNED)
+    async with opened(home) as store:
         with pytest.raises(AuditBroken, match=f"row {SIGNED} is not what its checkpoint"):
             await auditing(store.storage).checkpoint()
 
 
-async def test_a_checkpoint_of_the_former_secret_is_good_and_one_of_an_unknown_secret_is_told(path: Path) -> None:
-    known = await verify(path, OTHER_KEY, KEY)
-    unknown = await verify(path, OTHER_KEY)
+async def test_a_checkpoint_of_the_former_secret_is_good_and_one_of_an_unknown_secret_is_told(home: Path) -> None:
+    known = await verify(home, OTHER_KEY, KEY)
+    unknown = await verify(home, OTHER_KEY)
 
     assert (known.breach, known.signed, known.unverifiable) == (None, SIGNED, ())
     assert (unknown.breach, unknown.signed, unknown.unverifiable) == (None, 0, (SIGNED,))
@@ -94,17 +94,15 @@ async def test_the_next_checkpoint_covers_those_of_an_unknown_secret(storage: St
 
 
 @given(days=st.integers(0, ROWS + 2), column=st.sampled_from([*sorted(VALUES), None]), place=st.integers(0, ROWS))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=10 if PRODUCTION else 50, deadline=None)
 def test_what_pruning_leaves_verifies_and_still_cannot_be_changed(
     written: Path, days: int, column: str | None, place: int
 ) -> None:
-    async def prune(path: Path) -> int:
-        async with open_sqlite(path) as store:
+    async def prune(home: Path) -> int:
+        async with opened(home) as store:
             return await auditing(store.storage).prune(CALLER, FIRST_DAY + timedelta(days=days))
 
-    with TemporaryDirectory() as home:
-        copy = Path(home) / "tmws.db"
-        shutil.copy(written, copy)
+    with copied(written) as copy:
         deleted = anyio.run(prune, copy)
         sound = anyio.run(verify, copy)
         left = ids(copy)
@@ -124,15 +122,15 @@ def test_what_pruning_leaves_verifies_and_still_cannot_be_changed(
     "statement",
     [
         "DELETE FROM audit_checkpoints WHERE pruned",
-        "UPDATE audit_checkpoints SET pruned = 0",
+        "UPDATE audit_checkpoints SET pruned = NOT pruned",
         f"{INSERTION} (5, '2026-01-01', 'memory.read', 'mallory', '{{}}', zeroblob(32))",
     ],
 )
-async def test_what_was_pruned_cannot_be_put_into_doubt(path: Path, statement: str) -> None:
-    async with open_sqlite(path) as store:
+async def test_what_was_pruned_cannot_be_put_into_doubt(home: Path, statement: str) -> None:
+    async with opened(home) as store:
         await auditing(store.storage).prune(CALLER, FIRST_DAY + timedelta(days=5))
-    change(path, statement)
-    assert (await verify(path)).breach is not None
+    change(home, statement)
+    assert (await verify(home)).breach is not None
 
 
 async def test_pruning_goes_step_by_step_and_says_how_far_it_is(
@@ -140,7 +138,7 @@ async def test_pruning_goes_step_by_step_and_says_how_far_it_is(
 ) -> None:
     monkeypatch.setattr("tmws_core.services.auditing.BATCH", 5)
     reports = list[tuple[int, int]]()
-    async with open_sqlite(tmp_path / "tmws.db") as store:
+    async with opened(tmp_path) as store:
         await write(store.storage, *events(ROWS))
         service = auditing(store.storage)
 
@@ -152,12 +150,12 @@ async def test_pruning_goes_step_by_step_and_says_how_far_it_is(
         assert (await service.verify()).breach is None
 
 
-async def test_a_broken_log_is_not_pruned(path: Path) -> None:
-    change(path, f"UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = {ROWS}")
-    async with open_sqlite(path) as store:
+async def test_a_broken_log_is_not_pruned(home: Path) -> None:
+    change(home, f"UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = {ROWS}")
+    async with opened(home) as store:
         with pytest.raises(AuditBroken, match=f"row {ROWS} was changed"):
             await auditing(store.storage).prune(CALLER, FIRST_DAY + timedelta(days=5))
-    assert ids(path) == list(range(1, ROWS + 1))
+    assert ids(home) == list(range(1, ROWS + 1))
 
 
 async def test_a_checkpoint_is_due_once_a_day_and_only_if_something_was_added(storage: Storage) -> None:
@@ -191,14 +189,14 @@ async def test_what_was_signed_comes_into_the_log_of_the_service(
 
 
 async def test_a_broken_log_and_a_missing_secret_come_into_the_log_of_the_service(
-    path: Path, caplog: pytest.LogCaptureFixture
+    home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def none() -> Sequence[Signer]:
         raise ConfigurationError(setting="TMWS_SECRET_KEY", reason="secret key not set")
 
-    change(path, f"UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = {ROWS}")
+    change(home, f"UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = {ROWS}")
     clock = SetClock(FIRST_DAY + timedelta(days=9))
-    async with open_sqlite(path) as store:
+    async with opened(home) as store:
         await auditing(store.storage, clock=clock).look()
         await Auditing(storage=store.storage, clock=clock, signers=none, audited=True).look()
 
@@ -214,7 +212,7 @@ async def test_a_running_service_looks_by_itself(storage: Storage, monkeypatch: 
     service = auditing(storage, clock=clock)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(service.run)
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while (await service.verify()).signed < ROWS:
                 pass
             await write(storage, *events(1))

@@ -1,8 +1,6 @@
 """Credentials are issued, checked and revoked over a real store."""
 
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +8,7 @@ import attrs
 import pytest
 
 from tests.contracts.builders import DAY
+from tests.stacks import dumped, locked
 from tmws_adapters.authentication import open_authentication, open_credentials
 from tmws_adapters.bootstrap import Parts, open_parts
 from tmws_adapters.settings import Settings
@@ -81,7 +80,7 @@ async def test_key_is_kept_as_a_digest_only(world: World, settings: Settings) ->
     [stored] = await world.credentials.keys("ada")
     assert (stored.id, stored.digest, stored.name) == (parsed.id, parsed.digest, "laptop")
     secret = key.split("_")[2]
-    files = b"".join(path.read_bytes() for path in settings.home.glob("tmws.db*"))
+    files = dumped(settings)
     assert stored.id.encode() in files
     assert secret.encode() not in files
     assert bytes.fromhex(secret) not in files
@@ -158,8 +157,7 @@ async def test_last_use_is_stored_now_and_then_and_kept_while_the_store_is_locke
     key = await world.key()
     await world.authentication.caller(key, ATTEMPT)
     assert [stored.last_used_at for stored in await world.credentials.keys()] == [None]
-    with closing(sqlite3.connect(settings.sqlite_path, isolation_level=None)) as locking:
-        locking.execute("BEGIN IMMEDIATE")
+    with locked(settings, "api_keys"):
         await world.authentication.flush()
         with pytest.raises(StorageUnavailable):
             await world.key()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.contracts.ollama_double import Fault, OllamaDouble
 from tests.services.conftest import World
+from tests.stacks import FALLBACK
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.inprocess import InprocessBus
 from tmws_adapters.ollama import open_ollama
@@ -97,7 +98,7 @@ async def test_after_the_pause_one_call_is_let_through_and_closes_the_circuit(sc
 
     async with scene.bus.subscribe() as events:
         await scene.breaker.query("word")
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             assert await anext(events) == MemoriesChanged(memory_ids=())
 
     await scene.breaker.query("word")
@@ -130,7 +131,7 @@ async def test_only_one_call_at_a_time_tries_an_open_circuit(scene: Scene) -> No
     with anyio.CancelScope() as trying:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(scene.breaker.query, "word")
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 while scene.asked == FAILURES:
                     await anyio.lowlevel.checkpoint()
             await scene.fail()
@@ -192,17 +193,17 @@ async def test_a_hanging_embedder_costs_a_few_waits_and_then_none(settings: Sett
         caller = hasty.agent("test")
         for number in range(FAILURES):
             await app.call(caller, CreateMemory(content=f"Note {number}."))
-        waits = []
+        asked = []
         for number in range(10):
-            started = anyio.current_time()
+            before = len(ollama.asked("/api/embed"))
             found = await app.call(caller, SearchMemories(query=f"note {number}"))
             created = await app.call(caller, CreateMemory(content=f"Another {number}."))
-            waits.append(anyio.current_time() - started)
-            assert (found.search_source, created.embedding_generated) == ("sqlite_fallback", False)
+            asked.append(len(ollama.asked("/api/embed")) - before)
+            assert (found.search_source, created.embedding_generated) == (FALLBACK, False)
         health = await app.call(caller, HealthCheck())
         ollama.stop()
 
-    assert sorted(waits)[5] < 0.5
+    assert sorted(asked)[5] == 0
     assert health.status == "degraded"
     assert "is asked again in" in (health.components["ollama"].reason or "")
 
@@ -215,6 +216,6 @@ async def test_what_waits_is_embedded_as_soon_as_a_search_finds_the_embedder_bac
         await world.app.call(athena, SearchMemories(query=f"rose {anyio.current_time()}"))
     world.ollama.start()
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not (await world.app.call(athena, GetMemory(memory_id=created.memory_id))).memory.embedded:
             await world.app.call(athena, SearchMemories(query=f"rose {anyio.current_time()}"))

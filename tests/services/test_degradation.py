@@ -6,6 +6,8 @@ import pytest
 
 from tests.contracts.ollama_double import Fault, OllamaDouble, ollama_double
 from tests.services.conftest import World
+from tests.services.model_change import embedded_by
+from tests.stacks import FALLBACK, stacked
 from tmws_adapters.bootstrap import open_app, open_parts
 from tmws_adapters.settings import Settings, load_settings
 from tmws_core.errors import ModelMismatch
@@ -26,7 +28,7 @@ async def test_without_its_embedder_the_service_stores_finds_by_words_and_says_s
         found = await world.app.call(athena, SearchMemories(query="rose", mode=mode))
         assert [hit.memory_id for hit in found.results] == [created.memory_id]
     found = await world.app.call(athena, SearchMemories(query="rose"))
-    assert found.search_source == "sqlite_fallback"
+    assert found.search_source == FALLBACK
     assert "ollama" in (found.degraded or ("",))[0]
     health = await world.app.call(athena, HealthCheck())
     assert (health.status, health.ollama, health.database) == ("degraded", "disconnected", "connected")
@@ -65,7 +67,7 @@ async def test_an_open_service_catches_up_by_itself(world: World) -> None:
 
 async def test_a_store_is_not_opened_with_another_model(settings: Settings, world: World) -> None:
     await world.app.call(world.agent("athena"), CreateMemory(content="The rose blooms."))
-    other = load_settings({"TMWS_HOME": str(settings.home)}, dotenv=None)
+    other = load_settings(stacked({"TMWS_HOME": str(settings.home)}), dotenv=None)
     with pytest.raises(ModelMismatch) as refusal:
         async with open_app(other):
             pass
@@ -75,14 +77,7 @@ async def test_a_store_is_not_opened_with_another_model(settings: Settings, worl
 async def test_the_same_name_with_other_weights_is_another_model(settings: Settings, world: World) -> None:
     await world.app.call(world.agent("athena"), CreateMemory(content="The rose blooms."))
     with ollama_double(model=world.ollama.model, digest="other-weights") as retrained:
-        changed = load_settings(
-            {
-                "TMWS_HOME": str(settings.home),
-                "TMWS_OLLAMA_BASE_URL": retrained.url,
-                "TMWS_OLLAMA_MODEL": retrained.model,
-            },
-            dotenv=None,
-        )
+        changed = embedded_by(settings, retrained)
         async with open_app(changed) as app:
             with pytest.raises(ModelMismatch):
                 await app.call(changed.agent("test"), SearchMemories(query="rose"))
@@ -92,7 +87,7 @@ async def test_the_same_name_with_other_weights_is_another_model(settings: Setti
 
 async def test_an_app_closes_cleanly_while_its_embedder_is_down(settings: Settings, ollama: OllamaDouble) -> None:
     ollama.stop()
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with open_app(settings) as app:
             await app.call(settings.agent("test"), CreateMemory(content="The rose blooms."))
 

@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from tests.services.conftest import World
+from tests.stacks import SOURCE, WORDS
 from tmws_core.domain.memory import AccessLevel, SharePermission
 from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound, TmwsError, VersionConflict
 from tmws_core.messages.memory import (
@@ -75,7 +76,7 @@ async def test_an_acknowledged_memory_is_found_at_once_by_words_and_by_meaning(w
     assert found.results[0].memory_id == created.memory_id
     assert found.results[0].lexical_rank == 1
     assert found.results[0].similarity is not None
-    assert found.search_source == "exact"
+    assert found.search_source == SOURCE
 
 
 async def test_the_same_text_of_the_same_owner_is_reported_and_not_stored_twice(world: World) -> None:
@@ -310,7 +311,7 @@ async def test_a_deleted_memory_is_gone_with_its_history(world: World) -> None:
     with pytest.raises(MemoryNotFound):
         await world.app.call(athena, GetMemory(memory_id=created.memory_id))
     assert await _found(world, athena, "secret") == []
-    for table in ("memories_v2", "memory_history", "embeddings", "memories_fts"):
+    for table in ("memories_v2", "memory_history", "embeddings", *WORDS):
         assert world.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.contracts.ollama_double import Fault, OllamaDouble
 from tests.services.conftest import World, mirrored, word_counts
 from tests.services.model_change import create, embedded_by, migrate, migrating, search, texts_asked
+from tests.stacks import CHANGES, FALLBACK, SOURCE, VECTORS
 from tmws_adapters.bootstrap import Parts, compose, open_app, open_parts
 from tmws_adapters.settings import Settings
 from tmws_core.domain.embedding import Vector
@@ -45,7 +46,7 @@ async def test_a_process_with_the_old_model_goes_on_by_words_and_says_what_to_do
     settings: Settings, world: World, target: OllamaDouble
 ) -> None:
     ids = await create(world, "The rose blooms.", "Trains leave at noon.")
-    assert (await search(world, "rose")).search_source == "exact"
+    assert (await search(world, "rose")).search_source == SOURCE
     asked = len(texts_asked(world.ollama))
 
     await migrate(settings, target)
@@ -54,7 +55,7 @@ async def test_a_process_with_the_old_model_goes_on_by_words_and_says_what_to_do
         found = await search(world, "rose", mode)
         assert [hit.memory_id for hit in found.results] == ids[:1]
     found = await search(world, "rose", SearchMode.SEMANTIC)
-    assert found.search_source == "sqlite_fallback"
+    assert found.search_source == FALLBACK
     assert "Restart TMWS with the embedder set to mirror" in (found.degraded or ("",))[0]
     created = await world.app.call(world.operator, CreateMemory(content="A tulip."))
     changed = await world.app.call(world.operator, UpdateMemory(memory_id=ids[1], content="Trains never leave."))
@@ -78,7 +79,7 @@ async def test_a_process_that_never_embedded_before_the_switch_goes_on_by_words_
         found = await app.call(world.operator, SearchMemories(query="rose"))
         created = await app.call(world.operator, CreateMemory(content="A tulip."))
 
-    assert (found.search_source, len(found.results)) == ("sqlite_fallback", 1)
+    assert (found.search_source, len(found.results)) == (FALLBACK, 1)
     assert not created.embedding_generated
 
 
@@ -111,12 +112,12 @@ async def test_a_migration_to_the_model_of_the_store_changes_nothing(
 ) -> None:
     assert not (await migrate(settings, ollama)).switched
     await create(world, "The rose blooms.")
-    before = world.rows("SELECT * FROM document_numbers")
+    before = world.rows(f"SELECT * FROM {CHANGES} ORDER BY 1")
 
     done = await migrate(settings, ollama)
 
     assert (done.switched, done.embedded, done.model.name) == (False, 0, "word-counter")
-    assert world.rows("SELECT * FROM document_numbers") == before
+    assert world.rows(f"SELECT * FROM {CHANGES} ORDER BY 1") == before
 
 
 async def test_other_weights_of_the_same_name_are_migrated_to(
@@ -129,7 +130,7 @@ async def test_other_weights_of_the_same_name_are_migrated_to(
 
     # This process has the old weights in mind: those that it would get now are not the ones that it has compared.
     found = await search(world, "rose")
-    assert found.search_source == "sqlite_fallback"
+    assert found.search_source == FALLBACK
     async with open_app(settings) as app:
         found = await search(World(app, settings, ollama), "The rose blooms.", SearchMode.SEMANTIC)
         assert found.results[0].similarity == pytest.approx(1.0, abs=1e-3)
@@ -209,7 +210,7 @@ async def test_an_embedder_that_refuses_everything_is_given_up_after_one_batch(
         await migrate(settings, target)
 
     assert f"Note {BATCH + 1}." not in texts_asked(target)
-    assert (await search(world, "note")).search_source == "exact"
+    assert (await search(world, "note")).search_source == SOURCE
 
 
 async def test_weights_that_change_during_a_migration_are_noticed(
@@ -226,7 +227,7 @@ async def test_weights_that_change_during_a_migration_are_noticed(
     with pytest.raises(ModelMismatch, match="have changed during the migration"):
         await migrate(settings, target)
 
-    assert (await search(world, "rose")).search_source == "exact"
+    assert (await search(world, "rose")).search_source == SOURCE
     assert (await migrate(settings, target)).embedded == 1
 
 
@@ -265,7 +266,7 @@ async def test_a_text_that_was_embedded_before_the_switch_is_stored_without_its_
         answer.set()
 
     assert results == [False]
-    assert world.rows("SELECT count(*) FROM embeddings") == [(1,)]
+    assert world.rows(VECTORS) == [(1,)]
 
 
 @attrs.frozen
@@ -291,6 +292,7 @@ class Meanwhile:
         return await self.inner.health()
 
 
+@pytest.mark.embedded("the vectors are in the memory of the process")
 async def test_a_search_that_the_switch_overtakes_answers_by_the_vectors_that_it_has(
     settings: Settings, world: World, target: OllamaDouble
 ) -> None:
@@ -305,7 +307,7 @@ async def test_a_search_that_the_switch_overtakes_answers_by_the_vectors_that_it
         after = await searched(settings, parts)
 
     assert [hit.similarity for hit in found.results] == [hit.similarity for hit in before.results]
-    assert after.search_source == "sqlite_fallback"
+    assert after.search_source == FALLBACK
 
 
 async def test_a_search_that_the_switch_overtakes_never_meets_vectors_of_the_other_model(
@@ -319,7 +321,7 @@ async def test_a_search_that_the_switch_overtakes_never_meets_vectors_of_the_oth
     async with open_parts(settings) as parts:
         found = await searched(settings, attrs.evolve(parts, vectors=Meanwhile(parts.vectors, switch)))
 
-    assert found.search_source == "sqlite_fallback"
+    assert found.search_source == FALLBACK
     assert "Restart TMWS" in (found.degraded or ("",))[0]
     assert [hit.similarity for hit in found.results] == [None]
 

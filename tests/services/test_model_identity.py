@@ -7,6 +7,7 @@ import pytest
 from tests.contracts.ollama_double import OllamaDouble
 from tests.services.conftest import World, mirrored
 from tests.services.model_change import create, embedded_by, search, texts_asked
+from tests.stacks import FALLBACK
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
 from tmws_core.domain.embedding import CANARY
@@ -80,7 +81,7 @@ async def test_the_start_embeds_nothing_and_an_embedder_that_is_down_is_no_other
         found = await app.call(world.operator, SearchMemories(query="rose"))
 
     assert not created.embedding_generated
-    assert (found.search_source, len(found.results)) == ("sqlite_fallback", 1)
+    assert (found.search_source, len(found.results)) == (FALLBACK, 1)
 
 
 async def test_a_store_of_another_model_can_be_read_but_not_served(

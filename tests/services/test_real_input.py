@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.stacks import stacked
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import load_settings
 from tmws_core.messages.memory import CreateMemories, CreateMemory
@@ -30,7 +31,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.skipif(not LOCOMO.is_dir(), reason="the LoCoMo set is not beside the repository")
 async def test_hybrid_search_finds_the_evidence_in_long_conversations(tmp_path: Path) -> None:
-    settings = load_settings({"TMWS_HOME": str(tmp_path)}, dotenv=None)
+    settings = load_settings(stacked({"TMWS_HOME": str(tmp_path)}), dotenv=None)
     operator = settings.operator("test")
     keys: dict[str, str] = {}
     async with open_app(settings) as app:

@@ -1,22 +1,20 @@
 """What has no transaction of its own comes into the audit log all the same, and never in anybody's way."""
 
 import json
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import anyio
 import attrs
 import pytest
 
-from tests.contracts.audit_steps import FIRST_DAY, SetClock, auditing, events, ids
+from tests.contracts.audit_steps import FIRST_DAY, SetClock, auditing, events
 from tests.services.conftest import World
+from tests.stacks import locked, rows
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
-from tmws_adapters.sqlite import open_sqlite
+from tmws_adapters.stores import open_store
 from tmws_core.app import App
 from tmws_core.domain.agent import READER_PERMISSIONS, Caller
 from tmws_core.errors import Forbidden, MemoryNotFound
@@ -43,9 +41,8 @@ Row = tuple[str, str, dict[str, Any]]
 
 
 def recorded(settings: Settings) -> list[Row]:
-    with closing(sqlite3.connect(settings.sqlite_path)) as connection:
-        rows = connection.execute("SELECT event_type, agent_id, details FROM security_audit_logs ORDER BY id")
-        return [(event_type, agent_id, json.loads(details)) for event_type, agent_id, details in rows]
+    found = rows(settings, "SELECT event_type, agent_id, details FROM security_audit_logs ORDER BY id")
+    return [(event_type, agent_id, json.loads(details)) for event_type, agent_id, details in found]
 
 
 async def test_reads_are_recorded_with_what_was_read_and_never_with_what_was_asked(settings: Settings) -> None:
@@ -132,7 +129,7 @@ async def test_nothing_is_recorded_when_the_log_is_switched_off(settings: Settin
 
 async def test_a_read_is_recorded_while_the_service_runs(world: World) -> None:
     await world.app.call(ADA, SearchMemories(query="rose"))
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         while not recorded(world.settings):
             await anyio.lowlevel.checkpoint()
 
@@ -143,8 +140,7 @@ async def test_reading_goes_on_while_nothing_can_be_written_and_is_recorded_late
     monkeypatch.setattr("tmws_core.trail.INTERVAL_SECONDS", 0)
     hasty = attrs.evolve(settings, request_timeout=0.2)
     async with open_app(hasty) as app:
-        with closing(sqlite3.connect(hasty.sqlite_path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with locked(hasty, "security_audit_logs", "audit_head"):
             done = await read_for_longer_than_a_transaction_waits(app)
         await app.call(ADA, ListMemories())
 
@@ -161,8 +157,8 @@ async def read_for_longer_than_a_transaction_waits(app: App) -> int:
 
 
 @pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    async with open_sqlite(tmp_path / "tmws.db", busy_timeout=timedelta(milliseconds=20)) as store:
+async def storage(settings: Settings) -> AsyncIterator[Storage]:
+    async with open_store(attrs.evolve(settings, request_timeout=0.4)) as store:
         yield store.storage
 
 
@@ -176,10 +172,9 @@ async def counts(storage: Storage) -> list[tuple[str, int]]:
     return [(each.event_type, json.loads(each.details).get("count", 1)) for each in reversed(found)]
 
 
-async def test_what_cannot_be_written_is_kept_and_added_up(storage: Storage, trail: Trail, tmp_path: Path) -> None:
+async def test_what_cannot_be_written_is_kept_and_added_up(storage: Storage, trail: Trail, settings: Settings) -> None:
     trail.saw(ADA, "memory.read", results=1)
-    with closing(sqlite3.connect(tmp_path / "tmws.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(settings, "security_audit_logs", "audit_head"):
         await trail.flush()
         trail.saw(ADA, "memory.read", results=1)
         trail.saw(ADA, "memory.read", results=2)
@@ -216,7 +211,7 @@ async def test_what_happened_at_several_times_has_the_time_of_the_first(storage:
 
 
 async def test_what_is_being_written_when_the_service_ends_is_written_to_the_end(
-    storage: Storage, trail: Trail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, trail: Trail, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tmws_core.trail.INTERVAL_SECONDS", 0)
     trail.note(events(1)[0])
@@ -226,4 +221,4 @@ async def test_what_is_being_written_when_the_service_ends_is_written_to_the_end
             await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
 
-    assert ids(tmp_path / "tmws.db") == [1]
+    assert rows(settings, "SELECT id FROM security_audit_logs") == [(1,)]

@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from tests.licences import UNLIMITED
+from tests.stacks import stacked
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,7 +87,7 @@ class Command:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TMWS_", "PYTHON"))}
         own = {"TMWS_HOME": str(self.home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
         own |= {"TMWS_OWNER_IDLE_SECONDS": "0", **UNLIMITED}
-        return {"cwd": self.directory, "env": {**inherited, **own, **self.env}}
+        return {"cwd": self.directory, "env": {**inherited, **stacked({**own, **self.env})}}
 
 
 def without_the_rights_of_root(command: Command) -> Command:

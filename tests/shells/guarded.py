@@ -2,10 +2,9 @@
 
 import json
 import re
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -20,6 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 from tests.shells.serving import PATIENCE, HttpServer, environment, http_server
+from tests.stacks import rows
 from tmws_adapters.authentication import open_credentials
 from tmws_adapters.bootstrap import open_parts
 from tmws_adapters.settings import Settings, load_settings
@@ -150,9 +150,9 @@ class Guarded:
 
     def audited(self, event_type: str) -> list[dict[str, Any]]:
         """Return the details of the audit log's rows of a type, each with its agent."""
-        with closing(sqlite3.connect(self.home / "tmws.db")) as connection:
-            sql = "SELECT details, agent_id FROM security_audit_logs WHERE event_type = ? ORDER BY id"
-            return [json.loads(details) | {"by": by} for details, by in connection.execute(sql, (event_type,))]
+        sql = "SELECT details, agent_id FROM security_audit_logs WHERE event_type = ? ORDER BY id"
+        found = rows(settings_of(self.home), sql, event_type)
+        return [json.loads(details) | {"by": by} for details, by in found]
 
 
 @contextmanager

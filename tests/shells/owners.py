@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from tests.shells.serving import PATIENCE, environment
+from tests.stacks import settings_in
 from tmws_adapters.local.greeting import new_nonce, proof_of
 from tmws_adapters.local.holding import Holding, hold
 from tmws_adapters.local.lock import is_taken
@@ -34,7 +35,8 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def place_in(home: Path) -> Place:
-    return Place(str(home / "tmws.db"))
+    """Return where the owner of a data directory, or its helper, has its files."""
+    return Place(str(settings_in(home).place))
 
 
 def owner_of(home: Path) -> Record:
@@ -44,6 +46,10 @@ def owner_of(home: Path) -> Record:
     assert record is not None
     assert is_taken(place.lock)
     return record
+
+
+def log_of(home: Path) -> str:
+    return Path(place_in(home).log).read_text(encoding="utf-8")
 
 
 def is_owned(home: Path) -> bool:
@@ -77,8 +83,11 @@ def another_owner(home: Path, *, version: str = "2.9.9", wire: int = 1, **settin
     try:
         yield record
     finally:
-        if is_owned(home) and owner_of(home).pid == record.pid:
-            kill_owner(home)
+        left = read(place.record)
+        if left is not None and left.pid == record.pid:
+            with suppress(ProcessLookupError):
+                os.kill(record.pid, signal.SIGKILL)
+            until(lambda: not is_owned(home))
 
 
 @attrs.frozen

@@ -14,6 +14,7 @@ import attrs
 import httpx
 
 from tests.licences import UNLIMITED
+from tests.stacks import stacked
 from tmws_adapters.logs import configure_logging
 from tmws_adapters.settings import load_settings
 
@@ -34,7 +35,7 @@ def environment(home: Path, **settings: str) -> dict[str, str]:
     home.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TMWS_", "PYTHONPATH"))}
     own = {"PYTHONPATH": str(ROOT), "TMWS_HOME": str(home), "TMWS_OWNER_IDLE_SECONDS": "0"}
-    return {**kept, **own, **UNLIMITED, **settings}
+    return {**kept, **stacked({**own, **UNLIMITED, **settings})}
 
 
 def request(id_: int | str, method: str, **params: object) -> bytes:

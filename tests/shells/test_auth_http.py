@@ -1,9 +1,7 @@
 """Who may call over HTTP, by what proof, and what everybody else is told."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from tests.shells.guarded import (
 )
 from tests.shells.owners import until
 from tests.shells.serving import PATIENCE, http_server
+from tests.stacks import rows, settings_in
 from tmws_core.domain.credential import written_key
 from tmws_core.services.authentication import CREDENTIAL_BYTES
 
@@ -301,6 +300,6 @@ def test_last_use_of_a_key_is_known_when_the_server_has_stopped(home: Path) -> N
     with guarded_server(home) as guarded:
         guarded.call("ada", "get_current_agent")
         guarded.server.stop()
-    with closing(sqlite3.connect(home / "tmws.db")) as connection:
-        rows = dict(connection.execute("SELECT agent_id, last_used_at IS NOT NULL FROM api_keys"))
-    assert rows == dict.fromkeys(AGENTS, 0) | {"ada": 1}
+    stored = rows(settings_in(home), "SELECT agent_id, last_used_at IS NOT NULL FROM api_keys")
+    used = {agent_id: bool(ever) for agent_id, ever in stored}
+    assert used == dict.fromkeys(AGENTS, False) | {"ada": True}

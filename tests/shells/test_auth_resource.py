@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.shells.guarded import Guarded, bearer, elsewhere, guarded_server, refused
+from tests.stacks import SOURCE, STORE
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_health_tells_strangers_no_parts(guarded: Guarded) -> None:
     }  # fmt: skip
     here = client.get("/health").json()
     known = client.get("/health", headers=elsewhere() | bearer(guarded.keys["rita"])).json()
-    assert here["components"].keys() == known["components"].keys() >= {"sqlite", "exact"}
+    assert here["components"].keys() == known["components"].keys() >= {STORE, SOURCE}
     refused(
         client.get("/health", headers=elsewhere() | bearer("nonsense")),
         "The credential is neither an API key nor a token",

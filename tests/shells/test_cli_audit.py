@@ -1,8 +1,6 @@
 """`tmws audit`, and what the doctor says of the log, as real processes."""
 
 import json
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 
 from tests.shells.command import Command
 from tests.shells.test_doctor import check_named, free_port
+from tests.stacks import change, rows, settings_in
 
 OLD = "2020-01-01T00:00:00.000000Z"
 
@@ -31,19 +30,16 @@ def command(tmp_path: Path) -> Command:
     return command
 
 
-def change(command: Command, statement: str) -> None:
-    with closing(sqlite3.connect(command.home / "tmws.db")) as connection, connection:
-        connection.execute(statement)
-
-
 def age(command: Command) -> None:
     """Make the log that of a service that has run since 2020, as the program itself would have written it."""
-    change(command, "DELETE FROM security_audit_logs")
-    change(command, "DELETE FROM sqlite_sequence WHERE name = 'security_audit_logs'")
-    change(command, "UPDATE audit_head SET last = 0, hash = zeroblob(32)")
+    settings = settings_in(command.home)
+    change(settings, "DELETE FROM security_audit_logs")
+    if not settings.uses_postgres:
+        change(settings, "DELETE FROM sqlite_sequence WHERE name = 'security_audit_logs'")
+    change(settings, "UPDATE audit_head SET last = 0, hash = ?", bytes(32))
     row = f"('{OLD}', 'memory.created', 'ada', '{{}}')"
     for _ in range(3):
-        change(command, f"INSERT INTO security_audit_logs (timestamp, event_type, agent_id, details) VALUES {row}")
+        change(settings, f"INSERT INTO security_audit_logs (timestamp, event_type, agent_id, details) VALUES {row}")
     command.ok("memory", "list")
 
 
@@ -80,9 +76,7 @@ def test_a_time_that_is_none_is_a_mistake(tmp_path: Path, time: str) -> None:
 
 
 def test_the_log_can_be_read_with_sql(command: Command) -> None:
-    with closing(sqlite3.connect(command.home / "tmws.db")) as connection:
-        rows = connection.execute(SEED).fetchall()
-    assert [(row[1], row[2]) for row in rows] == [
+    assert [(row[1], row[2]) for row in rows(settings_in(command.home), SEED)] == [
         ("memory.read", "grace"),
         ("memory.created", "default-agent"),
         ("memory.created", "default-agent"),
@@ -99,7 +93,7 @@ def test_verify_is_content_with_what_was_written(command: Command) -> None:
 
 
 def test_verify_names_the_first_wrong_row_and_fails(command: Command) -> None:
-    change(command, "UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = 2")
+    change(settings_in(command.home), "UPDATE security_audit_logs SET agent_id = 'mallory' WHERE id = 2")
     done = command.run("audit", "verify")
     answer = command.run("audit", "verify", "--json")
     doctor = command.run("doctor", "--deep", "--json")
@@ -138,7 +132,7 @@ def test_prune_keeps_what_the_settings_or_the_option_say(command: Command) -> No
 
 def test_a_broken_log_is_not_pruned(command: Command) -> None:
     age(command)
-    change(command, "DELETE FROM security_audit_logs WHERE id = 4")
+    change(settings_in(command.home), "DELETE FROM security_audit_logs WHERE id = 4")
 
     done = command.run("audit", "prune", "--json")
 

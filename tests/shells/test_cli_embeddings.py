@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.shells.command import Command
+from tests.stacks import SOURCE
 from tmws_adapters.onnx.files import find_files
 
 BUNDLED = find_files(None).name
@@ -70,13 +71,13 @@ def test_migrate_changes_the_model_and_the_rollback_changes_it_back(command: Com
     assert "Restart every running TMWS" in done.out
     assert f"Former model: {BUNDLED}" in done.out
     found = other.ok("memory", "search", "rose", "--mode", "semantic", "--json").answer
-    assert (found["results"][0]["content"], found["search_source"]) == ("The rose blooms.", "exact")
+    assert (found["results"][0]["content"], found["search_source"]) == ("The rose blooms.", SOURCE)
     assert command.run("memory", "search", "rose").code == 5
 
     back = other.ok("embeddings", "migrate", "--rollback", "--json").answer
 
     assert (back["model"]["name"], back["former"]["model"]["name"]) == (BUNDLED, "other-model")
-    assert command.ok("memory", "search", "rose", "--json").answer["search_source"] == "exact"
+    assert command.ok("memory", "search", "rose", "--json").answer["search_source"] == SOURCE
     assert command.ok("doctor", "--deep", "--json").answer["success"]
     recorded = command.ok("audit", "query", "--event", "embeddings.", "--json").answer["events"]
     assert [(event["event_type"], event["details"]["model"]) for event in recorded] == [

@@ -71,6 +71,7 @@ def test_unknown_variable_is_refused_with_the_nearest_name(command: Command) -> 
     assert done.err == "error: TMWS_HOMES: is unknown. Did you mean TMWS_HOME?\n"
 
 
+@pytest.mark.embedded("the file cannot be written")
 def test_home_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     done = without_the_rights_of_root(Command(tmp_path)).run("memory", "create", "x")
@@ -81,6 +82,7 @@ def test_home_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path) -> N
     assert "Give the user" in line
 
 
+@pytest.mark.embedded("the file is damaged")
 def test_damaged_database_is_named_with_a_remedy(tmp_path: Path) -> None:
     command = Command(tmp_path)
     command.home.mkdir()

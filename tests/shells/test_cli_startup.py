@@ -13,8 +13,8 @@ import click
 import pytest
 
 from tests.shells.command import ROOT, Command
+from tests.stacks import settings_in
 from tmws_adapters.bootstrap import open_app, version
-from tmws_adapters.settings import load_settings
 from tmws_cli.admin import COMMANDS
 from tmws_cli.commands import root
 
@@ -57,7 +57,7 @@ def test_help_of_a_group_names_every_command_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_every_operation_of_an_open_app_is_a_command_beside_those_of_hand(tmp_path: Path) -> None:
-    async with open_app(load_settings({}, dotenv=None, flags={"TMWS_HOME": str(tmp_path)})) as app:
+    async with open_app(settings_in(tmp_path)) as app:
         operations = {(operation.group, operation.command) for operation in app.operations.values()}
     derived = command_names(root).items() - COMMANDS.items()
     groups = {name: group for name, group in derived if isinstance(group, click.Group)}

@@ -5,7 +5,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.shells.command import Command, Done, without_the_rights_of_root
+from tests.stacks import PRODUCTION
 from tmws_adapters.onnx.files import find_files
 
 
@@ -23,6 +26,7 @@ def free_port() -> str:
         return str(free.getsockname()[1])
 
 
+@pytest.mark.embedded("there is no file yet")
 def test_doctor_creates_nothing(tmp_path: Path) -> None:
     done = Command(tmp_path).using(TMWS_PORT=free_port()).ok("doctor")
     assert all(line.startswith("✅ ") for line in done.out.splitlines()), done.out
@@ -37,10 +41,12 @@ def test_doctor_reads_the_whole_database_if_it_is_asked_to(tmp_path: Path) -> No
     assert done.answer["success"] is True
     assert set(states(done).values()) == {"ok"}
     store = {"database", "integrity", "audit log", "vectors", "licence", "embedder"}
-    assert {"versions", "settings", "home directory", "owner process", "port"} | store == set(states(done))
+    shared = {"redis"} if PRODUCTION else set()
+    assert {"versions", "settings", "home directory", "owner process", "port"} | store | shared == set(states(done))
     assert "1 memories" in check_named(done, "database")["detail"]
 
 
+@pytest.mark.embedded("the file is damaged")
 def test_one_broken_part_does_not_hide_another(tmp_path: Path) -> None:
     command = Command(tmp_path)
     command.home.mkdir()

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.shells.serving import PATIENCE, HttpServer, http_server
+from tests.stacks import PRODUCTION, SOURCE, STORE
 from tmws_adapters.settings import load_settings
 from tmws_core.errors import ConfigurationError
 from tmws_mcp.bodies import BODY_BYTES
@@ -59,7 +60,7 @@ def test_health_reports_every_part(server: HttpServer) -> None:
     report = answer.json()
     assert (report["status"], report["database"], report["license"]) == ("healthy", "connected", "valid")
     assert {part["status"] for part in report["components"].values()} == {"up"}
-    assert {"sqlite", "exact", "onnx"} == report["components"].keys()
+    assert {STORE, SOURCE, "onnx"} | ({"redis"} if PRODUCTION else set()) == report["components"].keys()
 
 
 def test_probes_answer(server: HttpServer) -> None:

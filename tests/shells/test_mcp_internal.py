@@ -11,7 +11,7 @@ import pytest
 from mcp import Client, MCPError
 
 from tmws_adapters.bootstrap import rate_limiter
-from tmws_adapters.inprocess import InprocessMetrics
+from tmws_adapters.inprocess import InprocessMetrics, LruCache
 from tmws_adapters.settings import Settings
 from tmws_adapters.system import SystemClock
 from tmws_core.app import App
@@ -19,9 +19,10 @@ from tmws_core.domain.agent import Caller, Permission
 from tmws_core.domain.audit import Detail
 from tmws_core.messages.memory import GetMemory, ListMemories, MemoryFound, MemoryPage
 from tmws_core.operation import Effect, operation
+from tmws_mcp.application import application
 from tmws_mcp.endpoint import open_endpoint
-from tmws_mcp.http import application
 from tmws_mcp.server import mcp_server
+from tmws_mcp.sessions import Sessions
 
 pytestmark = pytest.mark.anyio
 
@@ -108,7 +109,8 @@ async def test_rest_tells_nothing_of_the_inside(
 ) -> None:
     settings = Settings()
     server = mcp_server(opened, toolsets=("memory",), caller_of=lambda _: settings.agent("test"))
-    async with open_endpoint(server, 5) as endpoint:
+    sessions = Sessions(lambda: [b"key"], LruCache(1))
+    async with open_endpoint(server, sessions, 5) as endpoint:
         transport = httpx.ASGITransport(application(app, settings, endpoint, rate_limiter()))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             with caplog.at_level(logging.ERROR):

@@ -3,11 +3,10 @@
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -16,6 +15,7 @@ import pytest
 from tests.shells.command import ROOT, Command
 from tests.shells.owners import another_owner, is_owned, kill_owner, owner_of, place_in, raw, until
 from tests.shells.serving import PATIENCE, conversation, environment, http_server, request, run_stdio, tool
+from tests.stacks import change, settings_in
 from tmws_adapters.local.finding import knock
 from tmws_adapters.local.lock import take
 from tmws_adapters.local.record import Record, read, write
@@ -166,9 +166,7 @@ def test_owner_process_refuses_settings_that_name_another_place(home: Path) -> N
 def test_store_of_a_newer_version_is_told_to_the_client_and_on_stderr(home: Path) -> None:
     run_stdio(home, tool(1, "create_memory", content="kept"))
     until(lambda: not is_owned(home))
-    with closing(sqlite3.connect(home / "tmws.db")) as database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
-        database.commit()
+    change(settings_in(home), "UPDATE alembic_version SET version_num = '9999'")
     finished = run_stdio(home, request(1, "ping"))
     error = finished.answer(1)["error"]
     assert (finished.code, error["data"]["code"]) == (5, "schema_too_new")
@@ -176,7 +174,7 @@ def test_store_of_a_newer_version_is_told_to_the_client_and_on_stderr(home: Path
     until(lambda: not is_owned(home))
 
 
-@pytest.mark.parametrize("module", ["dotenv", "mcp"])
+@pytest.mark.parametrize("module", [pytest.param("dotenv", marks=pytest.mark.embedded("a terminal needs it")), "mcp"])
 def test_owner_with_a_broken_package_is_told_with_the_end_of_its_log(home: Path, module: str) -> None:
     broken = home / "broken"
     broken.mkdir()
@@ -198,6 +196,7 @@ def test_log_that_has_grown_large_is_set_aside(tmp_path: Path) -> None:
     assert (tmp_path / "owner.log.1").stat().st_size == LOG_BYTES + 1
 
 
+@pytest.mark.embedded("a server owns the directory")
 def test_server_takes_over_from_the_owner_and_terminals_follow_it_and_go_on_after_it(home: Path) -> None:
     with conversation(home, TMWS_AGENT_ID="athena") as terminal:
         terminal.ask(tool(1, "create_memory", content="kept"))
@@ -214,6 +213,7 @@ def test_server_takes_over_from_the_owner_and_terminals_follow_it_and_go_on_afte
         assert owner_of(home).kind == "owner"
 
 
+@pytest.mark.embedded("a server owns the directory")
 def test_second_server_of_a_directory_is_refused_with_the_first_one_named(tmp_path: Path) -> None:
     command = Command(tmp_path)
     with http_server(command.home) as server:
@@ -227,6 +227,7 @@ def test_second_server_of_a_directory_is_refused_with_the_first_one_named(tmp_pa
         server.stop()
 
 
+@pytest.mark.embedded("a server owns the directory")
 def test_server_is_not_stopped_by_clients(home: Path) -> None:
     with http_server(home) as server:
         with raw(home) as connection:
@@ -237,6 +238,7 @@ def test_server_is_not_stopped_by_clients(home: Path) -> None:
         server.stop()
 
 
+@pytest.mark.embedded("a server owns the directory")
 def test_terminal_of_another_version_goes_on_with_a_server_that_understands_it(home: Path) -> None:
     with http_server(home) as server:
         patch = "from tmws_adapters.local import version; version.VERSION = '3.9.9'"
@@ -254,6 +256,7 @@ def test_terminal_of_another_version_goes_on_with_a_server_that_understands_it(h
         server.stop()
 
 
+@pytest.mark.embedded("a server owns the directory")
 def test_server_that_speaks_another_protocol_is_named_with_the_remedy(home: Path) -> None:
     with http_server(home) as server:
         patch = "from tmws_adapters.local import greeting; greeting.WIRE = 2"
@@ -296,6 +299,7 @@ def owner_line(command: Command) -> str:
     return next(line for line in said if " owner process: " in line)
 
 
+@pytest.mark.embedded("a server owns the directory")
 def test_doctor_tells_who_owns_the_directory(tmp_path: Path) -> None:
     command = Command(tmp_path)
     place = place_in(command.home)

@@ -38,7 +38,7 @@ def test_a_command_makes_the_schema_and_the_next_one_finds_what_it_stored(comman
 
 def test_doctor_looks_at_the_database_and_shows_no_password(command: Command, url: str) -> None:
     command.ok("memory", "create", "one")
-    secret = url.replace("tmws@", f"tmws:{PASSWORD}@")
+    secret = url.replace("@", f":{PASSWORD}@", 1)
 
     done = command.using(TMWS_DATABASE_URL=secret, TMWS_PORT="0").ok("doctor", "--deep", "--json")
 
@@ -46,6 +46,22 @@ def test_doctor_looks_at_the_database_and_shows_no_password(command: Command, ur
     assert checks["database"]["detail"].startswith("postgresql://127.0.0.1:")
     assert checks["integrity"]["state"] == "ok"
     assert PASSWORD not in done.out + done.err
+
+
+def test_doctor_and_health_warn_of_a_role_that_row_level_security_does_not_hold_for(
+    command: Command, postgres: PostgresServer, url: str
+) -> None:
+    superuser = postgres.superuser_url(url.rpartition("/")[2])
+
+    done = command.using(TMWS_DATABASE_URL=superuser, TMWS_PORT="0").ok("doctor", "--json")
+    with http_server(command.home, TMWS_DATABASE_URL=superuser) as server:
+        health = server.client.get("/health").json()
+
+    check = next(check for check in done.answer["checks"] if check["name"] == "row security")
+    assert check["state"] == "warning"
+    assert "CREATE ROLE" in check["remedy"]
+    assert health["status"] == "healthy"
+    assert "superuser" in health["components"]["postgresql"]["note"]
 
 
 def test_a_wrong_password_is_one_error_with_a_remedy(command: Command, postgres: PostgresServer) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.licences import UNLIMITED
 from tests.shells.serving import PATIENCE, ROOT
 from tests.shells.test_rest import UNKNOWN_ID
+from tests.stacks import stacked
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import read, write
 from tmws_adapters.remote import OutcomeUnknown, RemoteApp, ServiceUnreachable, open_remote, open_running
@@ -42,7 +43,7 @@ def settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     for name in [name for name in os.environ if name.startswith("TMWS_")]:
         monkeypatch.delenv(name)
     own = {"TMWS_HOME": str(home), "TMWS_ONNX_MODEL_DIR": NO_MODEL, "TMWS_OWNER_IDLE_SECONDS": "0"}
-    for name, value in (own | UNLIMITED | {"TMWS_REQUEST_TIMEOUT": "30", "PYTHONPATH": str(ROOT)}).items():
+    for name, value in stacked(own | UNLIMITED | {"TMWS_REQUEST_TIMEOUT": "30", "PYTHONPATH": str(ROOT)}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(home)
     chosen = load_settings()
@@ -51,7 +52,7 @@ def settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
 
 
 def place_of(settings: Settings) -> Place:
-    return Place(str(settings.sqlite_path))
+    return Place(str(settings.place))
 
 
 def wait_for_the_end(settings: Settings) -> None:
@@ -208,6 +209,7 @@ async def test_owner_that_hangs_is_given_up_a_little_after_the_request_timeout(
         assert await count(app) == 0
 
 
+@pytest.mark.embedded("the file is damaged")
 async def test_store_that_cannot_be_opened_is_the_error_that_it_is(settings: Settings) -> None:
     settings.sqlite_path.write_bytes(b"not a database, but long enough to have a header " * 100)
     with pytest.raises(StorageCorrupt) as caught:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.shells.serving import HttpServer
+from tests.stacks import SOURCE
 
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 
@@ -69,7 +70,7 @@ def test_stored_memory_is_found_at_once(server: HttpServer) -> None:
     memory_id = stored(server, agent_id=name, content="The lighthouse keeper counts ships at dusk.")
     found = server.call("search_memories", query="who counts the ships?", agent_id=name).json()
     assert [hit["memory_id"] for hit in found["results"]] == [memory_id]
-    assert found["search_source"] == "exact"
+    assert found["search_source"] == SOURCE
 
 
 BAD_ARGUMENTS: list[tuple[str, dict[str, Any], str]] = [

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.shells.command import Command
-from tests.shells.owners import is_owned, owner_of, until
+from tests.shells.owners import is_owned, log_of, owner_of, place_in, until
 from tests.shells.serving import PATIENCE, Finished, conversation, environment, request, run_stdio, tool
 
 HEAVY = {"click", "attr", "attrs", "anyio", "typing", "pathlib", "subprocess", "hashlib", "threading", "asyncio"}
@@ -53,7 +53,7 @@ def test_twenty_terminals_at_once_share_one_owner(home: Path) -> None:
         answer = watching.ask(tool(1, "get_memory_stats"))
         assert answer["result"]["structuredContent"]["total"] == 20
     until(lambda: not is_owned(home))
-    log = (home / "logs" / "tmws.db.owner.log").read_text(encoding="utf-8")
+    log = log_of(home)
     assert log.count("Database migrated") == 1
 
 
@@ -67,7 +67,7 @@ def test_owner_ends_with_its_last_terminal_and_starts_again_with_the_next(home: 
         assert one.process.wait(PATIENCE) == 0
         assert other.ask(request(2, "ping"))["id"] == 2
     until(lambda: not is_owned(home))
-    assert list((home / "run").iterdir()) == [home / "run" / "tmws.db.lock"]
+    assert list((home / "run").iterdir()) == [Path(place_in(home).lock)]
     with conversation(home) as next_one:
         assert next_one.ask(tool(1, "get_memory_stats"))["result"]["structuredContent"]["total"] == 1
         assert owner_of(home).pid != owner.pid

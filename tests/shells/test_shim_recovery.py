@@ -3,9 +3,8 @@
 import json
 import os
 import signal
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.shells.owners import is_owned, kill_owner, owner_of, place_in, scripted_owner, until
 from tests.shells.serving import PATIENCE, Conversation, conversation, request, run_stdio, tool
+from tests.stacks import rows, settings_in
 from tmws_adapters.local.record import read
 from tmws_mcp.unanswered import REPLAYED
 
@@ -42,8 +42,7 @@ def content(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def stored(home: Path) -> list[str]:
-    with closing(sqlite3.connect(home / "tmws.db")) as database:
-        return sorted(row[0] for row in database.execute("SELECT content FROM memories_v2"))
+    return sorted(content for (content,) in rows(settings_in(home), "SELECT content FROM memories_v2"))
 
 
 def test_session_goes_on_with_another_owner(home: Path) -> None:
@@ -221,7 +220,7 @@ def test_owners_that_die_one_after_the_other_end_the_terminal_with_the_reason(ho
         said = terminal.process.stderr.read().decode()
     assert said.split() == ["error:", *error["message"].split()]
     assert "died 5 times" in said
-    assert str(home / "logs" / "tmws.db.owner.log") in said
+    assert place_in(home).log in said
     assert error["data"]["code"] == "unavailable"
     until(lambda: not is_owned(home))
 
@@ -236,6 +235,7 @@ def test_owner_that_dies_while_nobody_asks_is_not_started_again(home: Path) -> N
     assert not is_owned(home)
 
 
+@pytest.mark.embedded("the file is damaged")
 def test_damage_that_comes_to_light_with_the_next_owner_is_told(home: Path) -> None:
     with conversation(home) as terminal:
         terminal.ask(request(1, "ping"))

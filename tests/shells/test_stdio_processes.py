@@ -100,6 +100,7 @@ def test_files_serve_as_input_and_output(home: Path) -> None:
     assert (home / "out").read_bytes() == b'{"jsonrpc":"2.0","id":1,"result":{}}\n'
 
 
+@pytest.mark.embedded("the file is damaged")
 def test_store_that_cannot_be_opened_ends_the_server_with_the_reason(home: Path) -> None:
     (home / "tmws.db").write_bytes(b"this is no database" * 1000)
     finished = run_stdio(home, tool(1, "health_check"))
