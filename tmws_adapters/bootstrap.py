@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tmws")
 
+MEGABYTE = 1_000_000
+
 QUERY_CACHE = 1000
 """Query vectors that are remembered: 1.5 MB at 384 values, 4 MB at 1024."""
 
@@ -227,7 +229,7 @@ async def _open_vectors(
         elif settings.vector_backend == "pgvector":
             yield store.vectors, None, None
         else:
-            index, keeper = store.vectors.keeping(exact)
+            index, keeper = store.vectors.keeping(exact, settings.vector_memory_mb * MEGABYTE)
             yield index, None, keeper
         return
     from tmws_adapters.chroma import HnswParameters, open_chroma  # noqa: PLC0415

@@ -9,10 +9,22 @@ import pytest
 
 from tests.contracts.builders import memory, new, scope
 from tests.contracts.steps import store
-from tests.contracts.test_vector_scopes import COUNT, EAST, NORTH, SCOPES, fill, nearest, open_kept, recall, rows
+from tests.contracts.test_vector_scopes import (
+    COUNT,
+    EAST,
+    MEMORY,
+    NORTH,
+    SCOPES,
+    fill,
+    nearest,
+    open_kept,
+    recall,
+    rows,
+)
 from tests.servers.postgres import PostgresServer, own_server
 from tmws_adapters.exact import open_exact
 from tmws_adapters.postgres import open_postgres, vectors
+from tmws_adapters.postgres.kept import VALUE_BYTES
 from tmws_core.domain.embedding import Vector
 
 pytestmark = pytest.mark.anyio
@@ -98,7 +110,7 @@ async def test_after_a_restart_of_the_server_nothing_is_missing() -> None:
 
 async def test_a_store_without_room_for_its_vectors_is_searched_on_the_server(postgres: PostgresServer) -> None:
     with postgres.database() as url:
-        async with open_kept(url, values=7) as indexed:
+        async with open_kept(url, memory=2 * EAST.dimension * VALUE_BYTES - 1) as indexed:
             await store(indexed.storage, *(new(memory(), vector=EAST) for _ in range(2)))
 
             assert await nearest(indexed, scope(), EAST, 3) == [2, 1]
@@ -112,7 +124,7 @@ async def test_many_vectors_are_loaded_in_the_background(
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(open_postgres(stack.enter_context(postgres.database())))
         exact = await stack.enter_async_context(open_exact(opened.storage.vectors))
-        index, kept = attrs.evolve(opened.vectors, little=0).keeping(exact)
+        index, kept = attrs.evolve(opened.vectors, little=0).keeping(exact, MEMORY)
         await store(opened.storage, *(new(memory(), vector=EAST) for _ in range(2)))
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(kept.run)

@@ -16,7 +16,6 @@ from tests.contracts.stores import STORES, open_store
 from tests.servers.postgres import PostgresServer
 from tmws_adapters.exact import open_exact
 from tmws_adapters.postgres import PostgresStore, open_postgres
-from tmws_adapters.postgres.kept import VALUES
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.memory import AccessLevel, MemoryType
@@ -28,6 +27,9 @@ pytestmark = pytest.mark.anyio
 
 DIMENSION = 64
 COUNT = 3000
+MEMORY = 10**8
+"""Bytes for the vectors of such a store, by far enough."""
+
 SMALL = 60
 """Documents up to which the index of the store compares one by one in these tests, so that its graph is asked, too."""
 
@@ -47,12 +49,10 @@ def graph_of(opened: PostgresStore) -> VectorIndex:
 
 
 @asynccontextmanager
-async def open_kept(url: str, values: int = VALUES) -> AsyncIterator[Indexed]:
+async def open_kept(url: str, memory: int = MEMORY) -> AsyncIterator[Indexed]:
     """Open the store with its index that has the vectors in memory, and takes none for few."""
     async with open_postgres(url) as opened, open_exact(opened.storage.vectors) as exact:
-        index, _ = attrs.evolve(opened.vectors, little=0).keeping(exact)
-        assert index.kept
-        index.kept.values = values
+        index, _ = attrs.evolve(opened.vectors, little=0).keeping(exact, memory)
         yield Indexed(opened.storage, index)
 
 

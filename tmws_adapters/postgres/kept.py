@@ -26,8 +26,8 @@ from tmws_core.ports.vector import VectorIndex
 
 logger = logging.getLogger("tmws.postgresql")
 
-VALUES = 100_000_000
-"""Values that are kept, at most: 500 MB, as 260,000 vectors of 384 values or 97,000 of 1,024 take."""
+VALUE_BYTES = 5
+"""What a value takes in memory: a float32, and a code of one byte."""
 
 SPARE = 1.3
 """Times as many neighbours are looked at as a scope of this share should need: its share near a query is another."""
@@ -107,7 +107,7 @@ class Kept:
 
     _connections: Reading
     _exact: VectorIndex
-    values: int = VALUES
+    _bytes: int
     _model: Numbered | None = attrs.field(default=None, init=False)
     _documents: "array[int]" = attrs.field(factory=lambda: array("q"), init=False)
     _since: dict[str, str] = attrs.field(factory=dict, init=False)
@@ -134,7 +134,7 @@ class Kept:
 
     async def ready(self, documents: int, model: EmbeddingModel) -> bool:
         """Tell whether the vectors of a model are kept: few are loaded at once, and more in the background."""
-        if documents * model.dimension > self.values:
+        if documents * model.dimension * VALUE_BYTES > self._bytes:
             return False
         if not self._loaded:
             self._wanted.set()

@@ -94,9 +94,12 @@ class PgVectorIndex:
         """Tell whether it finds out by itself what a scope holds."""
         return True
 
-    def keeping(self, exact: VectorIndex) -> "tuple[PgVectorIndex, Kept]":
-        """Return this index with vectors in memory as well, which `exact` compares, and what loads them there."""
-        kept = Kept(self._connections, exact)
+    def keeping(self, exact: VectorIndex, memory: int) -> "tuple[PgVectorIndex, Kept]":
+        """Return this index with vectors in memory as well, which `exact` compares, and what loads them there.
+
+        `memory` is how many bytes all of them may take; where they take more, none are kept.
+        """
+        kept = Kept(self._connections, exact, memory)
         return attrs.evolve(self, kept=kept), kept
 
     async def search(self, searchable: Searchable, query: Vector, limit: int) -> Nearest:

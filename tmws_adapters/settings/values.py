@@ -72,7 +72,15 @@ class Settings:
         default="auto",
         metadata=doc(
             "How vectors are searched; `auto`: `chroma` if TMWS_CHROMA_URL is set, else `exact` in SQLite, and in "
-            "PostgreSQL `pgvector` with up to 500 MB of vectors in memory as well."
+            "PostgreSQL `pgvector` with vectors in memory as well."
+        ),
+    )
+    vector_memory_mb: int = attrs.field(
+        default=500,
+        validator=between(0, 1_000_000),
+        metadata=doc(
+            "Megabytes of vectors that each process keeps in memory beside PostgreSQL, where all of them fit: 500 hold "
+            "260,000 of 384 values."
         ),
     )
     redis_url: str = attrs.field(
