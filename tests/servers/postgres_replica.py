@@ -67,7 +67,8 @@ class Pair:
 @contextmanager
 def pair(**settings: str) -> Iterator[Pair]:
     """Yield a primary and its replica that nobody else uses; they take more settings than other servers."""
-    with own_server(room(), **settings) as primary, replica_of(primary) as replica:
+    # A replica that was away for a moment finds what it missed: it asks from the beginning of a file of the log.
+    with own_server(room(), wal_keep_size="128MB", **settings) as primary, replica_of(primary) as replica:
         try:
             yield Pair(primary, replica)
         finally:

@@ -12,7 +12,7 @@ LONGEST = 63
 """Bytes of a word that are kept, and stemmed; more are no word of a language, and an index entry has its limits."""
 
 SHORTEST_STEMMED = 3
-"""Letters that a word needs to be stemmed, as in FTS5."""
+"""Bytes that a word needs to be stemmed, as in FTS5."""
 
 STEMS = 50_000
 """Words whose stem is remembered: about 8 MB; stemming takes 30 us."""
@@ -51,7 +51,7 @@ def stem(word: str) -> str:
     plain = unicodedata.normalize("NFC", folded)
     while len(plain.encode()) > LONGEST:
         plain = plain[: LONGEST if len(plain) > LONGEST else -1]
-    if len(plain) < SHORTEST_STEMMED:
+    if len(plain.encode()) < SHORTEST_STEMMED:
         return plain
     return _LATER.sub(r"\1", str(_porter.stemWord(plain)))
 
