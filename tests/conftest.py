@@ -71,15 +71,15 @@ def redis_cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session", autouse=PRODUCTION)
-def servers(postgres_if_asked: Callable[[], PostgresServer]) -> Iterator[Servers]:
+def stack(postgres_if_asked: Callable[[], PostgresServer]) -> Iterator[Servers]:
     """The production stack: `stacked` names it from now on."""
     with production(postgres_if_asked()) as running:
         yield running
 
 
 @pytest.fixture(autouse=PRODUCTION)
-def _databases_end_with_their_test(request: pytest.FixtureRequest, servers: Servers) -> Iterator[None]:
+def _databases_end_with_their_test(request: pytest.FixtureRequest, stack: Servers) -> Iterator[None]:
     directory = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
     if isinstance(directory, Path):
-        servers.forget(directory)
+        stack.forget(directory)

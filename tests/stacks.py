@@ -1,4 +1,4 @@
-"""What stands behind the tests: files, or with TMWS_TEST_STACK=production a PostgreSQL and a Redis server.
+"""What stands behind the tests: files, or with TEST_STACK=production a PostgreSQL and a Redis server.
 
 Whatever names a data directory goes through `stacked`: in the production stack each has a database of its own.
 """
@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from itertools import count
@@ -21,9 +22,9 @@ from tests.servers.postgres import TEMPLATE, PostgresServer, behind
 from tests.servers.redis import PASSWORD, QUOTED, RedisProcess, redis_process
 from tmws_adapters.settings import Settings, load_settings
 
-STACK = os.environ.get("TMWS_TEST_STACK", "embedded")
+STACK = os.environ.get("TEST_STACK", "embedded")
 if STACK not in ("embedded", "production"):
-    raise ValueError(f"TMWS_TEST_STACK={STACK}: it is embedded or production")
+    raise ValueError(f"TEST_STACK={STACK}: it is embedded or production")
 PRODUCTION = STACK == "production"
 
 STORE = "postgresql" if PRODUCTION else "sqlite"
@@ -50,6 +51,7 @@ class Servers:
     redis: RedisProcess
     _numbers: Iterator[int] = attrs.field(factory=lambda: count(1))
     _homes: dict[Path, tuple[dict[str, str], ExitStack]] = attrs.field(factory=dict)
+    _lock: threading.RLock = attrs.field(factory=threading.RLock)
 
     def of(self, home: Path, former: Path | None = None) -> dict[str, str]:
         """Return the settings that name the databases of a data directory.
@@ -57,13 +59,15 @@ class Servers:
         The first time they are empty, or what the closed database of a `former` directory is.
         """
         home = home.resolve()
-        if home not in self._homes:
-            stack = ExitStack()
-            template = urlsplit(self.of(former)["TMWS_DATABASE_URL"]).path[1:] if former else TEMPLATE
-            url = stack.enter_context(self.postgres.database(template, extended=False))
-            redis = f"redis://:{QUOTED}@{self.redis.where}/{next(self._numbers)}"
-            self._homes[home] = {"TMWS_DATABASE_URL": url, "TMWS_REDIS_URL": redis}, stack
-        return self._homes[home][0]
+        # Tests start several clients of one directory at the same time.
+        with self._lock:
+            if home not in self._homes:
+                stack = ExitStack()
+                template = urlsplit(self.of(former)["TMWS_DATABASE_URL"]).path[1:] if former else TEMPLATE
+                url = stack.enter_context(self.postgres.database(template, extended=False))
+                redis = f"redis://:{QUOTED}@{self.redis.where}/{next(self._numbers)}"
+                self._homes[home] = {"TMWS_DATABASE_URL": url, "TMWS_REDIS_URL": redis}, stack
+            return self._homes[home][0]
 
     def forget(self, directory: Path) -> None:
         """Drop the databases of all data directories in this one."""
@@ -89,7 +93,8 @@ def stacked(variables: Mapping[str, str]) -> dict[str, str]:
     """Return settings with the servers of their data directory, where they do not name a database themselves."""
     if not _running or "TMWS_DATABASE_URL" in variables:
         return dict(variables)
-    return {**_running[0].of(Path(variables["TMWS_HOME"])), **variables}
+    # What a process keeps for itself, such as the requests in flight, is tested with one; tests of several say so.
+    return {**_running[0].of(Path(variables["TMWS_HOME"])), "TMWS_MAX_WORKERS": "1", **variables}
 
 
 def copy_store(former: Path, home: Path) -> None:

@@ -37,7 +37,7 @@ async def serve_http(settings: Settings, *, ready: Callable[[str], None] | None 
             await supervise(settings, listener, url, announce)
             return
         if (settings.max_workers or 1) > 1:
-            logger.info("One process serves: TMWS_MAX_WORKERS is for PostgreSQL")
+            logger.info("One process serves: TMWS_MAX_WORKERS is for PostgreSQL, and not for a Chroma in a directory")
         from tmws_mcp.application import serve_on  # noqa: PLC0415 - whoever looks after workers does without
 
         await serve_on(settings, listener, url, heed=heed_signals, ready=announce)

@@ -107,6 +107,7 @@ class Terminal:
         content = note(self.writer, number)
         key = {"idempotency_key": content[:100]} if number % 2 else {}
         answer = terminal.ask(tool(number, "create_memory", content=content, **key))
+        assert "result" in answer, answer
         body = answer["result"]["structuredContent"]
         if body["success"]:
             self.journal.acknowledge(body["memory_id"], content)

@@ -13,6 +13,8 @@ from tests.shells.serving import PATIENCE, HttpServer, conversation, http_server
 from tmws_adapters.local.greeting import new_nonce
 from tmws_mcp.clients import CONNECTIONS
 
+pytestmark = pytest.mark.embedded("a server owns the directory")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Any:

@@ -9,6 +9,8 @@ import pytest
 from tests.servers.postgres import GUARDED, PASSWORD, PostgresServer
 from tests.shells.command import Command
 from tests.shells.serving import http_server, request, run_stdio, tool
+from tmws_adapters.local.place import place_at_once, stand_in
+from tmws_adapters.settings import load_settings
 
 HELLO = request(
     1, "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "test", "version": "1"}
@@ -82,6 +84,32 @@ def test_terminals_share_a_helper_that_stores_in_the_database(command: Command, 
     assert [hit["content"] for hit in done.content(2)["results"]] == ["The rose blooms in June."]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://tmws:secret@db.example.com:5432/tmws?sslmode=require",
+        "postgres://db.example.com/tmws",
+        "postgresql://one:1,two:2/tmws?target_session_attrs=read-write",
+        "postgresql:///tmws?host=/run/postgresql",
+        "postgresql://a@b@c/d#e",
+        "postgresql://",
+    ],
+)
+def test_terminals_find_the_helper_without_the_settings(tmp_path: Path, url: str) -> None:
+    variables = {"TMWS_HOME": str(tmp_path), "TMWS_DATABASE_URL": url}
+    place = place_at_once(variables)
+
+    assert place is not None
+    assert place.database == str(load_settings(variables, dotenv=None).place)
+    assert "secret" not in place.database
+
+
+def test_each_user_of_a_database_has_a_helper_and_a_new_password_changes_nothing() -> None:
+    assert stand_in("postgresql://ada:old@db/tmws") == stand_in("postgresql://ada:new@db/tmws?sslmode=require")
+    others = {"postgresql://bob:old@db/tmws", "postgresql://ada:old@db2/tmws", "postgresql://ada:old@db/tmws2"}
+    assert len({stand_in(url) for url in others | {"postgresql://ada@db/tmws"}}) == 4
+
+
 def test_servers_side_by_side_find_what_the_others_stored(tmp_path: Path, url: str) -> None:
     home = tmp_path / "home"
     with http_server(home, TMWS_DATABASE_URL=url) as one, http_server(home, TMWS_DATABASE_URL=url) as other:
@@ -94,6 +122,7 @@ def test_servers_side_by_side_find_what_the_others_stored(tmp_path: Path, url: s
     assert health["components"]["pgvector"]["status"] == "up"
 
 
+@pytest.mark.embedded("there is no PostgreSQL")
 def test_pgvector_without_postgresql_is_refused(tmp_path: Path) -> None:
     done = Command(tmp_path).using(TMWS_VECTOR_BACKEND="pgvector").run("memory", "search", "anything", "--json")
 

@@ -32,6 +32,7 @@ def command(tmp_path: Path) -> Command:
     return Command(tmp_path)
 
 
+@pytest.mark.embedded("a server owns the directory")
 def test_running_server_answers_commands_as_they_would_answer_themselves(command: Command) -> None:
     with http_server(command.home) as server:
         command.ok("memory", "create", "The ferry leaves at nine.")
@@ -45,6 +46,7 @@ def test_running_server_answers_commands_as_they_would_answer_themselves(command
     assert served[1].out.count('"transport": "cli"') == 2
 
 
+@pytest.mark.embedded("a server owns the directory")
 def test_command_with_settings_of_its_own_does_not_ask_the_server(command: Command) -> None:
     with http_server(command.home) as server:
         command.using(TMWS_SEARCH_RECENCY="0.5").ok("memory", "list")

@@ -6,6 +6,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.shells.command import Command
 from tests.shells.owners import is_owned, log_of, owner_of, place_in, until
 from tests.shells.serving import PATIENCE, Finished, conversation, environment, request, run_stdio, tool
@@ -120,6 +122,7 @@ def test_input_that_ends_within_a_line_too_long_is_answered(home: Path) -> None:
     assert not (home / "run").exists()
 
 
+@pytest.mark.embedded("the directory is named in a file")
 def test_settings_from_a_dotenv_file_options_and_files_reach_the_owner(tmp_path: Path) -> None:
     command = Command(tmp_path)
     (tmp_path / ".env").write_text("TMWS_AGENT_NAMESPACE=acme\nTMWS_HOME=elsewhere\n", encoding="utf-8")

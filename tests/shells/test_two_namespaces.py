@@ -102,6 +102,9 @@ def terminal(agent_id: str) -> dict[str, str]:
 
 
 WAYS: dict[str, Way] = {"rest": over_rest, "mcp": over_mcp, "stdio": over_stdio, "python": over_python}
+OWNED = pytest.mark.embedded("a server owns the directory")
+STACKED = [pytest.param(way, marks=OWNED) if way == "python" else way for way in WAYS]
+"""The ways, of which one is for an embedded store only."""
 
 
 def about(memory_id: str) -> dict[str, list[dict[str, Any]]]:
@@ -159,7 +162,7 @@ def test_every_operation_is_tried() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", STACKED)
 async def test_nothing_that_bob_asks_tells_of_what_ada_stored(guarded: Guarded, planted: Planted, way: str) -> None:
     calls = [*flat(GENERAL), *(call for memory_id in planted.ids.values() for call in flat(about(memory_id)))]
     answers = await WAYS[way](guarded, "bob", calls)
@@ -173,7 +176,7 @@ async def test_nothing_that_bob_asks_tells_of_what_ada_stored(guarded: Guarded, 
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", STACKED)
 async def test_bob_cannot_tell_a_memory_of_adas_from_one_that_never_was(
     guarded: Guarded, planted: Planted, way: str
 ) -> None:
@@ -185,7 +188,7 @@ async def test_bob_cannot_tell_a_memory_of_adas_from_one_that_never_was(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", STACKED)
 async def test_the_same_questions_show_ada_all_of_it_and_her_team_what_is_for_it(
     guarded: Guarded, planted: Planted, way: str
 ) -> None:

@@ -146,6 +146,7 @@ def test_start_that_fails_is_one_error_of_the_command(tmp_path: Path, postgres: 
     assert "wrong-secret" not in done.err
 
 
+@pytest.mark.embedded("there is a file")
 def test_one_process_serves_a_file_and_says_so(home: Path) -> None:
     with http_server(home, TMWS_MAX_WORKERS="4") as server:
         assert answers(server)
@@ -158,4 +159,6 @@ def test_number_of_processes_is_that_of_processors_and_four_at_most() -> None:
 
     assert Settings(database_url=stored).workers == min(4, os.cpu_count() or 1)
     assert Settings(database_url=stored, max_workers=7).workers == 7
+    assert Settings(database_url=stored, max_workers=7, chroma_url="http://localhost:8001").workers == 7
+    assert Settings(database_url=stored, max_workers=7, vector_backend="chroma").workers == 1
     assert Settings(max_workers=7).workers == 1

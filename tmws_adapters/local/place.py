@@ -1,10 +1,14 @@
 """Where a database is, and the files of its owner beside it."""
 
 import os
+from _blake2 import blake2b  # hashlib is it, and 4 MB of OpenSSL
 from collections.abc import Mapping
 
 DATABASE = "tmws.db"
 """The database in a data directory."""
+
+SERVER_SCHEMES = ("postgresql://", "postgres://")
+"""What the URL of a database of a server begins with."""
 
 
 class Place:
@@ -34,17 +38,27 @@ class Place:
 def place_at_once(variables: Mapping[str, str]) -> Place | None:
     """Return the place that the environment names, or None where only the settings can tell.
 
-    They are needed for a file `.env` in the working directory, a variable that names a file, and another database.
+    They are needed for a file `.env` in the working directory, and for a variable that names a file.
     """
     in_files = [name for name in variables if name.startswith("TMWS_") and name.endswith("_FILE")]
     if in_files not in ([], ["TMWS_LOG_FILE"]) or os.path.isfile(".env"):
         return None
     url = variables.get("TMWS_DATABASE_URL", "").strip()
+    home = os.path.expanduser(variables.get("TMWS_HOME", "").strip() or "~/.tmws")
+    if url.startswith(SERVER_SCHEMES):
+        return Place(os.path.join(home, stand_in(url)))
     if url:
         path = path_of(url)
         return None if path is None else Place(path)
-    home = variables.get("TMWS_HOME", "").strip() or "~/.tmws"
-    return Place(os.path.join(os.path.expanduser(home), DATABASE))
+    return Place(os.path.join(home, DATABASE))
+
+
+def stand_in(url: str) -> str:
+    """Return the name of the file that stands for a database of a server: one for each user of it."""
+    authority, slash, path = url.partition("://")[2].partition("#")[0].partition("?")[0].partition("/")
+    login, _, server = authority.rpartition("@")
+    named = f"{login.partition(':')[0]}@postgresql://{server}{slash}{path}"
+    return f"postgresql-{blake2b(named.encode(), digest_size=8).hexdigest()}"
 
 
 def path_of(url: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import attrs
 from dotenv import dotenv_values
 
+from tmws_adapters.local.place import SERVER_SCHEMES
 from tmws_adapters.settings.fields import PREFIX, name_of
 from tmws_adapters.settings.values import TOOLSETS, Settings
 from tmws_adapters.variables import parse
@@ -134,7 +135,7 @@ def _check_together(settings: Settings) -> None:
             reason="replicas need PostgreSQL",
             hint="Leave it out, or set TMWS_DATABASE_URL to a PostgreSQL database",
         )
-    if not all(each.startswith(("postgresql://", "postgres://")) for each in settings.replica_urls):
+    if not all(each.startswith(SERVER_SCHEMES) for each in settings.replica_urls):
         raise ConfigurationError(
             setting="TMWS_DATABASE_URL_READ",
             reason="names no PostgreSQL server",

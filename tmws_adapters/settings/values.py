@@ -1,6 +1,5 @@
 """The settings as values."""
 
-import hashlib
 import os
 import re
 from datetime import timedelta
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from tmws_adapters.local.place import DATABASE, path_of
+from tmws_adapters.local.place import DATABASE, SERVER_SCHEMES, path_of, stand_in
 from tmws_adapters.settings.fields import between, checked, doc, moment
 from tmws_core.domain.agent import AGENT_ID, Caller, operator
 from tmws_core.domain.namespace import NAMESPACE
@@ -270,7 +269,7 @@ class Settings:
     @property
     def uses_postgres(self) -> bool:
         """Tell whether the memories are in PostgreSQL."""
-        return self.database_url.startswith(("postgresql://", "postgres://"))
+        return self.database_url.startswith(SERVER_SCHEMES)
 
     @property
     def replica_urls(self) -> tuple[str, ...]:
@@ -299,8 +298,7 @@ class Settings:
         """
         if not self.uses_postgres:
             return self.sqlite_path
-        user = urlsplit(self.database_url).netloc.rpartition("@")[0].partition(":")[0]
-        return self.home / f"postgresql-{hashlib.sha256(f'{user}@{self.store_name}'.encode()).hexdigest()[:16]}"
+        return self.home / stand_in(self.database_url)
 
     @property
     def sqlite_path(self) -> Path:
@@ -327,8 +325,8 @@ class Settings:
 
     @property
     def workers(self) -> int:
-        """Return how many processes serve; a database in a file has one."""
-        if not self.uses_postgres:
+        """Return how many processes serve; a database in a file, or a Chroma in a directory, has one."""
+        if not self.uses_postgres or (self.uses_chroma and not self.chroma_url):
             return 1
         return self.max_workers or min(MOST_WORKERS, os.cpu_count() or 1)
 
