@@ -172,6 +172,32 @@ async def test_a_primary_that_dies_and_comes_back_keeps_what_was_acknowledged(
     await check(work, settings)
 
 
+async def test_a_server_that_stays_away_is_waited_for_once_and_the_health_report_does_not_wait(
+    servers: Pair, home: Path, embedding: dict[str, str]
+) -> None:
+    url = servers.primary.url(DATABASE)
+    settings = settings_for(home, embedding, url, TMWS_DB_FAILOVER_SECONDS="15", TMWS_REQUEST_TIMEOUT="60")
+    async with open_app(settings) as app:
+        caller = settings.operator("test")
+        await app.call(caller, CreateMemory(content="The rose blooms."))
+        kill(servers.primary)
+        with anyio.fail_after(12):
+            report = await app.call(caller, HealthCheck())
+        with pytest.raises(StorageUnavailable):
+            await app.call(caller, CreateMemory(content="The lily blooms."))
+        began = time.monotonic()
+        for _ in range(5):
+            with pytest.raises(StorageUnavailable):
+                await app.call(caller, CreateMemory(content="The lily blooms."))
+        at_once = time.monotonic() - began
+        await anyio.to_thread.run_sync(revive, servers.primary)
+        await app.call(caller, CreateMemory(content="The lily blooms."))
+
+    assert report.status == "unhealthy"
+    # One that waited would take 15 seconds.
+    assert at_once < 15
+
+
 async def test_connections_that_break_at_random_lose_nothing(
     servers: Pair, home: Path, embedding: dict[str, str], chance: random.Random
 ) -> None:

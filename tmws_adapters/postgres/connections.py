@@ -1,5 +1,6 @@
 """Connections to one database: opened when they are needed, kept up to a number, and never handed out dead."""
 
+import math
 import select
 import time
 from collections.abc import AsyncIterator
@@ -52,12 +53,16 @@ class Reading(Protocol):
 class _Pool:
     """Lends connections: `kept` stay open while nobody uses them.
 
-    While no server takes connections it goes on trying for `failover` seconds.
+    While no server takes connections it goes on trying, until `failover` seconds have passed since the first failure:
+    who comes later than that is told at once.
     """
 
     _opener: Opener
     _kept: int
     failover: float = attrs.field(default=0.0, init=False)
+    _away: tuple[float, float] = attrs.field(default=(-math.inf, -math.inf), init=False)
+    """When a server was first found to be away, and last."""
+
     lent_now: int = attrs.field(default=0, init=False)
     idle: "list[tuple[psycopg.AsyncConnection[Row], float, float]]" = attrs.field(factory=list, init=False)
 
@@ -92,14 +97,20 @@ class _Pool:
             await self.idle.pop()[0].close()
 
     async def _opened(self, patience: float) -> "psycopg.AsyncConnection[Row]":
-        end = time.monotonic() + patience
         while True:
             try:
-                return await self._opener.connect()
+                connection = await self._opener.connect()
             except ServerAway:
-                if time.monotonic() + PAUSE > end:
+                now = time.monotonic()
+                first, last = self._away
+                first = first if now - last <= self.failover else now
+                self._away = first, now
+                if now + PAUSE > first + patience:
                     raise
-            await anyio.sleep(PAUSE)
+                await anyio.sleep(PAUSE)
+            else:
+                self._away = -math.inf, -math.inf
+                return connection
 
     async def _alive(self) -> "tuple[psycopg.AsyncConnection[Row], float] | None":
         while self.idle:

@@ -27,6 +27,9 @@ from tmws_core.ports.vector import VectorIndex
 
 Answer = TypeVar("Answer")
 
+PATIENCE = 5.0
+"""Seconds that a part has to answer; one that works needs milliseconds, and a model that is loaded first a second."""
+
 SCARCE_BYTES = 16 * 1024 * 1024
 """Room on the store's disk below which writes may fail: 1,000 memories stored at once take 4 MiB of the log and as much
 of the file, and the next ones must not be the last."""
@@ -157,9 +160,13 @@ class Health:
     async def _timed(self, ask: Callable[[], Awaitable[Answer]]) -> tuple[ComponentHealth, Answer | None]:
         started = self.clock.monotonic()
         try:
-            answer = await ask()
+            with anyio.fail_after(PATIENCE):
+                answer = await ask()
         except PartUnavailable as error:
             return ComponentHealth(status="down", latency_ms=self._since(started), reason=error.message), None
+        except TimeoutError:
+            reason = f"it did not answer within {PATIENCE:g} seconds"
+            return ComponentHealth(status="down", latency_ms=self._since(started), reason=reason), None
         return ComponentHealth(status="up", latency_ms=self._since(started)), answer
 
     def _since(self, started: float) -> float:
