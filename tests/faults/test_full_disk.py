@@ -2,8 +2,6 @@
 
 import random
 import resource
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.journal import Journal, check, note, settings_of
+from tests.servers.disk import mounted
 from tests.shells.command import Command
 from tests.shells.serving import HttpServer, conversation, http_server, tool
 
@@ -29,13 +28,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, of a few megabytes."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a file system")
-    try:
+    with mounted(disk, DISK):
         yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def store(server: HttpServer, journal: Journal, content: str) -> dict[str, Any]:

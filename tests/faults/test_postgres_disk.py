@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from psycopg import sql
 
 from tests.contracts.builders import memory, new
 from tests.contracts.steps import get, store
+from tests.servers.disk import mounted
 from tests.servers.postgres import TEMPLATE, WORKER, own_server, room
 from tmws_adapters.postgres import PostgresStore, open_postgres
 from tmws_core.errors import StorageFull
@@ -29,16 +29,12 @@ def small_disk() -> Iterator[Path]:
     """A file system of its own, of a few megabytes, that the server may write to."""
     # Not below the directories of pytest, which are for its user only.
     disk = Path(tempfile.mkdtemp(prefix="tmws-disk-"))
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
-        disk.rmdir()
-        pytest.skip("only root may mount a file system")
     try:
-        (disk / "space").mkdir()
-        shutil.chown(disk / "space", "nobody")
-        yield disk
+        with mounted(disk, DISK):
+            (disk / "space").mkdir()
+            shutil.chown(disk / "space", "nobody")
+            yield disk
     finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
         disk.rmdir()
 
 

@@ -3,7 +3,6 @@
 import shutil
 import sqlite3
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.contracts.stores import open_at
 from tests.migrations.former import TEXT, fill
 from tests.migrations.places import go, standing
 from tests.migrations.test_sqlite import alembic
+from tests.servers.disk import mounted
 from tmws_adapters.migrations import HEAD
 from tmws_adapters.migrations.backup import KEPT, backups
 from tmws_adapters.migrations.runner import downgrade, upgrade
@@ -168,13 +168,8 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with room for a store, and for no copy of it."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={MEBIBYTE}", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a file system")
-    try:
+    with mounted(disk, MEBIBYTE):
         yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_disk_without_room_for_the_copy_stops_the_upgrade_before_it_begins(full_disk: Path, former: Path) -> None:

@@ -1,5 +1,6 @@
 """How the schema of a database stands to this version of the program."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Literal
 
@@ -57,6 +58,18 @@ def standing_of(dialect: str, server: str, connection: Reader) -> Standing:
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     revision = None if row is None else str(row[0])
     return Standing(dialect=dialect, server=server, revision=revision, usable_from=usable_from(dialect, connection))
+
+
+def known_revision(standing: Standing, known: Container[str]) -> str | None:
+    """Return the revision of a database, None for an empty one.
+
+    Raises:
+        SchemaTooNew: a newer version made it.
+        SchemaDirty: there never was such a revision.
+    """
+    if standing.revision is not None and standing.revision not in known:
+        raise refusal(standing)
+    return standing.revision
 
 
 def refusal(standing: Standing) -> StorageUnavailable:

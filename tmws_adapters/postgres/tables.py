@@ -29,6 +29,7 @@ from tmws_adapters.sql.tables import (
     Row,
     Standing,
     Table,
+    canonical,
     memory_of,
     roles_changed,
 )
@@ -157,13 +158,12 @@ class PostgresSnapshot:
 
     async def rows(self, table: Table) -> AsyncGenerator[list[Row], None]:
         """Yield the rows of a table in the order of their keys."""
-        names = ", ".join(_SHARES if form is Form.SHARES else name for name, form in table.columns.items())
         order = ", ".join(table.key)
-        sql = f"SELECT {names} FROM {table.name} {_KEPT.get(table.name, '')} ORDER BY {order}"  # noqa: S608 - constant names
+        sql = f"SELECT {table.selected(_SHARES)} FROM {table.name} {_KEPT.get(table.name, '')} ORDER BY {order}"  # noqa: S608 - constant names
         await self._session.run(f"DECLARE moving NO SCROLL CURSOR FOR {sql}")
         changed = table.changed(_FROM)
         while found := await self._session.rows(f"FETCH {BLOCK} FROM moving", binary=True):
-            yield [_canonical(row, changed) for row in found]
+            yield [canonical(row, changed) for row in found]
         await self._session.run("CLOSE moving")
 
     async def count(self, table: Table) -> int:
@@ -235,14 +235,6 @@ async def _revision(session: Session) -> str | None:
     ((there,),) = await session.rows("SELECT to_regclass('alembic_version') IS NOT NULL")
     row = await session.row("SELECT version_num FROM alembic_version") if there else None
     return None if row is None else str(row[0])
-
-
-def _canonical(row: Row, changed: list[tuple[int, Callable[[Any], Any]]]) -> Row:
-    values = list(row)
-    for place, form in changed:
-        if values[place] is not None:
-            values[place] = form(values[place])
-    return tuple(values)
 
 
 async def _apply_memories(session: Session, gone: Sequence[Row], new: Sequence[Row]) -> None:

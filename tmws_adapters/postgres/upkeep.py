@@ -14,7 +14,7 @@ from tmws_adapters.migrations.backup import Tell
 from tmws_adapters.migrations.connecting import connect_server
 from tmws_adapters.migrations.runner import downgrade_server, known
 from tmws_adapters.migrations.shape import Difference, differences_of_server
-from tmws_adapters.migrations.standing import Change, Standing, refusal, standing_of
+from tmws_adapters.migrations.standing import Change, Standing, known_revision, standing_of
 from tmws_adapters.postgres.errors import PART, connection_error, storage_error
 from tmws_adapters.postgres.opening import STATEMENT_TIMEOUT, open_postgres
 from tmws_core.errors import StorageBusy, StorageUnavailable
@@ -70,13 +70,11 @@ class PostgresUpkeep:
 
     def differences(self) -> list[Difference]:
         """Compare the schema with what its revision makes."""
-        standing = self.standing()
-        if standing.revision is None:
+        revision = known_revision(self.standing(), known())
+        if revision is None:
             return []
-        if standing.revision not in known():
-            raise refusal(standing)
         with _translated():
-            return differences_of_server(self._url, standing.revision)
+            return differences_of_server(self._url, revision)
 
     def size(self) -> int:
         """Return the bytes of the database."""

@@ -19,6 +19,9 @@ from tmws_core.domain.memory import Memory
 Row = tuple[Any, ...]
 """The values of a table's columns, in their order."""
 
+Changes = list[tuple[int, Callable[[Any], Any]]]
+"""Which values of a row have to be changed, by their place, and how."""
+
 
 class Form(Enum):
     """What a value is; each store keeps it in its own way."""
@@ -53,9 +56,22 @@ class Table:
         """Return the names of the key's columns."""
         return tuple(self.columns)[: self.keys]
 
-    def changed(self, forms: dict[Form, Callable[[Any], Any]]) -> list[tuple[int, Callable[[Any], Any]]]:
-        """Return which values have to be changed, by their place, and how."""
+    def selected(self, shares: str) -> str:
+        """Return what a query asks for; `shares` is what stands for the shares of a memory."""
+        return ", ".join(shares if form is Form.SHARES else name for name, form in self.columns.items())
+
+    def changed(self, forms: dict[Form, Callable[[Any], Any]]) -> Changes:
+        """Return what has to be done to the rows that a store returns; None stays None."""
         return [(place, forms[form]) for place, form in enumerate(self.columns.values()) if form in forms]
+
+
+def canonical(row: Row, changed: Changes) -> Row:
+    """Return a row as it is the same in every store."""
+    values = list(row)
+    for place, form in changed:
+        if values[place] is not None:
+            values[place] = form(values[place])
+    return tuple(values)
 
 
 def _table(name: str, key: str, /, **columns: Form) -> Table:

@@ -24,6 +24,7 @@ from tmws_adapters.sql.tables import (
     Row,
     Standing,
     Table,
+    canonical,
     memory_of,
     roles_changed,
 )
@@ -135,7 +136,7 @@ class SqliteSnapshot:
         """Yield the rows of a table in the order of their keys."""
         found = await _run(lambda: self._found(table))
         changed = table.changed(_FROM)
-        while block := await _run(lambda: _block(found, changed)):
+        while block := await _run(lambda: [canonical(row, changed) for row in islice(found, BLOCK)]):
             yield block
 
     async def count(self, table: Table) -> int:
@@ -157,7 +158,7 @@ class SqliteSnapshot:
         return Standing(document=document, changes=changes, audited=audited)
 
     def _found(self, table: Table) -> Iterator[tuple[Any, ...]]:
-        names = ", ".join(_SHARES if form is Form.SHARES else name for name, form in table.columns.items())
+        names = table.selected(_SHARES)
         if table is not EMBEDDINGS:
             sql = f"SELECT {names} FROM {table.name} ORDER BY {', '.join(table.key)}"  # noqa: S608 - constant names
             return iter(self._connection.execute(sql))
@@ -210,17 +211,6 @@ def _revision(connection: sqlite3.Connection) -> str | None:
 def _parts(connection: sqlite3.Connection) -> list[tuple[int, str]]:
     sql = "SELECT id, CASE active WHEN 1 THEN 'active' ELSE role END FROM embedding_models ORDER BY id"
     return [(number, VECTORS[role]) for number, role in connection.execute(sql) if role is not None]
-
-
-def _block(found: Iterator[tuple[Any, ...]], changed: list[tuple[int, Callable[[Any], Any]]]) -> list[Row]:
-    block = []
-    for row in islice(found, BLOCK):
-        values = list(row)
-        for place, form in changed:
-            if values[place] is not None:
-                values[place] = form(values[place])
-        block.append(tuple(values))
-    return block
 
 
 def _apply(connection: sqlite3.Connection, table: Table, gone: Sequence[Row], new: Sequence[Row]) -> None:

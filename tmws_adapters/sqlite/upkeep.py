@@ -12,7 +12,7 @@ import attrs
 from tmws_adapters.migrations.backup import Tell
 from tmws_adapters.migrations.runner import downgrade, known, upgrade
 from tmws_adapters.migrations.shape import Difference, differences_of_file
-from tmws_adapters.migrations.standing import Change, Standing, refusal, standing_of
+from tmws_adapters.migrations.standing import Change, Standing, known_revision, standing_of
 from tmws_adapters.sqlite.errors import file_error, translated
 from tmws_adapters.sqlite.opening import BUSY_TIMEOUT, open_sqlite
 
@@ -46,13 +46,11 @@ class SqliteUpkeep:
 
     def differences(self) -> list[Difference]:
         """Compare the schema with what its revision makes."""
-        standing = self.standing()
-        if standing.revision is None:
+        revision = known_revision(self.standing(), known())
+        if revision is None:
             return []
-        if standing.revision not in known():
-            raise refusal(standing)
         with self._connection() as connection:
-            return differences_of_file(connection, standing.revision)
+            return differences_of_file(connection, revision)
 
     def size(self) -> int:
         """Return the bytes of the file."""

@@ -153,9 +153,13 @@ class Health:
         )
 
     async def _ask_beside(self, components: dict[str, ComponentHealth]) -> None:
-        for name, ask in self.beside.items():
+        async def ask_one(name: str, ask: Callable[[], Awaitable[int | None]]) -> None:
             component, lag = await self._timed(ask)
             components[name] = attrs.evolve(component, lag=lag)
+
+        async with anyio.create_task_group() as tasks:
+            for each in self.beside.items():
+                tasks.start_soon(ask_one, *each)
 
     async def _timed(self, ask: Callable[[], Awaitable[Answer]]) -> tuple[ComponentHealth, Answer | None]:
         started = self.clock.monotonic()
