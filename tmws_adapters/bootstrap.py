@@ -167,13 +167,13 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         embedder = StoreEmbedder(CircuitBreaker(source, clock, share.bus), store.storage)
         async with (
             open_exact(embedder.vectors) as exact,
-            _open_vectors(settings, store, exact, embedder) as (vectors, follower, keeper),
+            _open_vectors(settings, store, exact, embedder) as (vectors, lexical, follower, keeper),
         ):
             yield Parts(
                 storage=store.storage,
                 holders=store.holders,
                 models=store.models,
-                lexical=store.lexical,
+                lexical=lexical,
                 vectors=vectors,
                 embedder=embedder,
                 cache=share.cache,
@@ -222,15 +222,15 @@ def rate_limiter() -> RateLimiter:
 @asynccontextmanager
 async def _open_vectors(
     settings: Settings, store: Store, exact: VectorIndex, embedder: StoreEmbedder
-) -> AsyncIterator[tuple[VectorIndex, "Follower | None", Keeper | None]]:
+) -> AsyncIterator[tuple[VectorIndex, LexicalIndex, "Follower | None", Keeper | None]]:
     if not settings.uses_chroma:
         if not settings.uses_pgvector or store.vectors is None:
-            yield exact, None, None
+            yield exact, store.lexical, None, None
         elif settings.vector_backend == "pgvector":
-            yield store.vectors, None, None
+            yield store.vectors, store.lexical, None, None
         else:
-            index, keeper = store.vectors.keeping(exact, settings.vector_memory_mb * MEGABYTE)
-            yield index, None, keeper
+            index, lexical, keeper = store.vectors.keeping(exact, settings.vector_memory_mb * MEGABYTE)
+            yield index, lexical, None, keeper
         return
     from tmws_adapters.chroma import HnswParameters, open_chroma  # noqa: PLC0415
 
@@ -260,7 +260,7 @@ async def _open_vectors(
             asking=embedder.fitting,
         ) as planned,
     ):
-        yield planned, planned.follower, None
+        yield planned, store.lexical, planned.follower, None
 
 
 @asynccontextmanager

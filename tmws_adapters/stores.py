@@ -25,8 +25,11 @@ class Keeper(Protocol):
 class StoredVectors(VectorIndex, Protocol):
     """An index of vectors inside a store."""
 
-    def keeping(self, exact: VectorIndex, memory: int) -> tuple[VectorIndex, Keeper]:
-        """Return such an index that has vectors in memory as well, so many bytes at most, and what loads them there."""
+    def keeping(self, exact: VectorIndex, memory: int) -> tuple[VectorIndex, LexicalIndex, Keeper]:
+        """Return such an index that has vectors in memory as well, so many bytes at most, and what loads them there.
+
+        The store's index of words comes along, as it goes by what is in memory then.
+        """
         ...
 
 

@@ -1,12 +1,14 @@
 """What a large store on PostgreSQL costs: to fill, to index, to search, and to add one memory to.
 
     python -m tests.benchmarks.capacity load URL [COUNT] [SECONDS] [after|during]
+    python -m tests.benchmarks.capacity search URL
     python -m tests.benchmarks.capacity create [SIZE]
 
 `load` stores memories of 40 words and 384 values in a database, in batches through App.call, for 1,000 agents in 20
 namespaces; it ends at COUNT, or SECONDS after its begin, and goes on from there when it is run again. The index of the
-vectors is made `after` that, or is there `during` it. Then it searches, by several access rules, and compares what
-pgvector finds with all vectors of the rule (`recall`, of the ten nearest). `create` stores one memory after the other
+vectors is made `after` that, or is there `during` it. `search` asks what it has stored, by several access rules: with
+all vectors in memory (`kept`), and by the server's index alone (`graph`). `recall` compares the ten nearest with those
+among all vectors of the rule. `create` stores one memory after the other
 on a server of its own, which waits for the disk, and in SQLite in turn, both holding SIZE memories; `fsync` is 4 KiB
 written and synced alone.
 
@@ -45,9 +47,10 @@ from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import AccessLevel
 from tmws_core.messages.memory import CreateMemories, CreateMemory
 from tmws_core.messages.search import SearchMemories
+from tmws_core.services.recall import searchable_in
 
 COUNT, SECONDS, SIZE = 1_000_000, 3600.0, 100_000
-BATCH, WORDS, WRITERS = 500, 40, 2
+BATCH, WORDS, WRITERS, MEMORY = 500, 40, 2, "2500"
 AGENTS, NAMESPACES = 1000, 20
 QUERIES, COMPARED, WARM, CREATES, TOP = 60, 15, 3, 300, 10
 
@@ -104,8 +107,8 @@ class Store:
 
 
 @asynccontextmanager
-async def open_at(home: Path, url: str, embedder: HashedWords) -> AsyncIterator[Store]:
-    settings = load_settings({"TMWS_HOME": str(home), "TMWS_DATABASE_URL": url, **UNLIMITED}, dotenv=None)
+async def open_at(home: Path, url: str, embedder: HashedWords, **more: str) -> AsyncIterator[Store]:
+    settings = load_settings({"TMWS_HOME": str(home), "TMWS_DATABASE_URL": url, **UNLIMITED, **more}, dotenv=None)
     async with open_parts(settings) as parts:
         parts.embedder.inner = embedder
         yield Store(parts, compose(settings, parts))
@@ -234,11 +237,10 @@ async def recall(store: Store, embedder: HashedWords, caller: Caller, wanted: Se
     index = store.parts.vectors
     assert isinstance(index, PgVectorIndex)
     scope = Scope(visibility=visibility_of(caller), filter=wanted.as_filter(), at=store.parts.clock.now())
-    async with store.parts.storage.read() as snapshot:
-        searchable = await snapshot.memories.searchable(scope, resolved=False)
+    searchable = await searchable_in(store.parts.storage, scope, index)
     query = Vector(embedder.row(wanted.query).tobytes())
     found = await index.search(searchable, query, TOP)
-    exact = await attrs.evolve(index, exact=10**9).search(searchable, query, TOP)
+    exact = await attrs.evolve(index, exact=10**9, kept=None).search(searchable, query, TOP)
     nearest = {hit.document for hit in exact.hits}
     return len(nearest & {hit.document for hit in found.hits}) / max(len(nearest), 1)
 
@@ -265,7 +267,30 @@ async def load(url: str, count: int, seconds: float, when: str) -> None:
     with tempfile.TemporaryDirectory() as home:
         async with open_at(Path(home), url, embedder) as store:
             print(json.dumps(await fill(store, url, count, seconds, when), indent=2), flush=True)
-            print(json.dumps(await searched(store, embedder), indent=2), flush=True)
+
+
+async def search(url: str) -> None:
+    """Search with all vectors in memory, and without any."""
+    embedder = HashedWords.seeded()
+    with tempfile.TemporaryDirectory() as home:
+        async with open_at(Path(home), url, embedder, TMWS_VECTOR_MEMORY_MB=MEMORY) as store:
+            print(json.dumps({"loaded_seconds": await loaded(store)}), flush=True)
+            print(json.dumps({"kept": await searched(store, embedder)}, indent=2), flush=True)
+        async with open_at(Path(home), url, embedder, TMWS_VECTOR_BACKEND="pgvector") as store:
+            print(json.dumps({"graph": await searched(store, embedder)}, indent=2), flush=True)
+
+
+async def loaded(store: Store) -> float:
+    """Return how long it takes until the vectors are in memory."""
+    assert store.parts.keeper
+    started = time.perf_counter()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.parts.keeper.run)
+        await store.app.call(OPERATOR, SearchMemories(query="w1"))
+        while not ((await store.parts.vectors.health()) or {}).get("kept"):  # noqa: ASYNC110 - nobody tells
+            await anyio.sleep(0.1)
+        tasks.cancel_scope.cancel()
+    return round(time.perf_counter() - started, 1)
 
 
 async def create(url: str, home: Path, size: int) -> None:
@@ -299,6 +324,8 @@ def main() -> None:
         case ["load", url, *rest]:
             count, seconds, when = [*rest, *(str(COUNT), str(SECONDS), "after")[len(rest) :]]
             anyio.run(load, url, int(count), float(seconds), when)
+        case ["search", url]:
+            anyio.run(search, url)
         case ["create", *rest]:
             with own_server(**SERVER) as server, tempfile.TemporaryDirectory() as home, server.database() as url:
                 anyio.run(create, url, Path(home), int(rest[0]) if rest else SIZE)

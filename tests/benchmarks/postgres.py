@@ -39,7 +39,7 @@ from tmws_core.domain.memory import AccessLevel, MemoryType
 from tmws_core.domain.text import query_terms
 from tmws_core.messages.memory import CreateMemories, CreateMemory
 from tmws_core.messages.search import SearchMemories
-from tmws_core.services.recall import CANDIDATES
+from tmws_core.services.recall import CANDIDATES, searchable_in
 
 SIZE, QUERIES, BATCH, WARM, TOP = 100_000, 60, 500, 3, 10
 
@@ -232,8 +232,7 @@ async def asked(store: Store, rule: Rule, question: str, row: npt.NDArray[np.flo
     parts, scope = store.parts, scope_of(rule, question, store)
 
     async def vectors() -> None:
-        async with parts.storage.read() as snapshot:
-            searchable = await snapshot.memories.searchable(scope, resolved=not parts.vectors.resolves_scopes)
+        searchable = await searchable_in(parts.storage, scope, parts.vectors)
         await parts.vectors.search(searchable, Vector(row.tobytes()), CANDIDATES)
 
     return {
@@ -247,8 +246,7 @@ async def recalled(store: Store, rule: Rule, corpus: Corpus, question: str, row:
     # The memories have the numbers 1, 2, … in the order of the rows.
     places = np.flatnonzero(rule.left)
     best = places[np.argsort(-(corpus.rows[places] @ row))[:TOP]] + 1
-    async with store.parts.storage.read() as snapshot:
-        searchable = await snapshot.memories.searchable(scope_of(rule, question, store), resolved=False)
+    searchable = await searchable_in(store.parts.storage, scope_of(rule, question, store), store.parts.vectors)
     hits = (await store.parts.vectors.search(searchable, Vector(row.tobytes()), CANDIDATES)).hits
     found = {hit.document for hit in hits[:TOP]}
     return len(found & set(best.tolist())) / len(best) if len(best) else float(not found)

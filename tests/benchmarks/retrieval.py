@@ -1,12 +1,12 @@
 """How well the service finds what is known to be relevant, and how fast.
 
-    python -m tests.benchmarks.retrieval SET_DIR [--embedder onnx | --embedder ollama URL MODEL]
+    python -m tests.benchmarks.retrieval SET_DIR [--embedder onnx | --embedder ollama URL MODEL] [--postgresql]
 
 A set is a folder with `memories.jsonl` (key, content, session_id, sequence, occurred_at, namespace) and `queries.jsonl`
 (query, relevant, namespace, category). The memories are stored through the public interface in a store of their own,
 and each query is asked inside its namespace, twice: the second time its vector is known, so that `latency_ms` is the
 search alone and `latency_with_embedding_ms` the whole. recall@k is the mean over the queries of the share of the
-relevant keys among the first k results.
+relevant keys among the first k results. The store is a SQLite file, or a database on a server of its own.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import anyio
 import attrs
 
 from tests.benchmarks.corpus import quantiles
+from tests.servers.postgres import own_server
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import load_settings
 from tmws_core.app import App
@@ -109,6 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure retrieval on a set.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--embedder", nargs="+", default=["onnx"], metavar=("onnx | ollama", "URL MODEL"))
+    parser.add_argument("--postgresql", action="store_true", help="store in PostgreSQL instead of SQLite")
     arguments = parser.parse_args()
     match arguments.embedder:
         case ["onnx"]:
@@ -117,7 +120,11 @@ def main() -> None:
             environment = {"TMWS_EMBEDDER": "ollama", "TMWS_OLLAMA_BASE_URL": url, "TMWS_OLLAMA_MODEL": model}
         case _:
             parser.error("--embedder takes `onnx`, or `ollama URL MODEL`")
-    print(json.dumps(anyio.run(measure, arguments.folder, environment), indent=2))
+    with ExitStack() as stack:
+        if arguments.postgresql:
+            server = stack.enter_context(own_server())
+            environment["TMWS_DATABASE_URL"] = stack.enter_context(server.database())
+        print(json.dumps(anyio.run(measure, arguments.folder, environment), indent=2))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from tmws_adapters.exact import open_exact
 from tmws_adapters.postgres import open_postgres, vectors
 from tmws_adapters.postgres.kept import VALUE_BYTES
 from tmws_core.domain.embedding import Vector
+from tmws_core.services.recall import searchable_in
 
 pytestmark = pytest.mark.anyio
 
@@ -124,12 +125,11 @@ async def test_many_vectors_are_loaded_in_the_background(
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(open_postgres(stack.enter_context(postgres.database())))
         exact = await stack.enter_async_context(open_exact(opened.storage.vectors))
-        index, kept = attrs.evolve(opened.vectors, little=0).keeping(exact, MEMORY)
+        index, _, kept = attrs.evolve(opened.vectors, little=0).keeping(exact, MEMORY)
         await store(opened.storage, *(new(memory(), vector=EAST) for _ in range(2)))
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(kept.run)
-        async with opened.storage.read() as snapshot:
-            searchable = await snapshot.memories.searchable(scope(), resolved=False)
+        searchable = await searchable_in(opened.storage, scope(), index)
 
         first = await index.search(searchable, EAST, 3)
         with anyio.fail_after(10):

@@ -37,6 +37,7 @@ OPEN = {
     "embeddings",
     "license_clock",
     "memory_changes",
+    "memory_edits",
     "memory_postings",
     "revoked_tokens",
     "schema_compatibility",

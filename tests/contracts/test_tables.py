@@ -29,6 +29,7 @@ DERIVED = {
     "embeddings_former": "read as embeddings",
     "embeddings_next": "read as embeddings",
     "memory_changes": "counts of the target itself",
+    "memory_edits": "of the source's own past",
     "memory_postings": "lexical entries",
     "memory_shares": "read with the memories",
     "memory_words": "lexical entries",

@@ -22,6 +22,7 @@ from tmws_core.domain.memory import AccessLevel, MemoryType
 from tmws_core.errors import ModelMismatch, ModelReplaced
 from tmws_core.ports.storage import Searchable, Storage
 from tmws_core.ports.vector import VectorIndex
+from tmws_core.services.recall import searchable_in
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +53,7 @@ def graph_of(opened: PostgresStore) -> VectorIndex:
 async def open_kept(url: str, memory: int = MEMORY) -> AsyncIterator[Indexed]:
     """Open the store with its index that has the vectors in memory, and takes none for few."""
     async with open_postgres(url) as opened, open_exact(opened.storage.vectors) as exact:
-        index, _ = attrs.evolve(opened.vectors, little=0).keeping(exact, memory)
+        index, _, _ = attrs.evolve(opened.vectors, little=0).keeping(exact, memory)
         yield Indexed(opened.storage, index)
 
 
@@ -83,8 +84,7 @@ async def indexed(
 
 
 async def searchable(indexed: Indexed, wanted: Scope) -> Searchable:
-    async with indexed.storage.read() as snapshot:
-        return await snapshot.memories.searchable(wanted, resolved=not indexed.index.resolves_scopes)
+    return await searchable_in(indexed.storage, wanted, indexed.index)
 
 
 async def nearest(indexed: Indexed, wanted: Scope, query: Vector, limit: int) -> list[int]:

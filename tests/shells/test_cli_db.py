@@ -146,7 +146,7 @@ def test_a_database_that_is_served_is_not_downgraded(command: Command) -> None:
     assert (refused.code, refused.answer["error"]["code"]) == (5, "storage_busy")
     assert "try again" in refused.answer["error"]["message"]
     assert looked["success"]
-    assert command.ok("db", "downgrade", "--json").answer["after"] == "0005"
+    assert command.ok("db", "downgrade", "--json").answer["after"] == "0006"
 
 
 def test_an_older_file_with_an_owner_is_not_upgraded_under_it(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Vectors that this process keeps in memory, for scopes that are too large to be compared on the server."""
 
 import logging
+import time
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 import attrs
@@ -14,6 +16,7 @@ from tmws_adapters.postgres.connections import Reading
 from tmws_adapters.postgres.models import active_model
 from tmws_adapters.postgres.predicate import inside
 from tmws_adapters.postgres.readers import audience_for
+from tmws_adapters.postgres.scopes import LARGEST, Held, Members, Scopes
 from tmws_adapters.postgres.session import Row, Session
 from tmws_adapters.sql.models import Numbered
 from tmws_core.domain.access import Scope, Visibility
@@ -39,8 +42,12 @@ MOST = 4000
 """Neighbours that are looked at, at most. Beyond, the numbers of the scope are asked for: 10,000 take the server 7 to
 10 ms, holding 1,300 neighbours against the scope 4 to 5 (a busy machine)."""
 
-SCOPES = 1000
+SHARES = 1000
 """Scopes whose share of the store is remembered."""
+
+TRUSTED = 600.0
+"""Seconds after which a server that was not asked meanwhile is taken for one never asked: it tells of the edits of a
+day (see `edits`)."""
 
 AT_ONCE = 5000
 """Documents whose vectors the first search waits for: 0.2 s."""
@@ -56,6 +63,8 @@ _NEW = """
         SELECT array_agg(document) FROM embeddings
         WHERE model = %(model)s AND xid >= coalesce(of.since, '0')
             AND xid < CASE WHEN of.since IS NULL THEN '18446744073709551615' ELSE pg_snapshot_xmax(of.snapshot) END
+    ), (
+        SELECT array_agg(document) FROM memory_edits WHERE xid >= of.since AND xid < pg_snapshot_xmax(of.snapshot)
     )
     FROM (
         SELECT pg_postmaster_start_time()::text AS server, pg_current_snapshot() AS snapshot, (
@@ -65,20 +74,29 @@ _NEW = """
         OFFSET 0
     ) AS of
 """
-"""What transactions wrote that had not ended at the last snapshot of this server, or all of it.
+"""What transactions wrote that had not ended at the last snapshot of this server, or all of it; and what they edited.
 
 Servers differ in which transactions have ended, and after a failover their numbers mean others. Rows that come from a
 dump may have numbers of the future.
 """
 
 _INSIDE = """
-    SELECT m.document FROM memories_v2 AS m
+    SELECT array_agg(m.document), min(m.expires_at) FROM memories_v2 AS m
     WHERE m.document = ANY(%(documents)s::bigint[]) AND m.model = %(model)s AND {inside}
 """
 
 _MEMBERS = """
-    SELECT array_agg(m.document ORDER BY m.document) FROM memories_v2 AS m WHERE m.model = %(model)s AND {inside}
+    SELECT array_agg(m.document ORDER BY m.document), min(m.expires_at)
+    FROM memories_v2 AS m WHERE m.model = %(model)s AND {inside}
 """
+
+
+_WITHOUT_VECTOR = """
+    SELECT m.document FROM memories_v2 AS m WHERE m.model IS NULL AND {inside} LIMIT %(most)s
+"""
+
+FEW = 1000
+"""Documents without a vector that are asked for with a scope, at most: as a rule there are none."""
 
 
 _NO_SCOPE = Scope(visibility=Visibility("", ""), filter=MemoryFilter(), at=datetime(1970, 1, 1, tzinfo=UTC))
@@ -101,8 +119,10 @@ class Near:
 class Kept:
     """All vectors of the active model in memory, once `run` has loaded them.
 
-    The neighbours of a query are found among all vectors, and the server tells which of them lie in the scope: as many
-    are looked at as it takes, so that the answer is exact.
+    What a scope holds is asked for once and remembered, as long as it is not too large: each search hears of what has
+    changed since the last one, and asks for that only. Of other scopes the neighbours of a query are found among all
+    vectors, and the server tells which of them lie in the scope: as many are looked at as it takes, so that the answer
+    is exact.
     """
 
     _connections: Reading
@@ -110,7 +130,8 @@ class Kept:
     _bytes: int
     _model: Numbered | None = attrs.field(default=None, init=False)
     _documents: "array[int]" = attrs.field(factory=lambda: array("q"), init=False)
-    _since: dict[str, str] = attrs.field(factory=dict, init=False)
+    _since: dict[str, tuple[str, float]] = attrs.field(factory=dict, init=False)
+    _scopes: Scopes = attrs.field(factory=Scopes, init=False)
     _shares: "OrderedDict[_Wanted, float]" = attrs.field(factory=OrderedDict, init=False)
     _wanted: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _loading: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
@@ -142,30 +163,88 @@ class Kept:
                 await self._load()
         if len(self._documents) > GONE * documents + GONE_LEAST:
             self._documents, self._since = array("q"), {}
+            self._scopes.forget()
         return self._loaded and self._model is not None and self._model[1].model == model
 
     async def follow(self, session: Session) -> "array[int] | None":
         """Return which documents have a vector, ascending; None if another model has become the active one."""
         if self._model is None:
             return None
-        since = dict(self._since)
-        values = {"model": self._model[0], "servers": list(since), "since": list(since.values())}
-        ((active, server, begun, added),) = await session.last(_NEW, values, binary=True)
-        if active != self._model[0]:
+        asked = self._asked()
+        (row,) = await session.last(_NEW, asked, binary=True)
+        return self._documents if self._heard(asked, row) else None
+
+    async def held(self, scope: Scope) -> Held | None:
+        """Return all that a scope holds that is remembered; None for others, and where much of it has no vector."""
+        if not self._loaded or self._scopes.find(scope) is None:
             return None
+        part, asked = inside(scope), self._asked()
+        async with self._connections.lookup() as session:
+            session.see(audience_for(scope.visibility))
+            # In this order: what gets its vector between the two is told by both, and not by neither.
+            without, (row,) = await session.answers(
+                (_WITHOUT_VECTOR.format(inside=part.sql), {**part.values, "most": FEW + 1}), (_NEW, asked), ends=True
+            )
+        if len(without) > FEW or not self._heard(asked, row):
+            return None
+        documents = await self._known(scope)
+        return None if documents is None else Held(documents, frozenset(document for (document,) in without))
+
+    def _asked(self) -> dict[str, Any]:
+        since = {server: each for server, each in self._since.items() if time.monotonic() - each[1] < TRUSTED}
+        begun = [begun for begun, _ in since.values()]
+        return {"model": None if self._model is None else self._model[0], "servers": list(since), "since": begun}
+
+    def _heard(self, asked: Mapping[str, Any], row: Row) -> bool:
+        """Take in what has changed, and tell whether the model is still the same."""
+        active, server, begun, added, edited = row
+        if active != asked["model"]:
+            return False
         self._documents = _joined(self._documents, added or ())
-        if self._since.get(server) == since.get(server):
-            self._since[server] = begun
-        return self._documents
+        since = dict(zip(asked["servers"], asked["since"], strict=True)).get(server)
+        if since is None:
+            self._scopes.forget()
+        else:
+            self._scopes.note({*(added or ()), *(edited or ())})
+        if since is None or self._since.get(server, ("", 0.0))[0] == since:
+            self._since[server] = begun, time.monotonic()
+        return True
+
+    async def _known(self, scope: Scope) -> "array[int] | None":
+        """Return what a scope holds that is remembered, as of the last time that changes were heard of."""
+        found = self._scopes.find(scope)
+        if found is None:
+            return None
+        members, changed = found
+        if changed:
+            place = self._scopes.place
+            held, until = await self._asked_of(_INSIDE, scope, documents=list(changed))
+            members = members.changed(changed, held, until, place)
+            self._scopes.keep(scope, members)
+        return members.documents
+
+    async def nearest_known(self, near: Near, share: float) -> list[Hit] | None:
+        """Return what is nearest in a scope that is remembered, or is to be from now on; None for others.
+
+        A scope is remembered that is asked for the second time.
+        """
+        scope = near.searchable.scope
+        documents = await self._known(scope)
+        if documents is None:
+            share = min(share, self._shares.get(_key(scope), 1.0))
+            if share * len(near.documents) > LARGEST or not self._scopes.wanted_again(scope):
+                return None
+            documents = await self._members(scope)
+        return await self._nearest_of(documents, near, near.limit)
 
     async def nearest(self, near: Near, share: float) -> list[Hit]:
         """Return what is nearest in a scope that holds about this share of the store: of any scope the right answer."""
-        key = (near.searchable.scope.visibility, near.searchable.scope.filter)
+        key = _key(near.searchable.scope)
         share = min(share, self._shares.get(key, 1.0))
         while True:
             reach = min(max(FEWEST, near.limit, int(SPARE * near.limit / share)), len(near.documents))
             if reach > MOST:
-                members = await self._members(near)
+                members = await self._members(near.searchable.scope)
                 self._remember(key, (len(members) + 1) / len(near.documents))
                 return await self._nearest_of(members, near, near.limit)
             hits = await self._inside(await self._nearest_of(near.documents, near, reach), near)
@@ -177,29 +256,31 @@ class Kept:
     def _remember(self, wanted: _Wanted, share: float) -> None:
         self._shares[wanted] = share
         self._shares.move_to_end(wanted)
-        if len(self._shares) > SCOPES:
+        if len(self._shares) > SHARES:
             self._shares.popitem(last=False)
 
     async def _nearest_of(self, documents: "array[int]", near: Near, limit: int) -> list[Hit]:
         asked = attrs.evolve(near.searchable, documents=documents)
         return (await self._exact.search(asked, near.query, limit)).hits
 
-    async def _members(self, near: Near) -> "array[int]":
-        ((numbers,),) = await self._asked_of(_MEMBERS, near)
-        return array("q", numbers or ())
+    async def _members(self, scope: Scope) -> "array[int]":
+        place = self._scopes.place
+        documents, until = await self._asked_of(_MEMBERS, scope)
+        self._scopes.keep(scope, Members(documents, until, place))
+        return documents
 
     async def _inside(self, hits: Sequence[Hit], near: Near) -> list[Hit]:
-        rows = await self._asked_of(_INSIDE, near, documents=[hit.document for hit in hits])
-        found = {number for (number,) in rows}
+        documents, _ = await self._asked_of(_INSIDE, near.searchable.scope, documents=[hit.document for hit in hits])
+        found = set(documents)
         return [hit for hit in hits if hit.document in found]
 
-    async def _asked_of(self, sql: str, near: Near, **values: object) -> list[Row]:
-        scope = near.searchable.scope
+    async def _asked_of(self, sql: str, scope: Scope, **values: object) -> "tuple[array[int], datetime | None]":
         part = inside(scope)
         async with self._connections.lookup() as session:
             session.see(audience_for(scope.visibility))
             asked = {**part.values, **values, "model": None if self._model is None else self._model[0]}
-            return await session.last(sql.format(inside=part.sql), asked, binary=True)
+            ((numbers, until),) = await session.last(sql.format(inside=part.sql), asked, binary=True)
+        return array("q", numbers or ()), until
 
     async def _load(self) -> None:
         async with self._loading:
@@ -213,6 +294,10 @@ class Kept:
                 searchable = Searchable(scope=_NO_SCOPE, model=self._model[1].model)
                 await self._nearest_of(documents, Near(searchable, anything, 1, documents), 1)
                 self._loaded = True
+
+
+def _key(scope: Scope) -> _Wanted:
+    return scope.visibility, scope.filter
 
 
 def _joined(known: "array[int]", added: Sequence[int]) -> "array[int]":

@@ -1,14 +1,17 @@
 """Lexical search: BM25 over a table of postings."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import attrs
 
 from tmws_adapters.postgres.connections import Reading
-from tmws_adapters.postgres.frequencies import Frequencies
+from tmws_adapters.postgres.frequencies import Frequencies, State
 from tmws_adapters.postgres.predicate import ONE_MEMORY, inside
-from tmws_adapters.postgres.readers import audience_for, readers_for
+from tmws_adapters.postgres.readers import audience_for
+from tmws_adapters.postgres.scopes import Held
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.postgres.words import stems
 from tmws_core.domain.access import Scope
@@ -23,11 +26,21 @@ LEAST_IDF = 1e-6
 SCORED = 1000
 """Matches that one search may score. With 500 recall@10 on LoCoMo drops from .806 to .800."""
 
-SCORED_SHARE = 50
-"""In a large store a search may score one in this many documents instead, so that its terms stay many enough."""
+SCORED_SHARE, MOST_SCORED = 50, 10_000
+"""In a large store a search may score one in this many documents instead, so that its terms stay many enough; but no
+more than 15 ms allow."""
 
 PASSED = 0.1
-"""What a match costs that is passed over because its readers are others, in times of one that is scored."""
+"""What a match costs that is passed over because it lies outside of the scope, in times of one that is scored."""
+
+LOOKED_UP = 2.5
+"""What looking one member of a scope up under a word costs, in the same times."""
+
+REACH = 5
+"""Matches of a term that are held against the members of a scope, in times of those that are scored at most."""
+
+SESSION = 1000
+"""Members of a session, as a guess: it is short as a rule."""
 
 SMALL_SHARE = 5
 """Of a scope that holds less than one in this many documents, the members are looked up first."""
@@ -35,55 +48,104 @@ SMALL_SHARE = 5
 SMALL = 20_000
 """Members that are looked up at most: 5 ms."""
 
+SENT = 2000
+"""Members of a scope that are sent along at most, where somebody remembers them: 0.4 ms."""
+
 ENOUGH = 20
 """Hits with which a search does without its very frequent terms; two pages."""
 
 KEPT_TERMS = 1
 """Terms that are kept however frequent they are."""
 
-_MEMBERS = "AND p.document IN (SELECT document FROM memory_postings WHERE word = ANY(%(readers_{place})s::text[]))"
+Holding = Callable[[Scope], Awaitable[Held | None]]
+"""Tells what is remembered of a scope."""
 
-_SESSION = "AND p.document = ANY(ARRAY(SELECT document FROM memories_v2 WHERE session_id = %(session_id)s))"
-"""A session is short as a rule: its matches are scored, instead of the newest of all being held against it. As an array
-its members are looked up under each word; IN reads all entries of a frequent one, which takes 20 times as long."""
+_OF_READERS = "SELECT document FROM memory_postings WHERE word = ANY(%(readers)s::text[])"
 
-_SEARCH = f"""
-    WITH scores AS MATERIALIZED (
-        SELECT p.document, sum(
-            q.idf * p.frequency * {K1 + 1} / (p.frequency + {2 * K1} * ({1 - B} + {B} * p.tokens / %(average)s))
-        ) AS score
-        FROM unnest(%(words)s::text[], %(idfs)s::float8[]) AS q (word, idf) CROSS JOIN LATERAL (
-            SELECT document, frequency, tokens FROM memory_postings AS p
-            WHERE p.word = q.word {{members}} ORDER BY p.document DESC LIMIT %(bound)s
-        ) AS p
-        GROUP BY p.document ORDER BY p.document DESC LIMIT %(bound)s
-    )
+_OF_SESSION = "SELECT unnest(ARRAY(SELECT document FROM memories_v2 WHERE session_id = %(session_id)s))"
+
+_HELD = "SELECT unnest(%(held)s::bigint[])"
+
+_MATCHES = """
+    SELECT q.idf, p.document, p.frequency, p.tokens
+    FROM unnest(%({kind}_words)s::text[], %({kind}_idfs)s::float8[]) AS q (word, idf) CROSS JOIN LATERAL (
+        SELECT document, frequency, tokens FROM memory_postings AS p
+        WHERE p.word = q.word {looked_up} ORDER BY p.document DESC LIMIT %(reach)s
+    ) AS p {joined}
+"""
+
+_SCORES = f"""
+    SELECT p.document, sum(
+        p.idf * p.frequency * {K1 + 1} / (p.frequency + {2 * K1} * ({1 - B} + {B} * p.tokens / %(average)s))
+    ) AS score
+    FROM ({{matches}}) AS p GROUP BY p.document ORDER BY p.document DESC LIMIT %(bound)s
+"""  # noqa: S608 - numbers are constants, values are bound
+"""The newest matches are scored, frequencies being halves."""
+
+_BEST = "SELECT document, score FROM ({scores}) AS s ORDER BY score DESC, document DESC"
+
+_BEST_ALLOWED = """
+    WITH scores AS MATERIALIZED ({scores})
     SELECT s.document, s.score
     FROM (SELECT document, score FROM scores ORDER BY score DESC, document DESC) AS s CROSS JOIN LATERAL (
-        {{allowed}}
+        {allowed}
     ) AS allowed
     LIMIT %(limit)s
-"""  # noqa: S608 - texts are constants, values are bound
-"""The newest matches are scored, frequencies being halves; then the best are held against the scope one by one."""
+"""
+"""The best are held against the scope one by one: 4 µs each, which is most of what such a search takes."""
 
 
 @attrs.frozen
 class _Question:
-    """What a search asks for, and what it needs to know of the store: its documents and their average length."""
+    """What a search asks for, and what it needs to know of the store and of the scope.
+
+    The scope has `members` at most; where looking at them first saves work, `inside` is the subquery that tells them,
+    or more than them: those with one of the words `readers`. What is remembered of a scope is `held`.
+    """
 
     scope: Scope
-    readers: list[list[str]]
-    documents: int
-    average: float
+    state: State
+    members: int
+    readers: list[str]
+    inside: str
     limit: int
+    held: Held | None = None
+
+    @classmethod
+    def of(cls, scope: Scope, state: State, narrowest: tuple[int, list[str]], limit: int) -> "_Question":
+        members, readers = narrowest
+        inside = _OF_READERS
+        if scope.filter.session_id is not None and members > SESSION:
+            members, inside = SESSION, _OF_SESSION
+        small = members < min(state.documents / SMALL_SHARE, SMALL)
+        return cls(scope, state, members, readers, inside if small else "", limit)
+
+    def knowing(self, held: Held) -> "_Question":
+        """Return the question about a scope that is remembered."""
+        few = held.count <= SENT
+        return attrs.evolve(self, held=held, members=held.count, inside=_HELD if few else "")
+
+    def cost(self, count: int) -> float:
+        """Return what a word that so many documents have costs, in times of a match that is scored."""
+        if not self.inside:
+            return count
+        return count * self.members / self.state.documents + min(count * PASSED, self.members * LOOKED_UP)
+
+    def scans(self, count: int) -> bool:
+        """Tell whether reading all matches of a word costs less than looking each member up."""
+        return not self.inside or count * PASSED <= self.members * LOOKED_UP
 
 
 @attrs.frozen(eq=False)
 class PostgresLexical:
-    """A LexicalIndex over memory_postings."""
+    """A LexicalIndex over memory_postings.
+
+    `held` tells what a scope holds, if somebody remembers it; then nothing has to be held against the scope any more.
+    """
 
     _connections: Reading
     _frequencies: Frequencies
+    held: Holding | None = None
 
     async def search(self, scope: Scope, terms: Sequence[str], limit: int) -> list[Hit]:
         """Return the `limit` documents of the scope that match any of the terms, by BM25, best first.
@@ -96,32 +158,32 @@ class PostgresLexical:
         if not words:
             return []
         async with self._connections.lookup() as session:
-            session.see(audience_for(scope.visibility))
             state = await self._frequencies.state(session)
             if not state.documents:
                 return []
-            members = await self._frequencies.members(session, scope)
-            small = members < min(state.documents / SMALL_SHARE, SMALL)
-            readers = readers_for(scope) if small else []
-            question = _Question(scope, readers, state.documents, state.tokens / state.documents, limit)
-            bound = max(SCORED, state.documents // SCORED_SHARE)
+            question = _Question.of(scope, state, await self._frequencies.narrowest(session, scope), limit)
             counts = await self._frequencies.counted(session, words)
-            telling = _telling(counts, bound, members / state.documents if small else 1.0)
-            bound = max(bound, limit)
-            hits = await _scored(session, question, telling, bound)
-            if len(hits) < min(limit, ENOUGH) and len(telling) < len(words):
-                scores = {hit.document: hit.score for hit in await _scored(session, question, counts, bound)}
-                scores = {hit.document: hit.score for hit in hits} | scores
-                hits = [Hit(*each) for each in sorted(scores.items(), key=lambda item: (-item[1], -item[0]))[:limit]]
+        if self.held is not None and (not question.inside or scope.filter.session_id is not None):
+            held = await self.held(scope)
+            question = question if held is None else question.knowing(held)
+        bound = max(SCORED, min(state.documents // SCORED_SHARE, MOST_SCORED))
+        telling = _telling(counts, bound, question.cost)
+        async with self._connections.lookup() as session:
+            hits = await _scored(session, question, telling, max(bound, limit))
+        if len(hits) < min(limit, ENOUGH) and len(telling) < len(counts):
+            async with self._connections.lookup() as session:
+                more = await _scored(session, question, counts, max(bound, limit))
+            scores = {hit.document: hit.score for hit in more} | {hit.document: hit.score for hit in hits}
+            hits = [Hit(*each) for each in sorted(scores.items(), key=lambda item: (-item[1], -item[0]))[:limit]]
         return hits
 
 
-def _telling(counts: dict[str, int], bound: int, share: float) -> dict[str, int]:
-    """Return the rarest terms, as many as can be scored in time where a share of their matches is."""
+def _telling(counts: dict[str, int], bound: int, cost: Callable[[int], float]) -> dict[str, int]:
+    """Return the rarest terms, as many as can be scored in time."""
     telling: dict[str, int] = {}
     scored = 0.0
     for word in sorted(counts, key=counts.__getitem__):
-        scored += counts[word] * min(share + PASSED, 1.0)
+        scored += cost(counts[word])
         if scored > bound and len(telling) >= KEPT_TERMS:
             break
         telling[word] = counts[word]
@@ -129,22 +191,52 @@ def _telling(counts: dict[str, int], bound: int, share: float) -> dict[str, int]
 
 
 async def _scored(session: Session, question: _Question, counts: dict[str, int], bound: int) -> list[Hit]:
-    part = inside(question.scope)
-    members = " ".join(_MEMBERS.format(place=place) for place in range(len(question.readers)))
-    if question.scope.filter.session_id is not None:
-        members += _SESSION
-    values = {
-        **part.values,
-        **{f"readers_{place}": words for place, words in enumerate(question.readers)},
-        "words": list(counts),
-        "idfs": [_idf(question.documents, count) for count in counts.values()],
-        "average": question.average,
+    matches, values = _matches(question, counts)
+    scores = _SCORES.format(matches=matches)
+    values |= {
+        "average": question.state.tokens / question.state.documents,
+        "reach": REACH * bound if question.inside else bound,
         "bound": bound,
-        "limit": question.limit,
     }
+    if question.held is not None:
+        rows = await session.last(_BEST.format(scores=scores), values, binary=True)
+        return question.held.chosen(list(itertools.starmap(Hit, rows)))[: question.limit]
+    session.see(audience_for(question.scope.visibility))
+    part = inside(question.scope)
     allowed = ONE_MEMORY.format(document="s.document", inside=part.sql)
-    rows = await session.rows(_SEARCH.format(members=members, allowed=allowed), values)
-    return [Hit(document, score) for document, score in rows]
+    values |= {**part.values, "limit": question.limit}
+    rows = await session.last(_BEST_ALLOWED.format(scores=scores, allowed=allowed), values, binary=True)
+    return list(itertools.starmap(Hit, rows))
+
+
+def _matches(question: _Question, counts: dict[str, int]) -> tuple[str, dict[str, Any]]:
+    """Return the query for the matches of the words, and its values."""
+    inside = question.inside
+    kinds = {
+        "scanned": (
+            [word for word, count in counts.items() if question.scans(count)],
+            "",
+            f"WHERE p.document IN ({inside})",
+        ),
+        # As an array they are looked up under each word; IN would read all entries.
+        "sought": (
+            [word for word, count in counts.items() if not question.scans(count)],
+            f"AND p.document = ANY(ARRAY({inside}))",
+            "",
+        ),
+    }
+    values: dict[str, Any] = {}
+    parts = []
+    for kind, (words, looked_up, joined) in kinds.items():
+        if words:
+            parts.append(_MATCHES.format(kind=kind, looked_up=looked_up, joined=joined if inside else ""))
+            values[f"{kind}_words"] = words
+            values[f"{kind}_idfs"] = [_idf(question.state.documents, counts[word]) for word in words]
+    if inside == _HELD and question.held is not None:
+        values["held"] = [*question.held.documents, *question.held.others]
+    elif inside:
+        values |= {"readers": question.readers, "session_id": question.scope.filter.session_id}
+    return " UNION ALL ".join(f"({part})" for part in parts), values
 
 
 def _idf(documents: int, count: int) -> float:

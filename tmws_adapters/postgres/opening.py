@@ -94,10 +94,11 @@ async def open_postgres(
 def _store(connections: Connections, replicas: Replicas) -> PostgresStore:
     frequencies = Frequencies()
     reading: Reading = replicas if replicas.members else connections
+    lexical = PostgresLexical(reading, frequencies)
     return PostgresStore(
         PostgresStorage(connections, reading, replicas),
-        PostgresLexical(reading, frequencies),
-        PgVectorIndex(reading, Sizes(frequencies)),
+        lexical,
+        PgVectorIndex(reading, Sizes(frequencies), lexical),
         PostgresModels(connections),
         PostgresHolders(reading),
         PostgresLicenseClock(connections),

@@ -83,12 +83,10 @@ class PostgresMemoryReader:
         values = {**part.values, "after": after, "limit": limit}
         return [FORMS.memory(row) for row in await self._session.rows(sql, values, afresh=True)]
 
-    async def searchable(self, scope: Scope, *, resolved: bool = True) -> Searchable:
-        """Return the active model and, if they are asked for, the documents of the scope that have a vector of it."""
+    async def searchable(self, scope: Scope) -> Searchable:
+        """Return the active model, and the documents of the scope that have a vector of it."""
         active = await models.active_model(self._session)
         model = None if active is None else active[1].model
-        if not resolved:
-            return Searchable(scope=scope, model=model)
         self._session.see(audience_for(scope.visibility))
         part = inside(scope)
         sql = f"""

@@ -117,11 +117,17 @@ class Session:
         self._ended = True
         return await cursor.fetchall()
 
-    async def answers(self, *statements: tuple[str, Values]) -> list[list[Row]]:
-        """Run statements one after the other, in one trip to the server, and return the rows of each."""
+    async def answers(self, *statements: tuple[str, Values], ends: bool = False) -> list[list[Row]]:
+        """Run statements one after the other, in one trip to the server, and return the rows of each.
+
+        Single questions may end with it.
+        """
         self._waiting += statements[:-1]
         async with self._running() as former:
             cursor = await self.connection.execute(*statements[-1])
+            if ends and self._begun:
+                await self.connection.execute("COMMIT")
+        self._ended = ends
         cursors = [*former[len(former) - len(statements) + 1 :], cursor]
         return [await each.fetchall() for each in cursors]
 

@@ -11,6 +11,7 @@ from tmws_adapters.postgres import checks, models
 from tmws_adapters.postgres.agents import PostgresAgents, PostgresCredentials
 from tmws_adapters.postgres.audit import PostgresAuditLog
 from tmws_adapters.postgres.connections import Connections, Reading
+from tmws_adapters.postgres.edits import forget_edits
 from tmws_adapters.postgres.partitions import LOOK, make_partitions
 from tmws_adapters.postgres.reader import PostgresMemoryReader
 from tmws_adapters.postgres.replicas import Replicas
@@ -77,7 +78,7 @@ class PostgresStorage:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[PostgresUnitOfWork]:
         """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
-        await self._look_at_partitions()
+        await self._look_after()
         async with self._connections.unit() as session:
             yield PostgresUnitOfWork(
                 PostgresMemoryReader(session),
@@ -136,12 +137,13 @@ class PostgresStorage:
         async with self._connections.snapshot() as session:
             return await checks.integrity(session)
 
-    async def _look_at_partitions(self) -> None:
+    async def _look_after(self) -> None:
         if time.monotonic() - self._looked < LOOK:
             return
         self._looked = time.monotonic()
         try:
             await make_partitions(self._connections)
+            await forget_edits(self._connections)
         except StorageUnavailable as error:
-            # The default partition takes what has no other.
-            logger.warning("⚠️ No partition was made: %s", error.message)
+            # The default partition takes what has no other, and edits are forgotten the next time.
+            logger.warning("⚠️ The tables were not looked after: %s", error.message)

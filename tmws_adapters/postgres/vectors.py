@@ -7,6 +7,7 @@ import attrs
 
 from tmws_adapters.postgres.connections import Reading
 from tmws_adapters.postgres.kept import Kept, Near
+from tmws_adapters.postgres.lexical import PostgresLexical
 from tmws_adapters.postgres.models import INDEXED_DIMENSIONS, active_model
 from tmws_adapters.postgres.predicate import ONE_MEMORY, inside
 from tmws_adapters.postgres.readers import ALL, audience_for
@@ -79,6 +80,7 @@ class PgVectorIndex:
 
     _connections: Reading
     _sizes: Sizes
+    _lexical: PostgresLexical
     exact: int = EXACT
     scanned: int = SCANNED
     kept: Kept | None = None
@@ -94,13 +96,14 @@ class PgVectorIndex:
         """Tell whether it finds out by itself what a scope holds."""
         return True
 
-    def keeping(self, exact: VectorIndex, memory: int) -> "tuple[PgVectorIndex, Kept]":
+    def keeping(self, exact: VectorIndex, memory: int) -> tuple["PgVectorIndex", PostgresLexical, Kept]:
         """Return this index with vectors in memory as well, which `exact` compares, and what loads them there.
 
-        `memory` is how many bytes all of them may take; where they take more, none are kept.
+        The index of words, which comes with it, goes by the scopes that are remembered then. `memory` is how many bytes
+        all vectors may take; where they take more, none are kept.
         """
         kept = Kept(self._connections, exact, memory)
-        return attrs.evolve(self, kept=kept), kept
+        return attrs.evolve(self, kept=kept), attrs.evolve(self._lexical, held=kept.held), kept
 
     async def search(self, searchable: Searchable, query: Vector, limit: int) -> Nearest:
         """Return the `limit` searchable documents nearest to the query.
@@ -125,14 +128,18 @@ class PgVectorIndex:
             return None
         async with self._connections.lookup() as session:
             size = await self._sizes.estimated(session, searchable.scope)
-        if size.members <= self.little or not await self.kept.ready(size.documents, model):
+        if not await self.kept.ready(size.documents, model):
             return None
         async with self._connections.lookup() as session:
             documents = await self.kept.follow(session)
         # With no connection in hand: vectors that are new are fetched by another one.
         if not documents:
             return None
-        return await self.kept.nearest(Near(searchable, query, limit, documents), size.members / size.documents)
+        near, share = Near(searchable, query, limit, documents), size.members / size.documents
+        hits = await self.kept.nearest_known(near, share)
+        if hits is None and size.members > self.little:
+            hits = await self.kept.nearest(near, share)
+        return hits
 
     async def _on_server(self, session: Session, number: int, scope: Scope, query: Vector, limit: int) -> list[Hit]:
         await self._sizes.estimated(session, scope)

@@ -66,7 +66,7 @@ class SqliteMemoryReader:
         values = {**part.values, "after": after, "limit": limit}
         return await self._session.run(lambda connection: list(map(FORMS.memory, connection.execute(sql, values))))
 
-    async def searchable(self, scope: Scope, *, resolved: bool = True) -> Searchable:  # noqa: ARG002 - it knows them anyway
+    async def searchable(self, scope: Scope) -> Searchable:
         """Return the documents of the scope that have a vector of the active model, and that model."""
         members = await self._session.run(lambda connection: self._members(connection, scope))
         return Searchable(scope=scope, model=members.model, documents=members.embedded)

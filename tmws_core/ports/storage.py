@@ -135,8 +135,8 @@ class MemoryReader(Protocol):
         """
         ...
 
-    async def searchable(self, scope: Scope, *, resolved: bool = True) -> Searchable:
-        """Return what a search by meaning may find; without `resolved` its documents may be left out."""
+    async def searchable(self, scope: Scope) -> Searchable:
+        """Return what a search by meaning may find, with its documents."""
         ...
 
     async def partitions(self) -> "dict[str, array[int]]":

@@ -23,7 +23,7 @@ from tmws_core.messages.search import Explanation, MemoriesFound, MemoryHit, Sea
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.cache import Cache
 from tmws_core.ports.lexical import LexicalIndex
-from tmws_core.ports.storage import Snapshot, Storage
+from tmws_core.ports.storage import Searchable, Snapshot, Storage
 from tmws_core.ports.system import Clock
 from tmws_core.ports.vector import VectorIndex
 
@@ -114,8 +114,7 @@ class Recall:
             findings.lexical = await self.lexical.search(scope, query_terms(request.query), limit)
 
         async def by_meaning() -> None:
-            async with self.storage.read() as snapshot:
-                searchable = await snapshot.memories.searchable(scope, resolved=not self.vectors.resolves_scopes)
+            searchable = await searchable_in(self.storage, scope, self.vectors)
             try:
                 with anyio.fail_after(self.embed_timeout.total_seconds()):
                     query = await self._vector(request.query, searchable.model)
@@ -154,6 +153,14 @@ class Recall:
         vector = await self.embedder.query(query, stored)
         await self.cache.put(key, vector.data)
         return vector
+
+
+async def searchable_in(storage: Storage, scope: Scope, index: VectorIndex) -> Searchable:
+    """Return what a search by meaning may find; its documents only if the index asks for them."""
+    if index.resolves_scopes:
+        return Searchable(scope=scope, model=await storage.model())
+    async with storage.read() as snapshot:
+        return await snapshot.memories.searchable(scope)
 
 
 async def _second_look(
