@@ -59,7 +59,7 @@ def test_the_schema_is_made_looked_at_taken_back_and_made_again(command: Command
     assert (made["before"], made["after"], made["backup"]) == (None, HEAD, None)
     assert (current["state"], current["dialect"]) == ("current", "sqlite" if is_file(place) else "postgresql")
     assert current["server"].split(".")[0].isdecimal()
-    assert f"from revision {HEAD} to 0005" in back.out
+    assert f"from revision {HEAD} to 0006" in back.out
     assert "Install the older version now" in back.out
     assert ("The copy before:" in back.out) == is_file(place)
     assert f"db downgrade: changing the schema from revision {HEAD} back to 0005" in back.err

@@ -56,6 +56,7 @@ class PostgresMemoryReader:
     async def get(self, memory_id: str, visibility: Visibility) -> Memory:
         """Return one memory; MemoryNotFound unless it exists and is visible."""
         self._session.see(audience_for(visibility))
+        self._session.finds_by_key()
         if self._session.writes and not self._session.locked:
             owner = await self._session.row("SELECT agent_id FROM memories_v2 WHERE id = %s", (memory_id,))
             lock_owners(self._session, owner or ())
@@ -105,6 +106,7 @@ class PostgresMemoryReader:
     async def of_documents(self, documents: Sequence[int], scope: Scope) -> dict[int, Memory]:
         """Return the memories of those documents that lie in the scope, by document."""
         self._session.see(audience_for(scope.visibility))
+        self._session.finds_by_key()
         part = inside(scope)
         sql = f"{SELECT_MEMORIES} WHERE m.document = ANY(%(documents)s::bigint[]) AND {part.sql}"
         rows = await self._session.rows(sql, {**part.values, "documents": list(documents)})
@@ -113,6 +115,7 @@ class PostgresMemoryReader:
     async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known | None]:
         """Tell for each fingerprint, in order, which stored memory it repeats; a repeated key wins over a text."""
         self._session.see(owned_by(each.agent_id for each in fingerprints))
+        self._session.finds_by_key()
         if self._session.writes:
             lock_owners(self._session, (each.agent_id for each in fingerprints))
         values = {

@@ -23,6 +23,8 @@ QUESTION = "BEGIN READ ONLY"
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 UNIT = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
+_PLAN = "SET LOCAL plan_cache_mode = {mode}"
+
 _NOTE_CHANGES = """
     UPDATE memory_changes SET changes = changes + %(changes)s, documents = documents + %(documents)s,
         tokens = tokens + %(tokens)s
@@ -57,6 +59,7 @@ class Session:
     _begun: bool = attrs.field(default=False, init=False)
     _committing: bool = attrs.field(default=False, init=False)
     _ended: bool = attrs.field(default=False, init=False)
+    _planned_once: bool = attrs.field(default=False, init=False)
 
     @property
     def writes(self) -> bool:
@@ -87,6 +90,19 @@ class Session:
                 self._waiting.pop()
             self.later(_SEE, (sight,))
 
+    def finds_by_key(self) -> None:
+        """Let statements from now on keep their plans, until one is planned `afresh`: for transactions only.
+
+        Rows that are found by their keys are found in one way, whichever they are; planning that each time, for each
+        partition, takes 0.5 ms.
+        """
+        if not self._planned_once:
+            self._plan_once(once=True)
+
+    def _plan_once(self, *, once: bool) -> None:
+        self._planned_once = once
+        self.later(_PLAN.format(mode="force_generic_plan" if once else "auto"))
+
     @contextmanager
     def seeing_all(self) -> Iterator[None]:
         """See and change everything in the block, as only the program itself may, and then what was seen before."""
@@ -103,6 +119,8 @@ class Session:
         One that finds rows by who may read them is planned `afresh` each time: a plan that is kept may be the best for
         the words of another reader (a page of a team's 4,000 memories took 10 ms of CPU instead of 4).
         """
+        if afresh and self._planned_once:
+            self._plan_once(once=False)
         async with self._running():
             prepare = False if afresh else None
             cursor = await self.connection.cursor(binary=binary).execute(sql, values, prepare=prepare)
