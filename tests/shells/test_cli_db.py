@@ -62,9 +62,9 @@ def test_the_schema_is_made_looked_at_taken_back_and_made_again(command: Command
     assert f"from revision {HEAD} to 0006" in back.out
     assert "Install the older version now" in back.out
     assert ("The copy before:" in back.out) == is_file(place)
-    assert f"db downgrade: changing the schema from revision {HEAD} back to 0005" in back.err
+    assert f"db downgrade: changing the schema from revision {HEAD} back to 0006" in back.err
     assert (older.code, older.answer["state"], older.answer["problems"]) == (1, "older", [])
-    assert f"from revision 0005 to {HEAD}" in again.out
+    assert f"from revision 0006 to {HEAD}" in again.out
     assert (nothing["before"], nothing["after"]) == (HEAD, HEAD)
     assert [hit["content"] for hit in found["results"]] == ["The rose blooms in June."]
 

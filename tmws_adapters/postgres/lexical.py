@@ -78,11 +78,9 @@ _SCORES = f"""
     SELECT p.document, sum(
         p.idf * p.frequency * {K1 + 1} / (p.frequency + {2 * K1} * ({1 - B} + {B} * p.tokens / %(average)s))
     ) AS score
-    FROM ({{matches}}) AS p GROUP BY p.document ORDER BY p.document DESC LIMIT %(bound)s
+    FROM ({{matches}}) AS p GROUP BY p.document ORDER BY score DESC, p.document DESC LIMIT %(bound)s
 """  # noqa: S608 - numbers are constants, values are bound
-"""The newest matches are scored, frequencies being halves."""
-
-_BEST = "SELECT document, score FROM ({scores}) AS s ORDER BY score DESC, document DESC"
+"""The newest matches of each word are scored, frequencies being halves."""
 
 _BEST_ALLOWED = """
     WITH scores AS MATERIALIZED ({scores})
@@ -125,11 +123,16 @@ class _Question:
         few = held.count <= SENT
         return attrs.evolve(self, held=held, members=held.count, inside=_HELD if few else "")
 
+    @property
+    def share(self) -> float:
+        """Return how much of the store the scope holds at most."""
+        return self.members / self.state.documents
+
     def cost(self, count: int) -> float:
         """Return what a word that so many documents have costs, in times of a match that is scored."""
         if not self.inside:
             return count
-        return count * self.members / self.state.documents + min(count * PASSED, self.members * LOOKED_UP)
+        return count * self.share + min(count * PASSED, self.members * LOOKED_UP)
 
     def scans(self, count: int) -> bool:
         """Tell whether reading all matches of a word costs less than looking each member up."""
@@ -168,6 +171,8 @@ class PostgresLexical:
             question = question if held is None else question.knowing(held)
         bound = max(SCORED, min(state.documents // SCORED_SHARE, MOST_SCORED))
         telling = _telling(counts, bound, question.cost)
+        if sum(telling.values()) * question.share < ENOUGH:
+            telling = counts
         async with self._connections.lookup() as session:
             hits = await _scored(session, question, telling, max(bound, limit))
         if len(hits) < min(limit, ENOUGH) and len(telling) < len(counts):
@@ -199,7 +204,7 @@ async def _scored(session: Session, question: _Question, counts: dict[str, int],
         "bound": bound,
     }
     if question.held is not None:
-        rows = await session.last(_BEST.format(scores=scores), values, binary=True)
+        rows = await session.last(scores, values, binary=True)
         return question.held.chosen(list(itertools.starmap(Hit, rows)))[: question.limit]
     session.see(audience_for(question.scope.visibility))
     part = inside(question.scope)
