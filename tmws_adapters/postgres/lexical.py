@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from tmws_adapters.postgres.connections import Reading
-from tmws_adapters.postgres.frequencies import Frequencies, State
+from tmws_adapters.postgres.frequencies import LARGE, Frequencies, State
 from tmws_adapters.postgres.predicate import ONE_MEMORY, inside
 from tmws_adapters.postgres.readers import audience_for
 from tmws_adapters.postgres.scopes import Held
@@ -36,8 +36,8 @@ PASSED = 0.1
 LOOKED_UP = 2.5
 """What looking one member of a scope up under a word costs, in the same times."""
 
-REACH = 5
-"""Matches of a term that are held against the members of a scope, in times of those that are scored at most."""
+REACHED = 10_000
+"""The newest matches of a term that are held against the members of a scope, at most: 1 ms."""
 
 SESSION = 1000
 """Members of a session, as a guess: it is short as a rule."""
@@ -45,8 +45,12 @@ SESSION = 1000
 SMALL_SHARE = 5
 """Of a scope that holds less than one in this many documents, the members are looked up first."""
 
-SMALL = 20_000
-"""Members that are looked up at most: 5 ms."""
+SMALL = 100_000
+"""Members that are looked up at most: 10 ms."""
+
+SPARE = 1.5
+"""Times as many of the best are fetched as a scope of this share should need, where somebody remembers what it holds:
+ten thousand take 20 ms to read."""
 
 SENT = 2000
 """Members of a scope that are sent along at most, where somebody remembers them: 0.4 ms."""
@@ -171,7 +175,8 @@ class PostgresLexical:
             question = question if held is None else question.knowing(held)
         bound = max(SCORED, min(state.documents // SCORED_SHARE, MOST_SCORED))
         telling = _telling(counts, bound, question.cost)
-        if sum(telling.values()) * question.share < ENOUGH:
+        if state.documents > LARGE and sum(telling.values()) * question.share < ENOUGH:
+            # What is remembered of a small store's words may be far from what it is now.
             telling = counts
         async with self._connections.lookup() as session:
             hits = await _scored(session, question, telling, max(bound, limit))
@@ -200,18 +205,29 @@ async def _scored(session: Session, question: _Question, counts: dict[str, int],
     scores = _SCORES.format(matches=matches)
     values |= {
         "average": question.state.tokens / question.state.documents,
-        "reach": REACH * bound if question.inside else bound,
+        "reach": max(REACHED, bound) if question.inside else bound,
         "bound": bound,
     }
     if question.held is not None:
-        rows = await session.last(scores, values, binary=True)
-        return question.held.chosen(list(itertools.starmap(Hit, rows)))[: question.limit]
+        return await _chosen(session, question, question.held, scores, values)
     session.see(audience_for(question.scope.visibility))
     part = inside(question.scope)
     allowed = ONE_MEMORY.format(document="s.document", inside=part.sql)
     values |= {**part.values, "limit": question.limit}
     rows = await session.last(_BEST_ALLOWED.format(scores=scores, allowed=allowed), values, binary=True)
     return list(itertools.starmap(Hit, rows))
+
+
+async def _chosen(session: Session, question: _Question, held: Held, sql: str, values: dict[str, Any]) -> list[Hit]:
+    """Return the best in a scope that is remembered: of as many as should be enough, or else of all."""
+    bound, limit = values["bound"], question.limit
+    fetched = min(int(SPARE * limit / max(question.share, SPARE * limit / bound)), bound)
+    while True:
+        rows = await session.rows(sql, {**values, "bound": fetched}, binary=True)
+        hits = held.chosen(list(itertools.starmap(Hit, rows)))[:limit]
+        if len(hits) == limit or len(rows) < fetched or fetched == bound:
+            return hits
+        fetched = bound
 
 
 def _matches(question: _Question, counts: dict[str, int]) -> tuple[str, dict[str, Any]]:
