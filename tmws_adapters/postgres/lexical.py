@@ -42,7 +42,7 @@ REACHED = 10_000
 SESSION = 1000
 """Members of a session, as a guess: it is short as a rule."""
 
-SMALL_SHARE = 5
+SMALL_SHARE = 20
 """Of a scope that holds less than one in this many documents, the members are looked up first."""
 
 SMALL = 100_000
