@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
 import attrs
 
@@ -23,7 +23,9 @@ from tmws_adapters.sql.tables import (
     Tables,
 )
 from tmws_adapters.stores import open_store
-from tmws_core.errors import ConfigurationError, MoveUnfinished, StorageBusy
+from tmws_core.errors import ConfigurationError, MoveUnfinished, StorageBusy, StorageUnavailable
+
+SETTING = "TMWS_DATABASE_URL"
 
 PASSES = 3
 """How often the source is copied while others write to it: each pass takes as long as the former one left to do."""
@@ -102,8 +104,10 @@ class Move:
 
 
 @asynccontextmanager
-async def open_move(source: Settings, target: Settings) -> AsyncIterator[Move]:
+async def open_move(source: Settings, target: Settings, named: str = SETTING) -> AsyncIterator[Move]:
     """Open two stores to move one to the other; the source may be in use, the target belongs to the move.
+
+    `named` is what named the source, for errors that say what to correct.
 
     Raises:
         ConfigurationError: both are the same, or the target holds something else.
@@ -112,7 +116,9 @@ async def open_move(source: Settings, target: Settings) -> AsyncIterator[Move]:
     """
     if source.store_name == target.store_name:
         raise ConfigurationError(setting="--to", reason="is the same store as --from", hint="Name another database")
-    async with _open_tables(source, writing=False) as leaving:
+    async with AsyncExitStack() as stack:
+        with _naming(named):
+            leaving = await stack.enter_async_context(_open_tables(source, writing=False))
         origin = await leaving.origin()
         if origin is not None and origin.seal is None:
             raise ConfigurationError(
@@ -120,13 +126,23 @@ async def open_move(source: Settings, target: Settings) -> AsyncIterator[Move]:
                 reason=f"is a store to which the move from {origin.source} has not ended",
                 hint="Run that move again first",
             )
-        with _owned(target):
+        stack.enter_context(_owned(target))
+        with _naming("--to"):
             with suppress(MoveUnfinished):
                 async with open_store(target):
                     pass
-            async with _open_tables(target, writing=True) as arriving:
-                await _check(arriving, source.store_name)
-                yield Move(leaving, arriving, source.store_name)
+            arriving = await stack.enter_async_context(_open_tables(target, writing=True))
+        await _check(arriving, source.store_name)
+        yield Move(leaving, arriving, source.store_name)
+
+
+@contextmanager
+def _naming(option: str) -> Iterator[None]:
+    """Let errors name what the URL came from."""
+    try:
+        yield
+    except StorageUnavailable as error:
+        raise attrs.evolve(error, hint=error.hint.replace(SETTING, option)) from error
 
 
 def _open_tables(settings: Settings, *, writing: bool) -> AbstractAsyncContextManager[Tables]:

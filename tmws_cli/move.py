@@ -7,7 +7,7 @@ import anyio
 import attrs
 import click
 
-from tmws_adapters.moving import Moved, open_move
+from tmws_adapters.moving import SETTING, Moved, open_move
 from tmws_adapters.settings import Settings
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.progress import progress
@@ -29,7 +29,7 @@ def move(context: click.Context, source: str | None, target: str) -> None:
     settings = invocation.settings()
     leaving = settings if source is None else attrs.evolve(settings, database_url=source)
     arriving = attrs.evolve(settings, database_url=target, database_url_read="")
-    moved = anyio.run(_move, leaving, arriving)
+    moved = anyio.run(_move, leaving, arriving, SETTING if source is None else "--from")
     if invocation.as_json:
         print(json.dumps({"success": True, "from": leaving.store_name, "to": arriving.store_name, **_facts(moved)}))
     else:
@@ -39,8 +39,8 @@ def move(context: click.Context, source: str | None, target: str) -> None:
 with_common_options(move)
 
 
-async def _move(source: Settings, target: Settings) -> Moved:
-    async with open_move(source, target) as moving:
+async def _move(source: Settings, target: Settings, named: str) -> Moved:
+    async with open_move(source, target, named) as moving:
         with progress("move", await moving.total(), "rows") as report:
             return await moving.run(report)
 

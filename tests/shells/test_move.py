@@ -98,7 +98,18 @@ def test_a_target_that_cannot_be_reached_is_unavailable_and_no_password_is_shown
 
     assert done.code == 5
     assert "nobody listens" in json.dumps(done.answer)
+    assert "--to" in done.answer["error"]["hint"]
     assert PASSWORD not in done.out + done.err
+
+
+def test_a_source_that_cannot_be_reached_is_told_by_its_option(command: Command, tmp_path: Path) -> None:
+    nowhere = f"postgresql://tmws:{PASSWORD}@127.0.0.1:1/nothing"
+
+    done = command.run("move", "--from", nowhere, "--to", f"sqlite:///{tmp_path}/new.db", "--json")
+
+    assert done.code == 5
+    assert "--from" in done.answer["error"]["hint"]
+    assert not (tmp_path / "new.db").exists()
 
 
 def test_a_url_of_nothing_known_is_a_wrong_setting(command: Command) -> None:
