@@ -98,7 +98,7 @@ def test_a_target_that_cannot_be_reached_is_unavailable_and_no_password_is_shown
 
     assert done.code == 5
     assert "nobody listens" in json.dumps(done.answer)
-    assert "--to" in done.answer["error"]["hint"]
+    assert "--to" in done.answer["error"]["message"]
     assert PASSWORD not in done.out + done.err
 
 
@@ -108,7 +108,7 @@ def test_a_source_that_cannot_be_reached_is_told_by_its_option(command: Command,
     done = command.run("move", "--from", nowhere, "--to", f"sqlite:///{tmp_path}/new.db", "--json")
 
     assert done.code == 5
-    assert "--from" in done.answer["error"]["hint"]
+    assert "--from" in done.answer["error"]["message"]
     assert not (tmp_path / "new.db").exists()
 
 
