@@ -11,7 +11,7 @@ from tmws_core.ports.lexical import LexicalIndex
 from tmws_core.ports.license import LicenseClock
 from tmws_core.ports.models import Models
 from tmws_core.ports.storage import Storage
-from tmws_core.ports.vector import VectorIndex
+from tmws_core.ports.vector import MemoryIndex, VectorIndex
 
 
 class Keeper(Protocol):
@@ -25,7 +25,7 @@ class Keeper(Protocol):
 class StoredVectors(VectorIndex, Protocol):
     """An index of vectors inside a store."""
 
-    def keeping(self, exact: VectorIndex, memory: int) -> tuple[VectorIndex, LexicalIndex, Keeper]:
+    def keeping(self, exact: MemoryIndex, memory: int) -> tuple[VectorIndex, LexicalIndex, Keeper]:
         """Return such an index that has vectors in memory as well, so many bytes at most, and what loads them there.
 
         The store's index of words comes along, as it goes by what is in memory then.

@@ -6,6 +6,7 @@ import anyio
 import attrs
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.contracts.builders import memory, new, scope
 from tests.contracts.steps import store
@@ -15,17 +16,20 @@ from tests.contracts.test_vector_scopes import (
     MEMORY,
     NORTH,
     SCOPES,
+    Indexed,
     fill,
     nearest,
     open_kept,
     recall,
     rows,
 )
-from tests.servers.postgres import PostgresServer, own_server
+from tests.servers.postgres import TEMPLATE, WORKER, PostgresServer, own_server
+from tests.servers.postgres_replica import kill, pair
 from tmws_adapters.exact import open_exact
 from tmws_adapters.postgres import open_postgres, vectors
 from tmws_adapters.postgres.kept import VALUE_BYTES
 from tmws_core.domain.embedding import Vector
+from tmws_core.ports.storage import NewMemory
 from tmws_core.services.recall import searchable_in
 
 pytestmark = pytest.mark.anyio
@@ -107,6 +111,40 @@ async def test_after_a_restart_of_the_server_nothing_is_missing() -> None:
             await store(indexed.storage, new(memory(), vector=EAST))
 
             assert await nearest(indexed, scope(), EAST, 3) == [2, 1]
+
+
+async def test_after_a_failover_that_lost_memories_their_numbers_stand_for_others() -> None:
+    with pair() as servers:
+        names = sql.Identifier("kept"), sql.Identifier(TEMPLATE), sql.Identifier(WORKER)
+        servers.primary.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names))
+        async with open_kept(servers.url(servers.primary.url("kept"))) as indexed:
+            await store(indexed.storage, new(memory(), vector=NORTH))
+            servers.replica.stop()
+            # A replica knows of 32 numbers more than were taken.
+            lost = await kept_of(indexed, *(new(memory(), vector=EAST) for _ in range(40)))
+            kill(servers.primary)
+            servers.replica.start()
+            servers.replica.promote()
+            found = await kept_of(indexed, *(new(memory(), vector=NORTH) for _ in range(2)))
+
+            assert lost.count == 41
+            assert {number: score for number, score in found.hits if number <= 41}
+            assert {score for _, score in found.hits} == {0.0}
+            assert found.count == len(found.hits) == 3
+
+
+@attrs.frozen
+class Found:
+    hits: list[tuple[int, float]]
+    count: int
+
+
+async def kept_of(indexed: Indexed, *memories: NewMemory) -> Found:
+    """Store memories and search until all that there is is in memory."""
+    await store(indexed.storage, *memories)
+    for _ in range(5):
+        hits = (await indexed.index.search(await searchable_in(indexed.storage, scope(), indexed.index), EAST, 50)).hits
+    return Found([(hit.document, round(hit.score, 3)) for hit in hits], await counted(indexed.index))
 
 
 async def test_a_store_without_room_for_its_vectors_is_searched_on_the_server(postgres: PostgresServer) -> None:

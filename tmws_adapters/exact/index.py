@@ -76,6 +76,11 @@ class ExactIndex:
         matrix = await self._load(allowed)
         return await self._in_thread(partial(matrix.nearest, allowed, query, limit))
 
+    async def forget(self) -> None:
+        """Fetch all vectors again from now on."""
+        async with self._loading:
+            self._matrix, self._largest = None, 0
+
     async def health(self) -> dict[str, int]:
         """Return how many vectors are held, and the bytes that they take."""
         if self._matrix is None:

@@ -25,7 +25,7 @@ from tmws_core.domain.memory import MemoryFilter
 from tmws_core.domain.ranking import Hit
 from tmws_core.errors import TmwsError
 from tmws_core.ports.storage import Searchable
-from tmws_core.ports.vector import VectorIndex
+from tmws_core.ports.vector import MemoryIndex
 
 logger = logging.getLogger("tmws.postgresql")
 
@@ -59,7 +59,10 @@ GONE, GONE_LEAST = 1.25, 1000
 """Documents that are kept, at most: so many times those of the store, and so many more; then the gone are forgotten."""
 
 _NEW = """
-    SELECT (SELECT id FROM embedding_models WHERE active), of.server, pg_snapshot_xmin(of.snapshot)::text, (
+    SELECT (SELECT id FROM embedding_models WHERE active), CASE WHEN pg_is_in_recovery() THEN greatest(
+        (SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery())
+    ) ELSE ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::integer END,
+    of.server, pg_snapshot_xmin(of.snapshot)::text, (
         SELECT array_agg(document) FROM embeddings
         WHERE model = %(model)s AND xid >= coalesce(of.since, '0')
             AND xid < CASE WHEN of.since IS NULL THEN '18446744073709551615' ELSE pg_snapshot_xmax(of.snapshot) END
@@ -76,8 +79,8 @@ _NEW = """
 """
 """What transactions wrote that had not ended at the last snapshot of this server, or all of it; and what they edited.
 
-Servers differ in which transactions have ended, and after a failover their numbers mean others. Rows that come from a
-dump may have numbers of the future.
+Servers differ in which transactions have ended, and after a failover their numbers mean others: so do the numbers of
+documents, if it lost some. A new timeline tells of that. Rows that come from a dump may have numbers of the future.
 """
 
 _INSIDE = """
@@ -126,26 +129,29 @@ class Kept:
     """
 
     _connections: Reading
-    _exact: VectorIndex
+    _exact: MemoryIndex
     _bytes: int
     _model: Numbered | None = attrs.field(default=None, init=False)
     _documents: "array[int]" = attrs.field(factory=lambda: array("q"), init=False)
     _since: dict[str, tuple[str, float]] = attrs.field(factory=dict, init=False)
     _scopes: Scopes = attrs.field(factory=Scopes, init=False)
+    _timeline: int = attrs.field(default=0, init=False)
     _shares: "OrderedDict[_Wanted, float]" = attrs.field(factory=OrderedDict, init=False)
     _wanted: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _loading: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
     _loaded: bool = attrs.field(default=False, init=False)
 
     async def run(self) -> None:
-        """Load the vectors when they are wanted first; what fails is tried again."""
-        await self._wanted.wait()
-        while not self._loaded:
+        """Load the vectors whenever they are wanted; what fails is tried again."""
+        while True:
+            await self._wanted.wait()
             try:
                 await self._load()
             except TmwsError as error:
                 logger.warning("⚠️ No vectors are kept in memory: %s", error.message)
-            if not self._loaded:
+            if self._loaded:
+                self._wanted = anyio.Event()
+            else:
                 await anyio.sleep(PAUSE)
 
     @property
@@ -172,7 +178,7 @@ class Kept:
             return None
         asked = self._asked()
         (row,) = await session.last(_NEW, asked, binary=True)
-        return self._documents if self._heard(asked, row) else None
+        return self._documents if await self._heard(asked, row) else None
 
     async def held(self, scope: Scope) -> Held | None:
         """Return all that a scope holds that is remembered; None for others, and where much of it has no vector."""
@@ -185,7 +191,7 @@ class Kept:
             without, (row,) = await session.answers(
                 (_WITHOUT_VECTOR.format(inside=part.sql), {**part.values, "most": FEW + 1}), (_NEW, asked), ends=True
             )
-        if len(without) > FEW or not self._heard(asked, row):
+        if not await self._heard(asked, row) or len(without) > FEW:
             return None
         documents = await self._known(scope)
         return None if documents is None else Held(documents, frozenset(document for (document,) in without))
@@ -195,10 +201,15 @@ class Kept:
         begun = [begun for begun, _ in since.values()]
         return {"model": None if self._model is None else self._model[0], "servers": list(since), "since": begun}
 
-    def _heard(self, asked: Mapping[str, Any], row: Row) -> bool:
-        """Take in what has changed, and tell whether the model is still the same."""
-        active, server, begun, added, edited = row
-        if active != asked["model"]:
+    async def _heard(self, asked: Mapping[str, Any], row: Row) -> bool:
+        """Take in what has changed, and tell whether what is kept is still of use."""
+        active, timeline, server, begun, added, edited = row
+        former, self._timeline = self._timeline, max(self._timeline, timeline)
+        if former and timeline > former:
+            self._loaded, self._documents, self._since = False, array("q"), {}
+            self._scopes.forget()
+            await self._exact.forget()
+        if active != asked["model"] or timeline < self._timeline or (former and timeline > former):
             return False
         self._documents = _joined(self._documents, added or ())
         since = dict(zip(asked["servers"], asked["since"], strict=True)).get(server)
