@@ -163,7 +163,7 @@ async def test_many_vectors_are_loaded_in_the_background(
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(open_postgres(stack.enter_context(postgres.database())))
         exact = await stack.enter_async_context(open_exact(opened.storage.vectors))
-        index, _, kept = attrs.evolve(opened.vectors, little=0).keeping(exact, MEMORY)
+        index, _, kept = opened.vectors.keeping(exact, MEMORY)
         await store(opened.storage, *(new(memory(), vector=EAST) for _ in range(2)))
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(kept.run)
@@ -176,6 +176,19 @@ async def test_many_vectors_are_loaded_in_the_background(
         second = await index.search(searchable, EAST, 3)
 
     assert [hit.document for hit in first.hits] == [hit.document for hit in second.hits] == [2, 1]
+
+
+async def test_a_store_whose_last_memory_is_gone_has_nothing_near(postgres: PostgresServer) -> None:
+    with postgres.database() as url:
+        async with open_kept(url) as indexed, open_postgres(url) as other:
+            await store(indexed.storage, new(memory(), vector=EAST))
+            assert await nearest(indexed, scope(), EAST, 3) == [1]
+            async with other.storage.write() as unit:
+                (last,) = await unit.memories.page(scope(), after=None, limit=1, order="newest")
+                await unit.changes.delete(last)
+
+            assert await nearest(indexed, scope(), EAST, 3) == []
+            assert await nearest(indexed, scope(SCOPES["an agent's"].visibility), EAST, 3) == []
 
 
 async def test_many_that_are_gone_are_forgotten(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:

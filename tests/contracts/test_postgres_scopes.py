@@ -73,7 +73,7 @@ async def open_world(server: PostgresServer) -> AsyncIterator[World]:
             open_postgres(url) as other,
             open_exact(opened.storage.vectors) as exact,
         ):
-            index, words, _ = attrs.evolve(opened.vectors, little=0).keeping(exact, MEMORY)
+            index, words, _ = opened.vectors.keeping(exact, MEMORY)
             yield World(opened.storage, words, index, other, url)
 
 

@@ -53,7 +53,7 @@ def graph_of(opened: PostgresStore) -> VectorIndex:
 async def open_kept(url: str, memory: int = MEMORY) -> AsyncIterator[Indexed]:
     """Open the store with its index that has the vectors in memory, and takes none for few."""
     async with open_postgres(url) as opened, open_exact(opened.storage.vectors) as exact:
-        index, _, _ = attrs.evolve(opened.vectors, little=0).keeping(exact, memory)
+        index, _, _ = opened.vectors.keeping(exact, memory)
         yield Indexed(opened.storage, index)
 
 

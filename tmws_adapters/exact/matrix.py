@@ -115,7 +115,9 @@ class Matrix:
         scores = self._scores(places, direction)
         if len(scores) > limit:
             best = reaching(scores, scores, limit)
-            numbers, scores = numbers[best], scores[best]
+            numbers, places = numbers[best], places[best]
+        # Row by row, so that a score is the same whatever else is compared: pages of one search fit together.
+        scores = np.vecdot(self.rows.take(places, 0), direction)
         # The numbers ascend, so that reversing a stable order puts the higher of two equals first.
         order = np.argsort(scores, kind="stable")[::-1][:limit]
         return list(map(Hit, numbers[order].tolist(), scores[order].tolist()))

@@ -35,6 +35,10 @@ VALUE_BYTES = 5
 SPARE = 1.3
 """Times as many neighbours are looked at as a scope of this share should need: its share near a query is another."""
 
+SMALL = 2000
+"""Documents of a scope that is remembered at once: asking for their numbers takes 2 ms, comparing them on the server
+4."""
+
 FEWEST = 500
 """Neighbours that are looked at, at least: 1 ms on the server."""
 
@@ -237,13 +241,13 @@ class Kept:
     async def nearest_known(self, near: Near, share: float) -> list[Hit] | None:
         """Return what is nearest in a scope that is remembered, or is to be from now on; None for others.
 
-        A scope is remembered that is asked for the second time.
+        A scope is remembered that is asked for the second time, and a small one at once.
         """
         scope = near.searchable.scope
         documents = await self._known(scope)
         if documents is None:
-            share = min(share, self._shares.get(_key(scope), 1.0))
-            if share * len(near.documents) > LARGEST or not self._scopes.wanted_again(scope):
+            members = min(share, self._shares.get(_key(scope), 1.0)) * len(near.documents)
+            if members > LARGEST or (not self._scopes.wanted_again(scope) and members > SMALL):
                 return None
             documents = await self._members(scope)
         return await self._nearest_of(documents, near, near.limit)

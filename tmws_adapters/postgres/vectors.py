@@ -24,10 +24,6 @@ EXACT = 25_000
 """Documents of a scope up to which each is compared. Of 100,000 memories 10,000 take 19 ms so, and 60 ms by the graph,
 which meets ten others for each of them; all take 57 ms and 19 ms."""
 
-LITTLE = 2000
-"""Documents of a scope up to which each is compared on the server although vectors are kept in memory: a whole search
-in 3,000 of 100,000 takes 25 ms of CPU so and 22 in memory (a busy machine)."""
-
 SCANNED = 200_000
 """Vectors that the graph looks at, at most: where it has found too few by then, all of the scope is compared instead.
 
@@ -84,7 +80,6 @@ class PgVectorIndex:
     exact: int = EXACT
     scanned: int = SCANNED
     kept: Kept | None = None
-    little: int = LITTLE
 
     @property
     def source(self) -> str:
@@ -135,11 +130,9 @@ class PgVectorIndex:
         # With no connection in hand: vectors that are new are fetched by another one.
         if not documents:
             return None
-        near, share = Near(searchable, query, limit, documents), size.members / size.documents
+        near, share = Near(searchable, query, limit, documents), max(size.members, 1) / max(size.documents, 1)
         hits = await self.kept.nearest_known(near, share)
-        if hits is None and size.members > self.little:
-            hits = await self.kept.nearest(near, share)
-        return hits
+        return await self.kept.nearest(near, share) if hits is None else hits
 
     async def _on_server(self, session: Session, number: int, scope: Scope, query: Vector, limit: int) -> list[Hit]:
         await self._sizes.estimated(session, scope)
