@@ -18,7 +18,7 @@ class Keeper(Protocol):
     """What loads vectors of a store into memory."""
 
     async def run(self) -> None:
-        """Load them when they are wanted first."""
+        """Load them whenever they are wanted, until it is cancelled."""
         ...
 
 

@@ -166,6 +166,7 @@ async def test_many_vectors_are_loaded_in_the_background(
         index, _, kept = opened.vectors.keeping(exact, MEMORY)
         await store(opened.storage, *(new(memory(), vector=EAST) for _ in range(2)))
         tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
         tasks.start_soon(kept.run)
         searchable = await searchable_in(opened.storage, scope(), index)
 
