@@ -23,7 +23,7 @@ from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.memory import MemoryFilter
 from tmws_core.domain.ranking import Hit
-from tmws_core.errors import TmwsError
+from tmws_core.errors import StorageUnavailable, TmwsError
 from tmws_core.ports.storage import Searchable
 from tmws_core.ports.vector import MemoryIndex
 
@@ -62,11 +62,15 @@ PAUSE = 5.0
 GONE, GONE_LEAST = 1.25, 1000
 """Documents that are kept, at most: so many times those of the store, and so many more; then the gone are forgotten."""
 
-_NEW = """
-    SELECT (SELECT id FROM embedding_models WHERE active), CASE WHEN pg_is_in_recovery() THEN greatest(
+_TIMELINE = """
+    CASE WHEN pg_is_in_recovery() THEN greatest(
         (SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery())
-    ) ELSE ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::integer END,
-    of.server, pg_snapshot_xmin(of.snapshot)::text, (
+    ) ELSE ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::integer END
+"""
+"""What another server continues after a failover; servers that keep no log of their own tell no such thing."""
+
+_NEW = """
+    SELECT (SELECT id FROM embedding_models WHERE active), {timeline}, of.server, pg_snapshot_xmin(of.snapshot)::text, (
         SELECT array_agg(document) FROM embeddings
         WHERE model = %(model)s AND xid >= coalesce(of.since, '0')
             AND xid < CASE WHEN of.since IS NULL THEN '18446744073709551615' ELSE pg_snapshot_xmax(of.snapshot) END
@@ -140,6 +144,7 @@ class Kept:
     _since: dict[str, tuple[str, float]] = attrs.field(factory=dict, init=False)
     _scopes: Scopes = attrs.field(factory=Scopes, init=False)
     _timeline: int = attrs.field(default=0, init=False)
+    _new: str = attrs.field(default=_NEW.format(timeline=0), init=False)
     _shares: "OrderedDict[_Wanted, float]" = attrs.field(factory=OrderedDict, init=False)
     _wanted: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _loading: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
@@ -181,7 +186,7 @@ class Kept:
         if self._model is None:
             return None
         asked = self._asked()
-        (row,) = await session.last(_NEW, asked, binary=True)
+        (row,) = await session.last(self._new, asked, binary=True)
         return self._documents if await self._heard(asked, row) else None
 
     async def held(self, scope: Scope) -> Held | None:
@@ -193,7 +198,9 @@ class Kept:
             session.see(audience_for(scope.visibility))
             # In this order: what gets its vector between the two is told by both, and not by neither.
             without, (row,) = await session.answers(
-                (_WITHOUT_VECTOR.format(inside=part.sql), {**part.values, "most": FEW + 1}), (_NEW, asked), ends=True
+                (_WITHOUT_VECTOR.format(inside=part.sql), {**part.values, "most": FEW + 1}),
+                (self._new, asked),
+                ends=True,
             )
         if not await self._heard(asked, row) or len(without) > FEW:
             return None
@@ -301,6 +308,7 @@ class Kept:
         async with self._loading:
             if self._loaded:
                 return
+            self._new = _NEW.format(timeline=await self._timeline_asked())
             async with self._connections.lookup() as session:
                 self._model = await active_model(session)
                 documents = await self.follow(session)
@@ -309,6 +317,14 @@ class Kept:
                 searchable = Searchable(scope=_NO_SCOPE, model=self._model[1].model)
                 await self._nearest_of(documents, Near(searchable, anything, 1, documents), 1)
                 self._loaded = True
+
+    async def _timeline_asked(self) -> str:
+        try:
+            async with self._connections.lookup() as session:
+                await session.rows(f"SELECT {_TIMELINE}")
+        except StorageUnavailable:
+            return "0"
+        return _TIMELINE
 
 
 def _key(scope: Scope) -> _Wanted:
