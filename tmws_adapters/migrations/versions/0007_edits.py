@@ -6,6 +6,7 @@ revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None
+usable_from = "0006"
 
 STATEMENTS: dict[str, tuple[str, ...]] = {
     # There `document_numbers` counts the edits.
