@@ -1,6 +1,5 @@
 """Lexical search: BM25 over a table of postings."""
 
-import itertools
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -214,8 +213,17 @@ async def _scored(session: Session, question: _Question, counts: dict[str, int],
     part = inside(question.scope)
     allowed = ONE_MEMORY.format(document="s.document", inside=part.sql)
     values |= {**part.values, "limit": question.limit}
-    rows = await session.last(_BEST_ALLOWED.format(scores=scores, allowed=allowed), values, binary=True)
-    return list(itertools.starmap(Hit, rows))
+    return _ranked(await session.last(_BEST_ALLOWED.format(scores=scores, allowed=allowed), values, binary=True))
+
+
+def _ranked(rows: Sequence[tuple[int, float]]) -> list[Hit]:
+    """Return the hits, best first.
+
+    Equal scores are summed up in another order by another plan, and must not differ by it: pages of one search fit
+    together.
+    """
+    hits = [Hit(document, round(score, 12)) for document, score in rows]
+    return sorted(hits, key=lambda hit: (-hit.score, -hit.document))
 
 
 async def _chosen(session: Session, question: _Question, held: Held, sql: str, values: dict[str, Any]) -> list[Hit]:
@@ -224,7 +232,7 @@ async def _chosen(session: Session, question: _Question, held: Held, sql: str, v
     fetched = min(int(SPARE * limit / max(question.share, SPARE * limit / bound)), bound)
     while True:
         rows = await session.rows(sql, {**values, "bound": fetched}, binary=True)
-        hits = held.chosen(list(itertools.starmap(Hit, rows)))[:limit]
+        hits = held.chosen(_ranked(rows))[:limit]
         if len(hits) == limit or len(rows) < fetched or fetched == bound:
             return hits
         fetched = bound
