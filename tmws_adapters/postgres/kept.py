@@ -14,9 +14,10 @@ import attrs
 
 from tmws_adapters.postgres.connections import Reading
 from tmws_adapters.postgres.models import active_model
+from tmws_adapters.postgres.positions import TIMELINE_OF_PRIMARY, TIMELINE_OF_REPLICA
 from tmws_adapters.postgres.predicate import inside
 from tmws_adapters.postgres.readers import audience_for
-from tmws_adapters.postgres.scopes import LARGEST, Held, Members, Scopes
+from tmws_adapters.postgres.scopes import LARGEST, Held, Members, Scopes, Wanted, wanted_by
 from tmws_adapters.postgres.session import Row, Session
 from tmws_adapters.sql.models import Numbered
 from tmws_core.domain.access import Scope, Visibility
@@ -62,11 +63,7 @@ PAUSE = 5.0
 GONE, GONE_LEAST = 1.25, 1000
 """Documents that are kept, at most: so many times those of the store, and so many more; then the gone are forgotten."""
 
-_TIMELINE = """
-    CASE WHEN pg_is_in_recovery() THEN greatest(
-        (SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery())
-    ) ELSE ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::integer END
-"""
+_TIMELINE = f"CASE WHEN pg_is_in_recovery() THEN {TIMELINE_OF_REPLICA} ELSE {TIMELINE_OF_PRIMARY} END"
 """What another server continues after a failover; servers that keep no log of their own tell no such thing."""
 
 _NEW = """
@@ -113,8 +110,6 @@ FEW = 1000
 _NO_SCOPE = Scope(visibility=Visibility("", ""), filter=MemoryFilter(), at=datetime(1970, 1, 1, tzinfo=UTC))
 """For a search that only fetches vectors."""
 
-_Wanted = tuple[Visibility, MemoryFilter]
-
 
 @attrs.frozen
 class Near:
@@ -145,7 +140,7 @@ class Kept:
     _scopes: Scopes = attrs.field(factory=Scopes, init=False)
     _timeline: int = attrs.field(default=0, init=False)
     _new: str = attrs.field(default=_NEW.format(timeline=0), init=False)
-    _shares: "OrderedDict[_Wanted, float]" = attrs.field(factory=OrderedDict, init=False)
+    _shares: "OrderedDict[Wanted, float]" = attrs.field(factory=OrderedDict, init=False)
     _wanted: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _loading: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
     _loaded: bool = attrs.field(default=False, init=False)
@@ -215,12 +210,13 @@ class Kept:
     async def _heard(self, asked: Mapping[str, Any], row: Row) -> bool:
         """Take in what has changed, and tell whether what is kept is still of use."""
         active, timeline, server, begun, added, edited = row
-        former, self._timeline = self._timeline, max(self._timeline, timeline)
+        if active != asked["model"] or timeline < self._timeline:
+            return False
+        former, self._timeline = self._timeline, timeline
         if former and timeline > former:
             self._loaded, self._documents, self._since = False, array("q"), {}
             self._scopes.forget()
             await self._exact.forget()
-        if active != asked["model"] or timeline < self._timeline or (former and timeline > former):
             return False
         self._documents = _joined(self._documents, added or ())
         since = dict(zip(asked["servers"], asked["since"], strict=True)).get(server)
@@ -253,7 +249,7 @@ class Kept:
         scope = near.searchable.scope
         documents = await self._known(scope)
         if documents is None:
-            members = min(share, self._shares.get(_key(scope), 1.0)) * len(near.documents)
+            members = min(share, self._shares.get(wanted_by(scope), 1.0)) * len(near.documents)
             if members > LARGEST or (not self._scopes.wanted_again(scope) and members > SMALL):
                 return None
             documents = await self._members(scope)
@@ -261,7 +257,7 @@ class Kept:
 
     async def nearest(self, near: Near, share: float) -> list[Hit]:
         """Return what is nearest in a scope that holds about this share of the store: of any scope the right answer."""
-        key = _key(near.searchable.scope)
+        key = wanted_by(near.searchable.scope)
         share = min(share, self._shares.get(key, 1.0))
         while True:
             reach = min(max(FEWEST, near.limit, int(SPARE * near.limit / share)), len(near.documents))
@@ -275,7 +271,7 @@ class Kept:
                 return hits[: near.limit]
             share = min(share / 2, self._shares[key])
 
-    def _remember(self, wanted: _Wanted, share: float) -> None:
+    def _remember(self, wanted: Wanted, share: float) -> None:
         self._shares[wanted] = share
         self._shares.move_to_end(wanted)
         if len(self._shares) > SHARES:
@@ -325,10 +321,6 @@ class Kept:
         except StorageUnavailable:
             return "0"
         return _TIMELINE
-
-
-def _key(scope: Scope) -> _Wanted:
-    return scope.visibility, scope.filter
 
 
 def _joined(known: "array[int]", added: Sequence[int]) -> "array[int]":

@@ -14,10 +14,14 @@ SHORTEST, LONGEST = 0.25, 4.0
 GONE = 0.5
 """Seconds for which a primary that did not answer is not asked again."""
 
-_WRITTEN = """
-    SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint,
-        ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::integer
-"""
+TIMELINE_OF_PRIMARY = "('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::integer"
+
+TIMELINE_OF_REPLICA = """greatest(
+    (SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery())
+)"""
+"""A replica tells of a new timeline once it has written a page of it, some minutes after a promotion at the latest."""
+
+_WRITTEN = f"SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint, {TIMELINE_OF_PRIMARY}"
 _SYSTEM = "SELECT system_identifier FROM pg_control_system()"
 
 

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tmws_adapters.postgres.connections import Connections, open_connections
 from tmws_adapters.postgres.errors import PART, connection_error
 from tmws_adapters.postgres.opener import SILENCE, Opener
-from tmws_adapters.postgres.positions import SHORTEST, Gate, Position, Primary
+from tmws_adapters.postgres.positions import SHORTEST, TIMELINE_OF_REPLICA, Gate, Position, Primary
 from tmws_adapters.postgres.session import Session
 from tmws_core.errors import PartUnavailable, StorageBusy, StorageInterrupted, StorageUnavailable
 
@@ -37,12 +37,7 @@ _REPLAYED = """
 """
 """A server that is no replica any more has no position: what it writes is not what the primary does."""
 
-_FOLLOWS = """
-    SELECT (SELECT system_identifier FROM pg_control_system()), greatest(
-        (SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery())
-    )
-"""
-"""A replica tells of a new timeline once it has written a page of it, some minutes after a promotion at the latest."""
+_FOLLOWS = f"SELECT (SELECT system_identifier FROM pg_control_system()), {TIMELINE_OF_REPLICA}"  # noqa: S608 - constants
 
 
 @attrs.define(eq=False)

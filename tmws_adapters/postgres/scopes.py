@@ -26,7 +26,13 @@ CHANGES = 4000
 LOGGED = 100_000
 """Changes that are kept: 800 KB."""
 
-_Wanted = tuple[Visibility, MemoryFilter]
+Wanted = tuple[Visibility, MemoryFilter]
+"""What is asked for, whenever it is asked."""
+
+
+def wanted_by(scope: Scope) -> Wanted:
+    """Return what a scope is remembered by."""
+    return scope.visibility, scope.filter
 
 
 @attrs.frozen
@@ -83,8 +89,8 @@ class Scopes:
 
     _log: "array[int]" = attrs.field(factory=lambda: array("q"), init=False)
     _dropped: int = attrs.field(default=0, init=False)
-    _members: "OrderedDict[_Wanted, Members]" = attrs.field(factory=OrderedDict, init=False)
-    _asked: "OrderedDict[_Wanted, None]" = attrs.field(factory=OrderedDict, init=False)
+    _members: "OrderedDict[Wanted, Members]" = attrs.field(factory=OrderedDict, init=False)
+    _asked: "OrderedDict[Wanted, None]" = attrs.field(factory=OrderedDict, init=False)
 
     @property
     def place(self) -> int:
@@ -106,7 +112,7 @@ class Scopes:
 
     def wanted_again(self, scope: Scope) -> bool:
         """Tell whether a scope that is not remembered was asked for before."""
-        key = _key(scope)
+        key = wanted_by(scope)
         again = key in self._asked and not scope.historic
         self._asked[key] = None
         self._asked.move_to_end(key)
@@ -116,7 +122,7 @@ class Scopes:
 
     def find(self, scope: Scope) -> tuple[Members, set[int]] | None:
         """Return what is remembered of a scope, and which documents may have changed since."""
-        key = _key(scope)
+        key = wanted_by(scope)
         members = self._members.get(key)
         if members is None or scope.historic:
             return None
@@ -129,14 +135,10 @@ class Scopes:
 
     def keep(self, scope: Scope, members: Members) -> None:
         """Remember what a scope holds, unless it is too large, or of the past."""
-        key = _key(scope)
+        key = wanted_by(scope)
         self._members.pop(key, None)
         if scope.historic or len(members.documents) > LARGEST:
             return
         self._members[key] = members
         while sum(len(each.documents) for each in self._members.values()) > TOGETHER or len(self._members) > ASKED:
             self._members.popitem(last=False)
-
-
-def _key(scope: Scope) -> _Wanted:
-    return scope.visibility, scope.filter
