@@ -32,7 +32,7 @@ import anyio
 import attrs
 import psycopg
 
-from tests.benchmarks.corpus import DIMENSION, SEED, HashedWords, quantiles, text
+from tests.benchmarks.corpus import DIMENSION, SEED, HashedWords, quantiles, seconds_to_load, text
 from tests.licences import UNLIMITED
 from tests.servers.postgres import own_server
 from tmws_adapters.bootstrap import Parts, compose, open_parts
@@ -283,14 +283,11 @@ async def search(url: str) -> None:
 async def loaded(store: Store) -> float:
     """Return how long it takes until the vectors are in memory."""
     assert store.parts.keeper
-    started = time.perf_counter()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.parts.keeper.run)
-        await store.app.call(OPERATOR, SearchMemories(query="w1"))
-        while not ((await store.parts.vectors.health()) or {}).get("kept"):  # noqa: ASYNC110 - nobody tells
-            await anyio.sleep(0.1)
+        seconds = await seconds_to_load(store.parts, store.app, OPERATOR)
         tasks.cancel_scope.cancel()
-    return round(time.perf_counter() - started, 1)
+    return seconds
 
 
 async def create(url: str, home: Path, size: int) -> None:

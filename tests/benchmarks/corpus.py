@@ -7,20 +7,32 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from tests.licences import UNLIMITED
-from tmws_adapters.bootstrap import compose, open_parts
+from tmws_adapters.bootstrap import Parts, compose, open_parts
 from tmws_adapters.settings import Settings, load_settings
 from tmws_core.app import App
+from tmws_core.domain.agent import Caller
 from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.messages.search import SearchMemories
 from tmws_core.ports.embedder import EmbedderHealth
 
 DIMENSION = 384
 VOCABULARY = 20_000
 SEED = 7
+
+
+async def seconds_to_load(parts: Parts, app: App, caller: Caller) -> float:
+    """Return how long it takes from the first search until the vectors are in memory; somebody must load them."""
+    started = time.perf_counter()
+    await app.call(caller, SearchMemories(query=text(random.Random(SEED), 6)))
+    while not ((await parts.vectors.health()) or {}).get("kept"):  # noqa: ASYNC110 - nobody tells
+        await anyio.sleep(0.1)
+    return round(time.perf_counter() - started, 1)
 
 
 @attrs.frozen

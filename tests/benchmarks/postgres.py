@@ -26,7 +26,7 @@ import numpy.typing as npt
 import psycopg
 from psycopg import sql
 
-from tests.benchmarks.corpus import SEED, HashedWords, quantiles, text
+from tests.benchmarks.corpus import SEED, HashedWords, quantiles, seconds_to_load, text
 from tests.licences import UNLIMITED
 from tests.servers.postgres import own_server
 from tmws_adapters.bootstrap import Parts, compose, open_parts
@@ -191,21 +191,12 @@ async def measure(url: str, home: Path, size: int, queries: int) -> dict[str, ob
         operator = settings.operator("benchmark")
         report: dict[str, object] = {"memories": size, **await load(postgres, operator, corpus, url)}
         await sqlite.fill(operator, corpus, 0, size)
-        report["kept_seconds"] = await kept(postgres, operator)
+        report["kept_seconds"] = await seconds_to_load(postgres.parts, postgres.app, operator)
         # A server holds no corpus, through which the collector would go meanwhile: 70 ms each time.
         gc.freeze()
         for rule in rules_of(corpus, operator):
             report[rule.label] = await measured(rule, (sqlite, postgres), corpus, embedder, queries)
     return report
-
-
-async def kept(store: Store, operator: Caller) -> float:
-    """Return how long it takes from the first search until the vectors are in memory."""
-    started = time.perf_counter()
-    await store.app.call(operator, SearchMemories(query=text(random.Random(SEED), 6)))
-    while not ((await store.parts.vectors.health()) or {}).get("kept"):  # noqa: ASYNC110 - nobody tells
-        await anyio.sleep(0.1)
-    return round(time.perf_counter() - started, 1)
 
 
 async def measured(

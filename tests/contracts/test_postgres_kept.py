@@ -6,7 +6,6 @@ import anyio
 import attrs
 import psycopg
 import pytest
-from psycopg import sql
 
 from tests.contracts.builders import memory, new, scope
 from tests.contracts.steps import store
@@ -23,7 +22,7 @@ from tests.contracts.test_vector_scopes import (
     recall,
     rows,
 )
-from tests.servers.postgres import TEMPLATE, WORKER, PostgresServer, own_server
+from tests.servers.postgres import PostgresServer, own_server
 from tests.servers.postgres_replica import kill, pair
 from tmws_adapters.exact import open_exact
 from tmws_adapters.postgres import open_postgres, vectors
@@ -115,9 +114,7 @@ async def test_after_a_restart_of_the_server_nothing_is_missing() -> None:
 
 async def test_after_a_failover_that_lost_memories_their_numbers_stand_for_others() -> None:
     with pair() as servers:
-        names = sql.Identifier("kept"), sql.Identifier(TEMPLATE), sql.Identifier(WORKER)
-        servers.primary.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names))
-        async with open_kept(servers.url(servers.primary.url("kept"))) as indexed:
+        async with open_kept(servers.url(servers.create("kept"))) as indexed:
             await store(indexed.storage, new(memory(), vector=NORTH))
             servers.replica.stop()
             # A replica knows of 32 numbers more than were taken.

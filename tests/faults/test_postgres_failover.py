@@ -11,10 +11,9 @@ import anyio
 import anyio.to_thread
 import attrs
 import pytest
-from psycopg import sql
 
 from tests.faults.journal import Journal, everything, note, settings_of
-from tests.servers.postgres import TEMPLATE, WORKER, PostgresServer
+from tests.servers.postgres import PostgresServer
 from tests.servers.postgres_replica import Pair, kill, pair, port_of, revive
 from tests.servers.proxy import Proxy, proxy_to
 from tmws_adapters.bootstrap import open_app
@@ -98,8 +97,7 @@ class Writing:
 @pytest.fixture
 def servers() -> Iterator[Pair]:
     with pair() as started:
-        names = sql.Identifier(DATABASE), sql.Identifier(TEMPLATE), sql.Identifier(WORKER)
-        started.primary.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names))
+        started.create(DATABASE)
         yield started
 
 

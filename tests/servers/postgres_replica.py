@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.servers.postgres import ATTEMPTS, PostgresServer, free_port, own_server, room, run_program
+from tests.servers.postgres import ATTEMPTS, TEMPLATE, WORKER, PostgresServer, free_port, own_server, room, run_program
 
 REVIVAL = 20.0
 PAUSE = 0.1
@@ -57,6 +57,12 @@ class Pair:
     def replica_url(self, database_url: str) -> str:
         """Return the URL of a database at the replica."""
         return self.replica.url(str(conninfo_to_dict(database_url)["dbname"]))
+
+    def create(self, name: str) -> str:
+        """Create a database that stays as long as the servers, and return its URL at the primary."""
+        names = sql.Identifier(name), sql.Identifier(TEMPLATE), sql.Identifier(WORKER)
+        self.primary.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names))
+        return self.primary.url(name)
 
     def commit_on_both(self) -> None:
         """Acknowledge from now on only what the replica has as well."""
