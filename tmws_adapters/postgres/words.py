@@ -11,6 +11,9 @@ from snowballstemmer import stemmer
 LONGEST = 63
 """Bytes of a word that are kept, and stemmed; more are no word of a language, and an index entry has its limits."""
 
+READ = 512
+"""Characters of a word that are looked at: eight for each byte that is kept, since marks are dropped."""
+
 SHORTEST_STEMMED = 3
 """Bytes that a word needs to be stemmed, as in FTS5."""
 
@@ -29,7 +32,7 @@ _porter = stemmer("porter")
 def words_of(text: str) -> list[str]:
     """Return the words of a text in order, stemmed."""
     kept = "".join(character if _is_part(character) else " " for character in text)
-    return [stem(word) for word in kept.split()]
+    return [stem(word[:READ]) for word in kept.split()]
 
 
 def counts_of(text: str) -> Counter[str]:

@@ -28,7 +28,17 @@ compounds); Thai, Lao, Burmese, Khmer."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 """The seams of `camelCase` and `HTTPServer`."""
 
-_CAMEL_WORD = re.compile(r"\b[A-Za-z][A-Za-z0-9]*(?:[a-z0-9][A-Z]|[A-Z][A-Z][a-z])[A-Za-z0-9]*\b")
+_CAMEL_WORD = re.compile(
+    r"\b(?=[A-Za-z][A-Za-z0-9]*+\b)[A-Za-z][A-Za-z0-9]*(?:[a-z0-9][A-Z]|[A-Z][A-Z][a-z])[A-Za-z0-9]*\b"
+)
+"""A word of ASCII with a seam; what goes on behind it is looked at once, not once for each seam ("aAaA...é")."""
+
+MARKS = 30
+"""Marks in a row that are indexed: what Unicode calls stream-safe (UAX #15, section 13). No language writes as many,
+and putting longer runs in order takes time that grows with their square."""
+
+_MARKED = re.compile(r"(?:[^\w\x00-\x7f]|[\uff9e\uff9f])++")
+"""Where marks may stand: none of them is a letter but two half-width ones of Japanese, and none is ASCII."""
 
 MAX_QUERY_TERMS = 64
 """Terms of one query that reach the lexical index, first come first served; a bound on the cost of a pasted page."""
@@ -56,16 +66,38 @@ def _with_parts(word: str) -> str:
     return f"{word} {_CAMEL.sub(' ', word)}"
 
 
+def _folded(content: str) -> str:
+    if content.isascii():
+        return content
+    visible = "".join(character for character in content if unicodedata.category(character) != "Cf")
+    return unicodedata.normalize("NFKC", _MARKED.sub(_stream_safe, visible))
+
+
+def _stream_safe(run: re.Match[str]) -> str:
+    """Return a run of characters without the marks beyond MARKS in a row."""
+    if run.end() - run.start() <= MARKS:
+        return run.group()
+    kept: list[str] = []
+    marks = 0
+    for character in run.group():
+        marks = marks + 1 if _is_mark(character) else 0
+        if marks <= MARKS:
+            kept.append(character)
+    return "".join(kept)
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M") or character in "\uff9e\uff9f"
+
+
 def lexical_document(content: str) -> str:
     """Return the text as the lexical index stores it.
 
-    Compatibility forms are folded and invisible format characters dropped. Runs of scripts without spaces become
-    overlapping bigrams: a single character is found only where it stands alone, every longer word by its bigrams.
+    Compatibility forms are folded; invisible format characters, and marks beyond MARKS in a row, are dropped. Runs of
+    scripts without spaces become overlapping bigrams: a single character is found only where it stands alone, every longer word by its bigrams.
     Compound identifiers are followed by their parts, so that they are found by part and by whole.
     """
-    folded = "".join(
-        character for character in unicodedata.normalize("NFKC", content) if unicodedata.category(character) != "Cf"
-    )
+    folded = _folded(content)
     spaced = _UNSPACED.sub(lambda run: _bigrams(run.group()), folded)
     return _CAMEL_WORD.sub(lambda word: _with_parts(word.group()), spaced)
 

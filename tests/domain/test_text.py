@@ -1,0 +1,64 @@
+"""Reading texts: what is indexed of them, and in what time."""
+
+import time
+import unicodedata
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.pathological import texts
+from tmws_adapters.postgres.words import counts_of
+from tmws_core.domain.dates import period_in
+from tmws_core.domain.dialogue import Question, speaker_of
+from tmws_core.domain.memory import CONTENT_BYTES, normalised
+from tmws_core.domain.text import MARKS, lexical_document, query_terms
+
+BLOWN_UP = 2.0
+"""Seconds of CPU that twice the longest text takes only if they grow with its square."""
+
+READINGS: dict[str, Callable[[str], object]] = {
+    "words": query_terms,
+    "stems": lambda text: counts_of(lexical_document(text)),
+    "speaker": speaker_of,
+    "question": lambda text: Question.of(f"when {text[:-5]}").nudge(text),
+    "times": lambda text: period_in(text, datetime(2024, 1, 1, tzinfo=UTC)),
+    "repetition": normalised,
+}
+
+TEXTS = texts(2 * CONTENT_BYTES)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_reading_a_text_takes_time_that_grows_with_its_length(name: str) -> None:
+    for reading, read in READINGS.items():
+        before = time.thread_time()
+        read(TEXTS[name])
+        assert time.thread_time() - before < BLOWN_UP, reading
+
+
+def test_of_the_marks_on_a_letter_as_many_are_indexed_as_a_language_writes() -> None:
+    enough = lexical_document("a" + "\u0316\u0301" * (MARKS // 2))
+    assert lexical_document("a" + "\u0316\u0301" * 10_000) == enough
+    assert lexical_document("a" + "\u0316\u200d\u0301" * 10_000) == enough
+    vietnamese = "Vie\u0323\u0302t Nam \u2014 2\u20e3\ufe0f"
+    assert lexical_document(vietnamese) == unicodedata.normalize("NFKC", vietnamese)
+
+
+def test_a_letter_with_endless_marks_is_found_by_what_is_written_like_it() -> None:
+    assert query_terms("a" + "\u0316\u0301" * 500) == query_terms("a" + "\u0316\u0301" * 20_000)
+
+
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [
+        ("myVar", "my Var"),
+        ("parseHTTPResponse", "parse HTTP Response"),
+        ("myVar2", "my Var2"),
+        ("my_Var", None),
+        ("myVar\u00e9", None),
+        ("plain", None),
+    ],
+)
+def test_a_compound_of_ascii_is_followed_by_its_parts(word: str, parts: str | None) -> None:
+    assert lexical_document(word) == (word if parts is None else f"{word} {parts}")
