@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.shells.serving import HttpServer, http_server
+from tests.shells.traced import Watched
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,9 @@ def home(tmp_path: Path) -> Path:
     path = tmp_path / "home"
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    """Processes that are seen looking names up, connecting and writing."""
+    return Watched(tmp_path)

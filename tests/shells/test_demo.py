@@ -1,9 +1,11 @@
 """The demonstration answers from the project's own documentation."""
 
+import json
 import re
 from pathlib import Path
 
 from tests.shells.command import Command
+from tests.shells.traced import Watched, python
 
 RIGHT_PAGES = {
     "How do I connect Claude Code?": "how-to/connect-a-client.md",
@@ -12,11 +14,12 @@ RIGHT_PAGES = {
 }
 
 
-def test_each_question_finds_the_right_page_and_the_home_stays_untouched(tmp_path: Path) -> None:
-    command = Command(tmp_path)
-    done = command.ok("demo", "--json").answer
-    assert {answer["question"]: answer["page"] for answer in done["answers"]} == RIGHT_PAGES
-    assert not command.home.exists()
+def test_each_question_finds_the_right_page_and_the_home_stays_untouched(watched: Watched) -> None:
+    code, said, seen = watched.run(python("-m", "tmws_cli", "demo", "--json"))
+    assert code == 0, said
+    assert {answer["question"]: answer["page"] for answer in json.loads(said)["answers"]} == RIGHT_PAGES
+    assert list(watched.home.iterdir()) == []
+    watched.check(seen)
 
 
 def test_demo_says_what_it_found_and_how_to_go_on(tmp_path: Path) -> None:

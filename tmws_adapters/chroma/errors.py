@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tmws_adapters.quiet import silence
 from tmws_core.errors import IndexUnavailable
 
 PART = "chroma"
@@ -26,7 +27,8 @@ def unusable(reason: str) -> IndexUnavailable:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Turn the failure to import Chroma into an IndexUnavailable."""
+    """Let Chroma, and what it may import, be imported in silence; turn a failure into an IndexUnavailable."""
+    silence()
     try:
         yield
     except ImportError as error:

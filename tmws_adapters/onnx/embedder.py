@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 
 from tmws_adapters.onnx.files import PART, find_files, name_of
+from tmws_adapters.quiet import silence
 from tmws_core.domain.embedding import EmbeddingModel, Vector, prefixes_of
 from tmws_core.errors import EmbedderUnavailable
 from tmws_core.ports.embedder import Embedder, EmbedderHealth
@@ -116,6 +117,7 @@ def _check(model_dir: Path | None) -> None:
 
 def _load(model_dir: Path | None) -> "LoadedModel":
     files = find_files(model_dir)
+    silence()
     try:
         # These imports take 0.2 s: here they are paid in a worker thread, by those who embed.
         from tmws_adapters.onnx.inference import LoadedModel  # noqa: PLC0415 - see above
