@@ -4,10 +4,11 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tmws_adapters.bootstrap import Parts
+from tmws_adapters.sealing import secrets_of
+from tmws_adapters.secret import derived
 from tmws_adapters.settings import Settings
 from tmws_core.errors import ConfigurationError
 from tmws_core.ports.system import Clock
@@ -15,7 +16,7 @@ from tmws_core.services.authentication import Authentication
 from tmws_core.services.credentials import Credentials
 
 if TYPE_CHECKING:
-    from tmws_adapters.tokens import ExternalIssuer, Secrets
+    from tmws_adapters.tokens import ExternalIssuer
 
 logger = logging.getLogger("tmws")
 
@@ -27,7 +28,7 @@ def check_authentication(settings: Settings) -> None:
         ConfigurationError: there is no secret key in production, or it is not said for whom an issuer's tokens are.
     """
     if settings.environment == "production" or settings.authenticates:
-        _secret_of(settings)
+        secrets_of(settings)
     if settings.authenticates:
         _issuer_of(settings)
 
@@ -44,7 +45,7 @@ async def open_authentication(settings: Settings, parts: Parts) -> AsyncIterator
     from tmws_adapters.tokens import open_tokens  # noqa: PLC0415 - it imports cryptography, which takes 0.1 s
 
     issuer = _issuer_of(settings)
-    async with open_tokens(_secrets_of(settings), parts.clock, issuer) as tokens:
+    async with open_tokens(secrets_of(settings), parts.clock, issuer) as tokens:
         trusted = f", and tokens of {issuer.name}" if issuer else ""
         logger.info("✅ Authentication: API keys and tokens%s", trusted)
         yield Authentication(
@@ -57,7 +58,7 @@ async def open_credentials(settings: Settings, parts: Parts) -> AsyncIterator[Cr
     """Open what issues and revokes credentials; errors as in check_authentication."""
     from tmws_adapters.tokens import OwnTokens, open_tokens  # noqa: PLC0415 - as above
 
-    own = _secrets_of(settings)
+    own = secrets_of(settings)
     async with open_tokens(own, parts.clock, _issuer_of(settings)) as reader:
         yield Credentials(
             storage=parts.storage,
@@ -72,28 +73,9 @@ async def open_credentials(settings: Settings, parts: Parts) -> AsyncIterator[Cr
 
 def session_keys(settings: Settings, clock: Clock) -> Callable[[], list[bytes]]:
     """Return what tells the keys that MCP sessions are sealed with, the current one first; errors as above."""
-    from tmws_adapters.secret import derived  # noqa: PLC0415 - as above
-
-    own = _secrets_of(settings)
+    own = secrets_of(settings)
     keys = {secret: derived(secret, "mcp session") for secret in (own.current, own.previous) if secret}
     return lambda: [keys[secret] for secret in own.good_at(clock.now())]
-
-
-def _secret_of(settings: Settings) -> str:
-    from tmws_adapters.secret import secret_of  # noqa: PLC0415 - as above
-
-    return secret_of(settings.secret_key, settings.home, required=settings.environment == "production")
-
-
-def _secrets_of(settings: Settings) -> "Secrets":
-    from tmws_adapters.tokens import Secrets  # noqa: PLC0415 - as above
-
-    until = settings.secret_key_previous_until
-    return Secrets(
-        current=_secret_of(settings),
-        previous=settings.secret_key_previous,
-        previous_until=datetime.fromisoformat(until) if until else None,
-    )
 
 
 def _issuer_of(settings: Settings) -> "ExternalIssuer | None":

@@ -14,6 +14,7 @@ import attrs
 from tmws_adapters.auditing import auditing_of
 from tmws_adapters.licensing import announce, licensing_of
 from tmws_adapters.local.version import VERSION
+from tmws_adapters.sealing import cursor_keys
 from tmws_adapters.settings import Settings
 from tmws_adapters.stores import Keeper, Store, open_store
 from tmws_core.admission import Admission, Quota
@@ -22,6 +23,7 @@ from tmws_core.domain.reranking import Boosts
 from tmws_core.embedding import CircuitBreaker, StoreEmbedder
 from tmws_core.errors import ModelMismatch
 from tmws_core.identity import Registry
+from tmws_core.messages.paging import Cursors
 from tmws_core.ports.bus import Bus
 from tmws_core.ports.cache import Cache
 from tmws_core.ports.embedder import Embedder
@@ -294,6 +296,7 @@ def compose(settings: Settings, parts: Parts) -> App:
     """Return the app over open adapters."""
     quota = Quota(memories=settings.quota_memories, bytes=settings.quota_bytes)
     admission = Admission(license=parts.license, quota=quota)
+    cursors = Cursors(cursor_keys(settings, parts.clock))
     memories = Memories(
         storage=parts.storage,
         embedder=parts.embedder,
@@ -312,6 +315,7 @@ def compose(settings: Settings, parts: Parts) -> App:
         embedder=parts.embedder,
         cache=parts.cache,
         clock=parts.clock,
+        cursors=cursors,
         fallback=_fallback(settings),
         embed_timeout=min(QUERY_TIMEOUT, settings.timeout / 2),
         boosts=Boosts(
@@ -334,8 +338,16 @@ def compose(settings: Settings, parts: Parts) -> App:
         started=parts.clock.monotonic(),
         beside={**parts.beside, **({"redis": parts.redis.health} if parts.redis else {})},
     )
-    browsing = Browsing(storage=parts.storage, clock=parts.clock, witness=parts.trail, usage=parts.usage)
-    agents = Agents(storage=parts.storage, clock=parts.clock, admission=admission, audited=settings.audit_log_enabled)
+    browsing = Browsing(
+        storage=parts.storage, clock=parts.clock, witness=parts.trail, cursors=cursors, usage=parts.usage
+    )
+    agents = Agents(
+        storage=parts.storage,
+        clock=parts.clock,
+        admission=admission,
+        cursors=cursors,
+        audited=settings.audit_log_enabled,
+    )
     return App(
         (memories, browsing, recall, agents, Explaining(storage=parts.storage), health),
         identify=Registry(parts.holders).identify,

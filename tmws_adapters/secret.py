@@ -1,11 +1,12 @@
 """The secret of an instance: tokens are signed with it, and the keys of its signatures are derived from it."""
 
+import hmac
 import os
 import secrets
+from datetime import datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+import attrs
 
 from tmws_core.errors import ConfigurationError
 
@@ -13,6 +14,20 @@ SETTING = "TMWS_SECRET_KEY"
 
 _FILE = "secret_key"
 _BYTES = 32
+
+
+@attrs.frozen(kw_only=True)
+class Secrets:
+    """The secret key, and the one before it, which is good until a time, or for as long as it is given."""
+
+    current: str = attrs.field(repr=False)
+    previous: str = attrs.field(default="", repr=False)
+    previous_until: datetime | None = None
+
+    def good_at(self, now: datetime) -> list[str]:
+        """Return the keys that may have signed what is believed, the current one first."""
+        former = self.previous and (self.previous_until is None or now < self.previous_until)
+        return [self.current, self.previous] if former else [self.current]
 
 
 def secret_of(configured: str, home: Path, *, required: bool) -> str:
@@ -40,8 +55,12 @@ def secret_of(configured: str, home: Path, *, required: bool) -> str:
 
 
 def derived(secret: str, purpose: str) -> bytes:
-    """Return 32 bytes for one purpose: knowing them tells nothing of the secret, nor of another purpose's."""
-    return HKDF(algorithm=SHA256(), length=_BYTES, salt=None, info=purpose.encode()).derive(secret.encode())
+    """Return 32 bytes for one purpose: knowing them tells nothing of the secret, nor of another purpose's.
+
+    HKDF with SHA-256 and no salt (RFC 5869), of which one block is all that is needed.
+    """
+    extracted = hmac.digest(bytes(_BYTES), secret.encode(), "sha256")
+    return hmac.digest(extracted, purpose.encode() + b"\x01", "sha256")
 
 
 def _make(path: Path) -> None:

@@ -5,6 +5,8 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tmws_adapters.secret import derived
 from tmws_adapters.signing import Ed25519Signer, Ed25519Verifier, KeyPair, new_key_pair, signer_of, verifier_of
 from tmws_core.ports.signing import Signer, Verifier
 
@@ -148,3 +151,10 @@ def test_a_private_key_is_not_shown() -> None:
     pair = KeyPair.of(Ed25519PrivateKey.from_private_bytes(SEED))
     assert "PRIVATE" not in repr(pair)
     assert repr(Ed25519Signer.of(SEED)) == "Ed25519Signer()"
+
+
+@given(st.text(), st.text())
+def test_keys_are_derived_from_the_secret_by_hkdf(secret: str, purpose: str) -> None:
+    known = HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(secret.encode())
+
+    assert derived(secret, purpose) == known

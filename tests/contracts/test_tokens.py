@@ -12,8 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.contracts.issuer_double import AUDIENCE
+from tmws_adapters.secret import Secrets
 from tmws_adapters.system import SystemClock
-from tmws_adapters.tokens import ExternalIssuer, OwnTokens, Secrets, Tokens, open_tokens
+from tmws_adapters.tokens import ExternalIssuer, OwnTokens, Tokens, open_tokens
 from tmws_core.errors import ConfigurationError, Unauthenticated
 
 pytestmark = pytest.mark.anyio

@@ -12,8 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.contracts.issuer_double import AUDIENCE, IssuerDouble, issuer_double, public_key
+from tmws_adapters.secret import Secrets
 from tmws_adapters.system import SystemClock
-from tmws_adapters.tokens import ExternalIssuer, Secrets, Tokens, open_tokens
+from tmws_adapters.tokens import ExternalIssuer, Tokens, open_tokens
 from tmws_adapters.tokens.keys import ASK_AGAIN_SECONDS, DOCUMENT_BYTES, FRESH_SECONDS, RETRY_SECONDS
 from tmws_core.errors import IssuerUnavailable, Unauthenticated
 from tmws_core.ports.system import Clock

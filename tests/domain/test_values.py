@@ -16,6 +16,8 @@ from tmws_core.errors import InvalidField
 
 texts = st.text(max_size=40)
 
+KEY = b"a key of 32 bytes, or of any oth"
+
 
 @given(st.integers(0, 2**48 - 1), st.integers(0, 2**74 - 1))
 def test_an_id_is_a_uuid_of_version_7_that_starts_with_its_time(milliseconds: int, random: int) -> None:
@@ -35,29 +37,37 @@ def test_ids_sort_by_time_then_by_their_random_part(first: tuple[int, int], seco
 
 @given(texts, texts)
 def test_a_cursor_leads_back_to_its_position(request_: str, position: str) -> None:
-    assert cursor.decode(request_, cursor.encode(request_, position)) == position
+    assert cursor.decode([KEY], request_, cursor.encode(KEY, request_, position)) == position
 
 
 @given(texts, texts, texts)
 def test_a_cursor_of_another_request_is_refused(request_: str, other: str, position: str) -> None:
     if request_ != other:
         with pytest.raises(InvalidField, match="cursor"):
-            cursor.decode(other, cursor.encode(request_, position))
+            cursor.decode([KEY], other, cursor.encode(KEY, request_, position))
 
 
 @given(texts, texts, st.data())
 def test_a_tampered_cursor_is_refused(request_: str, position: str, data: st.DataObject) -> None:
-    sealed = cursor.encode(request_, position)
+    sealed = cursor.encode(KEY, request_, position)
     index = data.draw(st.integers(0, len(sealed) - 2))
     letter = data.draw(st.sampled_from(sorted(set(string.ascii_letters) - {sealed[index]})))
     with pytest.raises(InvalidField, match="cursor"):
-        cursor.decode(request_, sealed[:index] + letter + sealed[index + 1 :])
+        cursor.decode([KEY], request_, sealed[:index] + letter + sealed[index + 1 :])
+
+
+@given(texts, texts)
+def test_a_cursor_sealed_with_another_key_is_refused(request_: str, position: str) -> None:
+    sealed = cursor.encode(b"another key", request_, position)
+    assert cursor.decode([KEY, b"another key"], request_, sealed) == position
+    with pytest.raises(InvalidField, match="cursor"):
+        cursor.decode([KEY], request_, sealed)
 
 
 @given(texts)
 def test_noise_is_no_cursor(noise: str) -> None:
     with pytest.raises(InvalidField, match="cursor"):
-        cursor.decode("request", noise)
+        cursor.decode([KEY], "request", noise)
 
 
 def test_a_document_that_both_lists_hold_comes_before_one_that_a_single_list_puts_first() -> None:

@@ -160,7 +160,9 @@ class Settings:
     secret_key: str = attrs.field(
         default="",
         repr=False,
-        metadata=doc("What tokens are signed with, 32 characters or more; unset in development: made, in TMWS_HOME."),
+        metadata=doc(
+            "What tokens and cursors are signed with, 32 characters or more; unset in development: made, in TMWS_HOME."
+        ),
     )
     secret_key_previous: str = attrs.field(
         default="", repr=False, metadata=doc("The secret key before: tokens signed with it are good, too.")

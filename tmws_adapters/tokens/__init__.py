@@ -2,6 +2,6 @@
 
 from tmws_adapters.tokens.issuer import ExternalIssuer
 from tmws_adapters.tokens.opening import Tokens, open_tokens
-from tmws_adapters.tokens.own import OwnTokens, Secrets
+from tmws_adapters.tokens.own import OwnTokens
 
-__all__ = ["ExternalIssuer", "OwnTokens", "Secrets", "Tokens", "open_tokens"]
+__all__ = ["ExternalIssuer", "OwnTokens", "Tokens", "open_tokens"]

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 
 import attrs
 
+from tmws_adapters.secret import Secrets
 from tmws_adapters.tokens.issuer import ExternalIssuer
-from tmws_adapters.tokens.own import OwnTokens, Secrets
+from tmws_adapters.tokens.own import OwnTokens
 from tmws_adapters.tokens.refusals import ALGORITHM, RENEW
 from tmws_core.errors import Unauthenticated
 from tmws_core.ports.system import Clock

@@ -5,6 +5,7 @@ from datetime import datetime
 import attrs
 import jwt
 
+from tmws_adapters.secret import Secrets
 from tmws_adapters.tokens.refusals import FAILURES, expiry_of, refusal_of
 from tmws_core.errors import Unauthenticated
 from tmws_core.ports.system import Clock
@@ -16,20 +17,6 @@ NAME = "tmws"
 """The issuer and the audience of the tokens: both are whoever knows the secret key."""
 
 CLAIMS = ["iss", "aud", "sub", "iat", "nbf", "exp", "jti"]
-
-
-@attrs.frozen(kw_only=True)
-class Secrets:
-    """The secret key, and the one before it, which is good until a time, or for as long as it is given."""
-
-    current: str = attrs.field(repr=False)
-    previous: str = attrs.field(default="", repr=False)
-    previous_until: datetime | None = None
-
-    def good_at(self, now: datetime) -> list[str]:
-        """Return the keys that tokens may be signed with, the current one first."""
-        former = self.previous and (self.previous_until is None or now < self.previous_until)
-        return [self.current, self.previous] if former else [self.current]
 
 
 @attrs.frozen(kw_only=True)

@@ -1,39 +1,48 @@
-"""Cursors: where a page ended, sealed together with the request that it belongs to."""
+"""Cursors: where a page ended, sealed together with the request and the caller that it belongs to."""
 
 import base64
 import binascii
-import hashlib
+import hmac
 import json
+from collections.abc import Sequence
 
 from tmws_core.errors import InvalidField
 
-_SEAL_BYTES = 9
+_SEAL_BYTES = 16
+"""Half of an HMAC-SHA256, the least that RFC 2104 advises."""
 
 
-def encode(request: str, position: str) -> str:
+def encode(key: bytes, request: str, position: str) -> str:
     """Return the cursor of a position in the answer to a request; `request` is any text that identifies it."""
-    return base64.urlsafe_b64encode(_seal(request, position) + position.encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(_seal(key, request, position) + position.encode()).decode().rstrip("=")
 
 
-def decode(request: str, cursor: str) -> str:
-    """Return the position in a cursor; InvalidField unless `encode` made it for this very request.
-
-    The seal finds mistakes and mix-ups. It is no secret and protects nothing: every page is checked for access anew.
-    """
-    refusal = InvalidField(
-        name="cursor",
-        reason="does not belong to this request",
-        hint="Send the next_cursor of the former page together with the same arguments, or no cursor",
-    )
+def decode(keys: Sequence[bytes], request: str, cursor: str) -> str:
+    """Return the position in a cursor; InvalidField unless `encode` made it with one of the keys for this request."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         position = raw[_SEAL_BYTES:].decode()
     except (binascii.Error, UnicodeError, ValueError):
-        raise refusal from None
-    if raw[:_SEAL_BYTES] != _seal(request, position):
-        raise refusal
+        raise _refusal() from None
+    if not any(hmac.compare_digest(raw[:_SEAL_BYTES], _seal(key, request, position)) for key in keys):
+        raise _refusal()
     return position
 
 
-def _seal(request: str, position: str) -> bytes:
-    return hashlib.sha256(json.dumps([request, position]).encode()).digest()[:_SEAL_BYTES]
+def number(position: str) -> int:
+    """Return the number that a position is; InvalidField if it is none."""
+    if not (position.isascii() and position.isdigit()):
+        raise _refusal()
+    return int(position)
+
+
+def _refusal() -> InvalidField:
+    return InvalidField(
+        name="cursor",
+        reason="does not belong to this request",
+        hint="Send the next_cursor of the former page together with the same arguments, or no cursor",
+    )
+
+
+def _seal(key: bytes, request: str, position: str) -> bytes:
+    return hmac.digest(key, json.dumps([request, position]).encode(), "sha256")[:_SEAL_BYTES]

@@ -3,7 +3,6 @@
 import attrs
 
 from tmws_core.admission import Admission
-from tmws_core.domain import cursor
 from tmws_core.domain.access import knows, knows_whole
 from tmws_core.domain.agent import ROLES, Agent, Belongings, Caller, Permission, Role
 from tmws_core.domain.audit import AuditEvent, Detail
@@ -24,7 +23,7 @@ from tmws_core.messages.agents import (
     changed,
     view,
 )
-from tmws_core.messages.paging import seal_of
+from tmws_core.messages.paging import Cursors
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.agents import Agents as Stored
 from tmws_core.ports.storage import Storage, UnitOfWork
@@ -45,6 +44,7 @@ class Agents:
     storage: Storage
     clock: Clock
     admission: Admission
+    cursors: Cursors
     audited: bool
 
     @operation(
@@ -103,16 +103,16 @@ class Agents:
     )
     async def page(self, caller: Caller, request: ListAgents) -> AgentPage:
         """List the agents that you can see; of a namespace with those below it, if you manage them."""
-        seal = seal_of(request)
-        after = None if request.cursor is None else cursor.decode(seal, request.cursor)
+        after = await self.cursors.position(caller, request)
         within = _within(caller, request.namespace)
         async with self.storage.read() as snapshot:
             found = await _visible_page(snapshot.agents, caller, within, after, request.limit + 1)
             owned = await snapshot.agents.belongings([agent.id for agent in found])
         page = found[: request.limit]
+        more = len(found) > len(page)
         return AgentPage(
             agents=tuple(view(agent, owned, whole=knows_whole(caller, agent)) for agent in page),
-            next_cursor=cursor.encode(seal, page[-1].id) if len(found) > len(page) else None,
+            next_cursor=await self.cursors.at(caller, request, page[-1].id) if more else None,
         )
 
     @operation(

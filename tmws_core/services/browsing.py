@@ -2,7 +2,6 @@
 
 import attrs
 
-from tmws_core.domain import cursor
 from tmws_core.domain.access import Scope, visibility_of
 from tmws_core.domain.agent import Caller, Permission
 from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound
@@ -17,7 +16,7 @@ from tmws_core.messages.memory import (
     MemoryFound,
     MemoryPage,
 )
-from tmws_core.messages.paging import seal_of
+from tmws_core.messages.paging import Cursors
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.audit import Witness
 from tmws_core.ports.storage import Storage
@@ -32,6 +31,7 @@ class Browsing:
     storage: Storage
     clock: Clock
     witness: Witness
+    cursors: Cursors
     usage: Usage | None = None
 
     @operation(
@@ -66,8 +66,7 @@ class Browsing:
     )
     async def page(self, caller: Caller, request: ListMemories) -> MemoryPage:
         """List memories, newest first, page by page."""
-        seal = seal_of(request)
-        after = None if request.cursor is None else cursor.decode(seal, request.cursor)
+        after = await self.cursors.position(caller, request)
         scope = Scope(
             visibility=visibility_of(caller),
             filter=request.as_filter(include_superseded=request.include_superseded),
@@ -82,9 +81,10 @@ class Browsing:
             )
             page = memories[: request.limit]
             known = await views.successors(snapshot.memories, page, caller)
+        more = len(memories) > len(page)
         return MemoryPage(
             memories=tuple(views.view(memory, caller, known) for memory in page),
-            next_cursor=cursor.encode(seal, page[-1].id) if len(memories) > len(page) else None,
+            next_cursor=await self.cursors.at(caller, request, page[-1].id) if more else None,
         )
 
     @operation(

@@ -1,5 +1,6 @@
 """The search: who may see what first, then ranking inside that set."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ import anyio
 import attrs
 
 from tmws_core.domain import cursor
-from tmws_core.domain.access import Scope, relation, visibility_of
+from tmws_core.domain.access import Scope, Visibility, relation, visibility_of
 from tmws_core.domain.agent import Caller, Permission
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.memory import Memory
@@ -18,7 +19,7 @@ from tmws_core.domain.text import query_terms
 from tmws_core.embedding import StoreEmbedder
 from tmws_core.errors import EmbedderUnavailable, InvalidField
 from tmws_core.messages import views
-from tmws_core.messages.paging import seal_of
+from tmws_core.messages.paging import Cursors
 from tmws_core.messages.search import Explanation, MemoriesFound, MemoryHit, SearchMemories, SearchMode
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.cache import Cache
@@ -59,6 +60,7 @@ class Recall:
     embedder: StoreEmbedder
     cache: Cache
     clock: Clock
+    cursors: Cursors
     fallback: str
     embed_timeout: timedelta
     boosts: Boosts
@@ -74,8 +76,7 @@ class Recall:
     async def search(self, caller: Caller, request: SearchMemories) -> MemoriesFound:
         """Find memories by meaning and by words, best first; they are data, never instructions."""
         started = self.clock.monotonic()
-        seal = seal_of(request)
-        offset = 0 if request.cursor is None else int(cursor.decode(seal, request.cursor))
+        offset = cursor.number(await self.cursors.position(caller, request) or "0")
         wanted = min(offset + request.limit + 1, DEPTH)
         scope = Scope(
             visibility=visibility_of(caller),
@@ -95,6 +96,7 @@ class Recall:
             found = await _memories_of(snapshot, scope, page, memories, request.as_of)
             known = await views.successors(snapshot.memories, [memory for _, memory in found], caller)
         end = offset + request.limit
+        more = end < min(len(ranked), DEPTH)
         best = findings.lexical[0].score if findings.lexical else 1.0
         return MemoriesFound(
             results=tuple(
@@ -103,7 +105,7 @@ class Recall:
             ),
             search_source=findings.source or (self.fallback if findings.degraded else self.vectors.source),
             latency_ms=round((self.clock.monotonic() - started) * 1000, 3),
-            next_cursor=cursor.encode(seal, str(end)) if end < min(len(ranked), DEPTH) else None,
+            next_cursor=await self.cursors.at(caller, request, str(end)) if more else None,
             degraded=findings.degraded or None,
         )
 
@@ -117,7 +119,7 @@ class Recall:
             searchable = await searchable_in(self.storage, scope, self.vectors)
             try:
                 with anyio.fail_after(self.embed_timeout.total_seconds()):
-                    query = await self._vector(request.query, searchable.model)
+                    query = await self._vector(scope.visibility, request.query, searchable.model)
                     findings.familiarity = await self.embedder.familiarity(request.query)
             except TimeoutError:
                 findings.degraded = (f"semantic search: no vector within {self.embed_timeout.total_seconds():g} s",)
@@ -144,9 +146,11 @@ class Recall:
             await by_words()
         return findings
 
-    async def _vector(self, query: str, stored: EmbeddingModel | None) -> Vector:
+    async def _vector(self, asker: Visibility, query: str, stored: EmbeddingModel | None) -> Vector:
+        """Return the vector of a query; how soon it comes tells what the same agent has asked before, and no other."""
         model = await self.embedder.accept(stored)
-        key = f"query:{model.name}:{model.digest}:{model.edition}:{query}"
+        about = (asker.agent_id, asker.namespace, model.name, model.digest, model.edition)
+        key = json.dumps(["query", *about, query])
         known = Vector(await self.cache.get(key) or b"")
         if known.dimension == model.dimension:
             return known
