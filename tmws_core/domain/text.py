@@ -94,8 +94,9 @@ def lexical_document(content: str) -> str:
     """Return the text as the lexical index stores it.
 
     Compatibility forms are folded; invisible format characters, and marks beyond MARKS in a row, are dropped. Runs of
-    scripts without spaces become overlapping bigrams: a single character is found only where it stands alone, every longer word by its bigrams.
-    Compound identifiers are followed by their parts, so that they are found by part and by whole.
+    scripts without spaces become overlapping bigrams: a single character is found only where it stands alone, every
+    longer word by its bigrams. Compound identifiers are followed by their parts, so that they are found by part and by
+    whole.
     """
     folded = _folded(content)
     spaced = _UNSPACED.sub(lambda run: _bigrams(run.group()), folded)
