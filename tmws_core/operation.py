@@ -1,6 +1,5 @@
 """The one description of what can be called; the four faces (Python, MCP, REST, CLI) all derive from it."""
 
-import difflib
 import enum
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -9,10 +8,15 @@ from typing import Any, Generic, TypeVar, get_type_hints
 import attrs
 
 from tmws_core.domain.agent import Permission
+from tmws_core.domain.nearest import nearest
 from tmws_core.errors import TmwsError, UnknownOperation
 
 Result = TypeVar("Result", covariant=True)  # noqa: PLC0105 - the plain word reads better in signatures
 Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
+
+
+SHOWN = 100
+"""Characters of an unknown name that an error tells, to people and to programs."""
 
 
 class Request(Generic[Result]):
@@ -105,8 +109,7 @@ def operations_described_by(classes: Iterable[type]) -> dict[str, Operation]:
 def named(name: str, operations: Mapping[str, Operation]) -> Operation:
     """Return the operation of this name; UnknownOperation, with the nearest one there is, if there is none."""
     if name not in operations:
-        near = difflib.get_close_matches(name, operations, n=1)
-        raise UnknownOperation(name=name, nearest=near[0] if near else None)
+        raise UnknownOperation(name=name[:SHOWN], nearest=nearest(name, operations))
     return operations[name]
 
 

@@ -3,7 +3,6 @@
 Nothing is coerced: the string "3" is not 3, "false" is not true, 1 is not true. Every refusal names the field.
 """
 
-import difflib
 import enum
 import math
 import re
@@ -23,11 +22,17 @@ from cattrs import (
 )
 from cattrs.gen import make_dict_unstructure_fn
 
+from tmws_core.domain.constraints import Items
+from tmws_core.domain.nearest import nearest
 from tmws_core.errors import InvalidField
 
 T = TypeVar("T")
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+
+
+_SHOWN = 100
+"""Characters of an unknown field that an error tells."""
 
 
 def structure(value: object, cls: type[T]) -> T:
@@ -82,16 +87,19 @@ def _refusal(path: str, leaf: BaseException, known: type | None) -> InvalidField
         case InvalidField():
             return leaf.inside(path) if path else leaf
         case ForbiddenExtraKeysError():
-            unknown = min(leaf.extra_fields)
-            names = [field.name for field in attrs.fields(leaf.cl)]
-            name = f"{path}.{unknown}" if path else unknown
-            near = difflib.get_close_matches(unknown, names, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(names)}"
-            return InvalidField(name=name[:200], reason="is unknown", hint=hint)
+            unknown = _unknown(min(leaf.extra_fields), leaf.cl)
+            return unknown.inside(path) if path else unknown
         case KeyError():
             return InvalidField(name=path, reason="is missing", hint=_required(known))
         case _:
             return InvalidField(name=path or "arguments", reason="is not valid")
+
+
+def _unknown(name: str, cls: type) -> InvalidField:
+    names = [field.name for field in attrs.fields(cls)]
+    near = nearest(name, names)
+    hint = f"Did you mean {near}?" if near else f"Known are: {', '.join(names)}"
+    return InvalidField(name=name[:_SHOWN], reason="is unknown", hint=hint)
 
 
 def _required(known: type | None) -> str:
@@ -195,6 +203,29 @@ def _list_hook(converter: Converter) -> Callable[[Any], Callable[[object, type],
     return make
 
 
+def _object_hook(converter: Converter) -> Callable[[Any], Callable[[Any, type], Any]]:
+    """Return what makes the objects of a class: how much there is is looked at first, then what it is."""
+
+    def make(cls: Any) -> Callable[[Any, type], Any]:
+        whole = converter.gen_structure_attrs_fromdict(cls)
+        known = {field.name for field in attrs.fields(cls)}
+        lists = [(field.name, field.validator) for field in attrs.fields(cls) if isinstance(field.validator, Items)]
+
+        def hook(value: Any, _: type) -> Any:
+            if isinstance(value, Mapping):
+                if len(value) > len(known):
+                    raise _unknown(next(name for name in value if name not in known), cls)
+                for name, bound in lists:
+                    items = value.get(name)
+                    if isinstance(items, list | tuple):
+                        bound.check_number(name, len(items))
+            return whole(value, cls)
+
+        return hook
+
+    return make
+
+
 def _check_item(item: object, item_type: type) -> None:
     if attrs.has(item_type) and not isinstance(item, Mapping):
         raise _wrong("a JSON object", item)
@@ -233,6 +264,7 @@ def _converter(*, detailed: bool) -> Converter:
     converter.register_structure_hook_func(_is_json_object, _json_object)
     converter.register_structure_hook_func(_is_enum, _choice)
     converter.register_structure_hook_factory(_is_tuple, _list_hook(converter))
+    converter.register_structure_hook_factory(attrs.has, _object_hook(converter))
     converter.register_unstructure_hook(datetime, rfc3339)
     converter.register_unstructure_hook_factory(attrs.has, _without_none(converter))
     return converter

@@ -1,6 +1,5 @@
 """Reading the settings: once, and refused where they are not understood."""
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from tmws_adapters.local.place import SERVER_SCHEMES
 from tmws_adapters.settings.fields import PREFIX, name_of
 from tmws_adapters.settings.values import TOOLSETS, Settings
 from tmws_adapters.variables import parse
+from tmws_core.domain.nearest import nearest
 from tmws_core.errors import ConfigurationError
 
 RESERVED: Mapping[str, str] = {
@@ -91,11 +91,11 @@ def _resolved(raw: Mapping[str, str]) -> dict[str, str]:
         elif key.endswith("_FILE") and key.removesuffix("_FILE") in names:
             values[key.removesuffix("_FILE")] = _content_of(key, Path(value))
         else:
-            near = difflib.get_close_matches(key, names, n=1)
+            near = nearest(key, names)
             raise ConfigurationError(
                 setting=key[:100],
                 reason="is unknown",
-                hint=f"Did you mean {near[0]}?" if near else "Remove it; docs/reference/settings.md lists all settings",
+                hint=f"Did you mean {near}?" if near else "Remove it; docs/reference/settings.md lists all settings",
             )
     return {key: value for key, value in values.items() if value.strip()}
 

@@ -49,24 +49,26 @@ class Text:
 
     def check(self, name: str, value: str) -> None:
         """Raise InvalidField, naming `name`, unless the value fits."""
-        if len(value.strip()) < self.minimum:
-            raise InvalidField(name=name, reason="is empty", hint=f"Give at least {self.minimum} character")
         if self.maximum is not None and len(value) > self.maximum:
             raise InvalidField(
                 name=name,
                 reason=f"has {len(value)} characters",
                 hint=f"At most {self.maximum} characters are allowed",
             )
+        if self.maximum_bytes is not None and len(value) > self.maximum_bytes:
+            raise self._too_large(name, f"has {len(value)} characters")
+        if len(value.strip()) < self.minimum:
+            raise InvalidField(name=name, reason="is empty", hint=f"Give at least {self.minimum} character")
         check_text(name, value)
         size = len(value.encode())
         if self.maximum_bytes is not None and size > self.maximum_bytes:
-            raise ContentTooLarge(
-                name=name,
-                reason=f"has {size} bytes in UTF-8",
-                hint=f"At most {self.maximum_bytes} bytes are allowed: split the text over several memories",
-            )
+            raise self._too_large(name, f"has {size} bytes in UTF-8")
         if self.pattern is not None and not re.fullmatch(self.pattern, value):
             raise InvalidField(name=name, reason=f"{value[:80]!r} is not {self.expected}")
+
+    def _too_large(self, name: str, reason: str) -> ContentTooLarge:
+        hint = f"At most {self.maximum_bytes} bytes are allowed: split the text over several memories"
+        return ContentTooLarge(name=name, reason=reason, hint=hint)
 
 
 @attrs.frozen
@@ -82,8 +84,8 @@ class Range:
             return
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
-        if not math.isfinite(value) or not low <= value <= high:
-            raise InvalidField(name=attribute.name, reason=f"{value} is out of range", hint=self._accepted())
+        if not (low <= value <= high and abs(value) < math.inf):
+            raise InvalidField(name=attribute.name, reason=f"{_shown(value)} is out of range", hint=self._accepted())
 
     def _accepted(self) -> str:
         if self.minimum is not None and self.maximum is not None:
@@ -103,15 +105,17 @@ class Items:
         """Raise InvalidField unless the value is None or fits; the item at fault is named by its index."""
         if value is None:
             return
-        if not self.minimum <= len(value) <= self.maximum:
-            raise InvalidField(
-                name=attribute.name,
-                reason=f"has {len(value)} items",
-                hint=f"Give {self.minimum} to {self.maximum} items",
-            )
+        self.check_number(attribute.name, len(value))
         if self.each is not None:
             for index, item in enumerate(value):
                 self.each.check(f"{attribute.name}[{index}]", item)
+
+    def check_number(self, name: str, number: int) -> None:
+        """Raise InvalidField unless the list may have as many items: looked at before any of them is."""
+        if not self.minimum <= number <= self.maximum:
+            raise InvalidField(
+                name=name, reason=f"has {number} items", hint=f"Give {self.minimum} to {self.maximum} items"
+            )
 
 
 @attrs.frozen
@@ -124,14 +128,10 @@ class JsonObject:
         """Raise InvalidField unless the value is None or fits."""
         if value is None:
             return
-        _check_json(attribute.name, value, JSON_DEPTH)
+        _JsonCheck(attribute.name, self.maximum_bytes).check(value, JSON_DEPTH)
         size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
         if size > self.maximum_bytes:
-            raise ContentTooLarge(
-                name=attribute.name,
-                reason=f"has {size} bytes as JSON",
-                hint=f"At most {self.maximum_bytes} bytes are allowed",
-            )
+            raise _too_much_json(attribute.name, f"has {size} bytes", self.maximum_bytes)
 
 
 @attrs.frozen
@@ -146,35 +146,66 @@ class Aware:
             )
 
 
-def _check_json(name: str, value: object, depth: int) -> None:
-    if depth < 0:
-        raise InvalidField(name=name, reason=f"is nested more than {JSON_DEPTH} levels deep", hint="Flatten it")
-    match value:
-        case None | bool():
-            return
-        case str():
-            check_text(name, value)
-        case int() | float():
-            _check_number(name, value)
-        case Mapping():
-            for key, item in value.items():
-                _check_key(name, key)
-                _check_json(name, item, depth - 1)
-        case list() | tuple():
-            for item in value:
-                _check_json(name, item, depth - 1)
-        case _:
-            raise InvalidField(name=name, reason=f"holds a {type(value).__name__}", hint="Use JSON values only")
+@attrs.define
+class _JsonCheck:
+    """Looks through a JSON value, and no further than `maximum_bytes` reach: a value has a byte at least."""
+
+    name: str
+    maximum_bytes: int
+    _seen: int = attrs.field(default=0, init=False)
+
+    def check(self, value: object, depth: int) -> None:
+        """Refuse what is no JSON, is nested more than `depth` levels, or is too much."""
+        if depth < 0:
+            raise InvalidField(
+                name=self.name, reason=f"is nested more than {JSON_DEPTH} levels deep", hint="Flatten it"
+            )
+        self._count(1)
+        match value:
+            case None | bool():
+                return
+            case str():
+                self._text(value)
+            case int() | float():
+                _check_number(self.name, value)
+            case Mapping():
+                for key, item in value.items():
+                    self._key(key)
+                    self.check(item, depth - 1)
+            case list() | tuple():
+                for item in value:
+                    self.check(item, depth - 1)
+            case _:
+                raise InvalidField(
+                    name=self.name, reason=f"holds a {type(value).__name__}", hint="Use JSON values only"
+                )
+
+    def _key(self, key: object) -> None:
+        if not isinstance(key, str):
+            raise InvalidField(name=self.name, reason="has a key that is no string", hint="Use strings as keys")
+        self._text(key)
+
+    def _text(self, text: str) -> None:
+        self._count(len(text))
+        check_text(self.name, text)
+
+    def _count(self, size: int) -> None:
+        self._seen += size
+        if self._seen > self.maximum_bytes:
+            raise _too_much_json(self.name, f"has more than {self.maximum_bytes} bytes", self.maximum_bytes)
 
 
-def _check_key(name: str, key: object) -> None:
-    if not isinstance(key, str):
-        raise InvalidField(name=name, reason="has a key that is no string", hint="Use strings as keys")
-    check_text(name, key)
+def _too_much_json(name: str, reason: str, maximum: int) -> ContentTooLarge:
+    return ContentTooLarge(name=name, reason=f"{reason} as JSON", hint=f"At most {maximum} bytes are allowed")
 
 
 def _check_number(name: str, value: float) -> None:
-    if not math.isfinite(value):
+    if not isinstance(value, int) and not math.isfinite(value):
         raise InvalidField(name=name, reason="holds a number that is not finite", hint="Use JSON numbers")
     if value == int(value) and not -(2**63) <= int(value) < 2**64:
         raise InvalidField(name=name, reason="holds an integer of more than 64 bits", hint="Write it as a string")
+
+
+def _shown(value: float) -> str:
+    """Return a number as an error tells it: the digits of an endless integer take time that grows with their square."""
+    return "an integer of more than 64 bits" if isinstance(value, int) and abs(value) >= 2**64 else str(value)
