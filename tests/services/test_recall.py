@@ -1,6 +1,7 @@
 """Searching and listing."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import attrs
 import pytest
@@ -35,6 +36,9 @@ class SettableClock:
 
     def monotonic(self) -> float:
         return self.time.timestamp()
+
+
+_LONG = "Every night but the last of a year the backup of the main vault in the cellar under our old brick house"
 
 
 async def _fill(world: World, number: int) -> list[str]:
@@ -74,6 +78,29 @@ async def test_pages_of_a_search_hold_every_hit_once(world: World) -> None:
             break
         request = attrs.evolve(request, cursor=found.next_cursor)
     assert sorted(seen) == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    ("fact", "contradiction"),
+    [
+        ("Alice reports to Bob", "Bob reports to Alice"),
+        (
+            "We will ship the payroll export to auditors by email every month.",
+            "We will not ship the payroll export to auditors by email every month.",
+        ),
+        (f"{_LONG} starts at 02:15", f"{_LONG} starts at 03:45"),
+        (f"{_LONG} takes 500 seconds", f"{_LONG} takes 50 seconds"),
+    ],
+)
+async def test_facts_that_contradict_each_other_are_both_found_beside_ten_others(
+    world: World, fact: str, contradiction: str
+) -> None:
+    athena = world.agent("athena")
+    notes = [f"Note {number}: the gym opens at nine." for number in range(10)]
+    batch = CreateMemories(memories=tuple(CreateMemory(content=text) for text in (*notes, fact, contradiction)))
+    await world.app.call(athena, batch)
+    found = await world.app.call(athena, SearchMemories(query=fact))
+    assert {fact, contradiction} <= {hit.content for hit in found.results}
 
 
 async def test_a_cursor_of_another_query_is_refused(world: World) -> None:
@@ -272,6 +299,30 @@ async def test_a_question_about_a_time_finds_what_happened_then(world: World) ->
         assert found.results[0].memory_id == first
     week = SearchMemories(query="hiking last week", as_of=datetime(2030, 5, 15, tzinfo=UTC))
     assert len((await world.app.call(athena, week)).results) == 2
+
+
+@pytest.mark.parametrize("edge", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+async def test_a_memory_of_the_first_or_the_last_moment_is_found_and_read(world: World, edge: datetime) -> None:
+    athena = world.agent("athena")
+    request = CreateMemory(content="We went hiking.", occurred_at=edge, expires_at=datetime.max.replace(tzinfo=UTC))
+    created = await world.app.call(athena, request)
+    await world.app.call(athena, UpdateMemory(memory_id=created.memory_id, content="We went home.", occurred_at=edge))
+    found = await world.app.call(athena, SearchMemories(query="home a year ago", occurred_after=edge))
+    assert [hit.occurred_at for hit in found.results] == [edge]
+    for moment in (edge, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
+        await world.app.call(athena, SearchMemories(query="home last year", as_of=moment, created_before=moment))
+
+
+@pytest.mark.parametrize("field", ["occurred_at", "expires_at"])
+def test_a_time_that_utc_has_no_date_for_is_refused(field: str) -> None:
+    for moment in (
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=9))),
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-9))),
+    ):
+        given: dict[str, Any] = {field: moment}
+        with pytest.raises(InvalidField, match="years 1 to 9999") as refusal:
+            CreateMemory(content="x", **given)
+        assert refusal.value.field == field
 
 
 async def test_what_is_read_by_its_id_comes_first_if_use_counts(settings: Settings) -> None:

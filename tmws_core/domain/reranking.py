@@ -9,15 +9,13 @@ from tmws_core.domain.dates import Period, period_in
 from tmws_core.domain.dialogue import Question
 from tmws_core.domain.memory import Memory, Uses
 from tmws_core.domain.ranking import Ranked
+from tmws_core.domain.sameness import said
 
 HEAD = 50
 """Hits that get the second look; of 100, none moved into the first ten of LoCoMo that did not with 50."""
 
 NAMED_TIME = 0.15
 """For a memory of the time that the query names."""
-
-SAME_WORDS = 0.9
-"""Two texts repeat each other if they share this part of their distinct words."""
 
 
 @attrs.frozen(kw_only=True)
@@ -96,24 +94,17 @@ def _nudged(hit: Ranked, total: float, nudge: float) -> Ranked:
 
 
 def _repetitions_last(ranked: Sequence[Ranked], memories: Mapping[int, Memory], wanted: int) -> list[Ranked]:
-    """Return the hits with those behind that repeat one of the first; repetitions share their longest word."""
+    """Return the hits with those behind that say the same as one of the first."""
     kept: list[Ranked] = []
     repetitions: list[Ranked] = []
-    by_longest: dict[str, list[frozenset[str]]] = {}
+    told: set[str] = set()
     for place, hit in enumerate(ranked):
         if len(kept) >= wanted:
             return [*kept, *ranked[place:], *repetitions]
-        words = frozenset(memories[hit.document].content.lower().split())
-        alike = by_longest.setdefault(max(sorted(words), key=len, default=""), [])
-        if any(_same(words, other) for other in alike):
+        text = said(memories[hit.document].content)
+        if text in told:
             repetitions.append(hit)
         else:
             kept.append(hit)
-            alike.append(words)
+            told.add(text)
     return [*kept, *repetitions]
-
-
-def _same(first: frozenset[str], second: frozenset[str]) -> bool:
-    if min(len(first), len(second)) < SAME_WORDS * max(len(first), len(second)):
-        return False
-    return len(first & second) >= SAME_WORDS * len(first | second)
