@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -136,14 +136,24 @@ class JsonObject:
 
 @attrs.frozen
 class Aware:
-    """A time with an offset from UTC."""
+    """A time with an offset from UTC, that lies in the years 1 to 9999 in UTC as well."""
 
     def __call__(self, _instance: object, attribute: "attrs.Attribute[Any]", value: datetime | None) -> None:
-        """Raise InvalidField for a time without an offset."""
-        if value is not None and value.tzinfo is None:
+        """Raise InvalidField for a time without an offset, and for one that UTC has no date for."""
+        if value is None:
+            return
+        if value.utcoffset() is None:
             raise InvalidField(
                 name=attribute.name, reason="has no time zone", hint="Give RFC 3339, such as 2026-01-31T12:00:00Z"
             )
+        try:
+            value.astimezone(UTC)
+        except OverflowError:
+            raise InvalidField(
+                name=attribute.name,
+                reason=f"{value.isoformat()} is out of range",
+                hint="Give a time in the years 1 to 9999 in UTC",
+            ) from None
 
 
 @attrs.define

@@ -2,8 +2,10 @@
 
 import re
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
+
+from tmws_core.domain.dates import MONTHS
 
 STOP_WORDS = frozenset(
     """
@@ -120,4 +122,8 @@ def query_terms(query: str) -> list[str]:
 
 def passage(content: str, occurred_at: datetime | None) -> str:
     """Return the text that stands for a memory in the embedder: the content, after its date where there is one."""
-    return content if occurred_at is None else f"On {occurred_at.day} {occurred_at:%B %Y}, {content}"
+    if occurred_at is None:
+        return content
+    # In UTC, as it is stored, so that the same memory has the same passage by whichever way it comes.
+    day = occurred_at.astimezone(UTC)
+    return f"On {day.day} {MONTHS[day.month - 1]} {day.year}, {content}"
