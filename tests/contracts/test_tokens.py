@@ -1,6 +1,7 @@
 """The contract of TokenReader and TokenWriter: our own tokens, and every way in which a token is not good."""
 
 import base64
+import hmac
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,9 @@ SECRET = "a secret key of a test, long enough"
 FORMER = "the secret key before it, as long"
 NOW = SystemClock().now().replace(microsecond=0)
 HOUR = timedelta(hours=1)
+
+NO_NAMES: tuple[Any, ...] = ("\ud800", "a\udfffb", "a\x00b", "", " ", "x" * 5000, 1, True, {"a": []})
+NO_TIMES: tuple[Any, ...] = (float("inf"), float("nan"), "9" * 5000, {}, "")
 
 
 @attrs.frozen
@@ -67,9 +71,17 @@ def signed(algorithm: str | None = "HS256", key: Any = SECRET, **changes: Any) -
     return jwt.encode(claims(**changes), key, algorithm)
 
 
-def with_list(name: str) -> str:
-    changes: dict[str, Any] = {name: ["x"]}
+def odd(name: str, value: Any) -> str:
+    changes: dict[str, Any] = {name: value}
     return signed(**changes)
+
+
+def nested(name: str) -> str:
+    """Return a token with a claim of thousands of brackets, which `json` gives up on."""
+    head = part({"alg": "HS256", "typ": "JWT"})
+    told = json.dumps(claims(**{name: "@"})).replace('"@"', "[" * 2500 + "]" * 2500)
+    text = f"{head}.{part(told.encode())}"
+    return f"{text}.{part(hmac.digest(SECRET.encode(), text.encode(), 'sha256'))}"
 
 
 def part(value: object) -> str:
@@ -115,7 +127,11 @@ async def test_token_is_one_that_any_library_reads() -> None:
             "The token is not signed with an algorithm that is accepted here",
         ),
         *((signed(**dict.fromkeys([name])), f"The token lacks the claim {name}") for name in claims()),
-        *((with_list(name), "The token is malformed") for name in ("sub", "jti", "exp", "nbf", "iat")),
+        *((odd(name, ["x"]), "The token is malformed") for name in ("sub", "jti", "exp", "nbf", "iat")),
+        *((odd(name, value), "The token is malformed") for name in ("sub", "jti") for value in NO_NAMES),
+        *((odd(name, value), "The token is malformed") for name in ("exp", "nbf", "iat") for value in NO_TIMES),
+        *((signed(exp=value), "The token is malformed") for value in ("99999999999", "\uff19" * 11)),
+        *((nested(name), "The token is malformed") for name in ("sub", "jti", "exp", "nbf", "iat")),
         (signed(exp=10**30), "The token is malformed"),
         (signed(exp="never"), "The token is malformed"),
         ("..", "The token is malformed"),

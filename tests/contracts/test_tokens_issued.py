@@ -103,6 +103,15 @@ async def test_token_that_is_not_for_us_is_refused(issuer: IssuerDouble, tokens:
     assert await refusal(tokens, issuer.token(nbf=2**40)) == "The token is not valid yet"
     assert await refusal(tokens, issuer.token(private=other)) == "The signature of the token is wrong"
     assert await refusal(tokens, issuer.token(aud=None)) == "The token lacks the claim aud"
+    for odd in (
+        {"sub": "\ud800"},
+        {"jti": "\udfff"},
+        {"jti": "a\x00"},
+        {"sub": ""},
+        {"jti": 7},
+        {"exp": "99999999999"},
+    ):
+        assert await refusal(tokens, issuer.token(**odd)) == "The token is malformed"
     assert (await tokens.read(issuer.token(aud=[AUDIENCE, "x"]))).agent_id == "ada"
 
 

@@ -117,6 +117,10 @@ def test_second_authorization_header_is_refused(guarded: Guarded) -> None:
         (signed(sub=None), "The token lacks the claim sub"),
         (signed(exp=None), "The token lacks the claim exp"),
         (signed(padding="x" * CREDENTIAL_BYTES), f"The credential is longer than {CREDENTIAL_BYTES} bytes"),
+        (signed(sub="\ud800"), "The token is malformed"),
+        (signed(jti="t\udfff"), "The token is malformed"),
+        (signed(sub="a\x00b"), "The token is malformed"),
+        (signed(exp=float("inf")), "The token is malformed"),
         (signed(sub="nobody"), "The agent of this token is not registered"),
         (signed(sub="ada' OR 1=1 --"), "The agent of this token is not registered"),
         ("a.b.c", "The token is malformed"),
@@ -214,16 +218,18 @@ def test_foreign_origin_is_refused_with_a_good_key_too(guarded: Guarded) -> None
     assert guarded.post("/mcp/tools/get_current_agent", headers).status_code == 403
 
 
-def test_repeated_failures_lock_an_address_out_and_nobody_else(guarded: Guarded) -> None:
+def test_repeated_failures_lock_wrong_credentials_of_an_address_out_and_no_good_one(guarded: Guarded) -> None:
     thief, fresh = elsewhere(), issue_key(guarded.home, "ada")
-    assert guarded.try_(guarded.keys["ada"], thief).status_code == 200
-    statuses = [guarded.try_(written_key("0" * 16, bytes(32)), thief).status_code for _ in range(6)]
-    assert statuses == [401] * 5 + [429]
-    locked = guarded.try_(fresh, thief)
-    assert (locked.status_code, locked.json()["error"]["code"]) == (429, "locked_out")
-    assert int(locked.headers["retry-after"]) >= 1
-    assert guarded.try_(guarded.keys["ada"], thief).status_code == 200
-    assert guarded.try_(fresh).status_code == 200
+    key_id = guarded.keys["ada"].split("_")[1]
+    statuses = [guarded.try_(written_key(key_id, bytes(32)), thief).status_code for _ in range(12)]
+    assert statuses == [401] * 5 + [429] * 7
+    for wrong in (written_key("0" * 16, bytes(32)), "a.b.c", signed(exp=1)):
+        locked = guarded.try_(wrong, thief)
+        assert (locked.status_code, locked.json()["error"]["code"]) == (429, "locked_out")
+        assert int(locked.headers["retry-after"]) >= 1
+    for good in (guarded.keys["ada"], guarded.keys["bob"], fresh, issue_token(guarded.home, "rita")):
+        assert guarded.try_(good, thief).status_code == 200
+    assert guarded.try_(written_key("0" * 16, bytes(32))).status_code == 401
     refused(guarded.post("/mcp/tools/get_current_agent", thief))
 
 

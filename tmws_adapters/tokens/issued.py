@@ -49,7 +49,6 @@ class IssuedTokens:
             issuer=self.issuer.name,
             leeway=LEEWAY_SECONDS,
         )
-        agent_id = claims[claim]
-        if not isinstance(agent_id, str):
-            raise jwt.DecodeError
-        return Token(agent_id=agent_id, id=claims.get("jti"), expires_at=expiry_of(claims), issuer=self.issuer.name)
+        return Token(
+            agent_id=claims[claim], id=claims.get("jti"), expires_at=expiry_of(claims), issuer=self.issuer.name
+        )

@@ -6,10 +6,13 @@ from typing import Any
 
 import jwt
 
-from tmws_core.errors import Unauthenticated
+from tmws_core.errors import InvalidField, Unauthenticated
 
-FAILURES = (jwt.PyJWTError, ValueError, OverflowError, OSError)
+FAILURES = (jwt.PyJWTError, InvalidField, TypeError, ValueError, OverflowError, OSError, RecursionError)
 """What reading a token raises; all but PyJWT's own is about values that are none, such as a time in the year 10^9."""
+
+TIMES = frozenset({"exp", "nbf", "iat"})
+"""The claims that are times."""
 
 ALGORITHM = "The token is not signed with an algorithm that is accepted here"
 
@@ -35,5 +38,11 @@ def refusal_of(error: Exception) -> Unauthenticated:
 
 
 def expiry_of(claims: Mapping[str, Any]) -> datetime:
-    """Return when a token ends whose `exp` was found to be a number; may raise one of FAILURES."""
+    """Return when a token ends; may raise one of FAILURES.
+
+    A time is a JSON number (RFC 7519, section 2): PyJWT also takes a text of digits, and true for 1.
+    """
+    for name in TIMES & claims.keys():
+        if isinstance(claims[name], bool) or not isinstance(claims[name], int | float):
+            raise jwt.DecodeError
     return datetime.fromtimestamp(int(claims["exp"]), UTC)

@@ -5,13 +5,23 @@ from typing import Protocol
 
 import attrs
 
+from tmws_core.domain.constraints import Text
+
+NAME = Text(minimum=1, maximum=512)
+"""What an agent and a token are called by; issuers number their tokens with 30 to 100 characters."""
+
 
 @attrs.frozen(kw_only=True)
 class Token:
-    """What a good token says; `id` is None where an issuer does not number its tokens."""
+    """What a good token says; `id` is None where an issuer does not number its tokens.
 
-    agent_id: str
-    id: str | None
+    InvalidField for a name that is no text: a signature says who wrote a token, not that it makes sense.
+    """
+
+    agent_id: str = attrs.field(validator=attrs.validators.and_(attrs.validators.instance_of(str), NAME))
+    id: str | None = attrs.field(
+        validator=attrs.validators.and_(attrs.validators.optional(attrs.validators.instance_of(str)), NAME)
+    )
     expires_at: datetime
     issuer: str
 
