@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tmws_core.domain.agent import Caller
-from tmws_core.errors import LockedOut, Unauthenticated
+from tmws_core.errors import Unauthenticated
 from tmws_core.services.authentication import Attempt, Authentication
 from tmws_mcp.contained import Json
 from tmws_mcp.limiting import caller_of, network_of
@@ -74,19 +74,12 @@ class Authenticated:
         attempt = Attempt(
             transport="mcp-http" if scope["path"] == MCP else "rest", address=str(client[0]) if client else "unknown"
         )
-        network = network_of(client)
         try:
-            self.lockout.check(network, credential)
-            caller = await self.authentication.caller(credential, attempt)
+            return await self.authentication.caller(credential, attempt)
         except Unauthenticated as error:
-            self.lockout.failed(network, credential)
+            self.lockout.failed(network_of(client))
             scope["state"]["refused"] = error.problem
             raise
-        except LockedOut:
-            self.authentication.turned_away(attempt)
-            raise
-        self.lockout.succeeded(credential)
-        return caller
 
 
 @attrs.frozen(kw_only=True)

@@ -1,6 +1,5 @@
 """Addresses that send wrong credentials again and again have to wait, longer each time."""
 
-import hashlib
 from collections import OrderedDict
 
 import attrs
@@ -23,9 +22,6 @@ QUIET_SECONDS = 60.0
 ADDRESSES = 10_000
 """Addresses that are remembered, 2 MB; the one that failed longest ago is forgotten first."""
 
-PROVEN = 10_000
-"""Credentials that are remembered as good."""
-
 
 @attrs.define
 class _Failures:
@@ -35,30 +31,22 @@ class _Failures:
 
 @attrs.define(eq=False)
 class Lockout:
-    """Counts failures by address, in memory, on a clock that nobody sets.
+    """Counts wrong credentials by address, in memory, on a clock that nobody sets.
 
-    A credential that was good before is looked at even while its address has to wait, so that nobody who shares an
-    address with an agent, such as one behind the same proxy, can lock it out.
+    A credential is looked at first, and counted when it has turned out to be wrong: a good one is never refused,
+    whoever shares its address, and whatever was tried in its name. What the wait keeps back is what is wrong with a
+    wrong one. Looking at it costs one question to the store or one signature, as any request does.
     """
 
     _clock: Clock
     _failures: OrderedDict[str, _Failures] = attrs.field(factory=OrderedDict, init=False)
-    _proven: OrderedDict[bytes, None] = attrs.field(factory=OrderedDict, init=False)
 
-    def check(self, address: str, credential: str) -> None:
-        """Raise LockedOut if the address has to wait."""
-        failures = self._failures.get(address)
-        if failures is None or _digest(credential) in self._proven:
-            return
-        wait = failures.until - self._clock.monotonic()
-        if wait > 0:
-            raise LockedOut(limit="wrong credentials came from this address", retry_after=wait)
-
-    def failed(self, address: str, credential: str) -> None:
-        """Count a wrong credential."""
-        self._proven.pop(_digest(credential), None)
+    def failed(self, address: str) -> None:
+        """Count a wrong credential; LockedOut, without counting it, while the address has to wait."""
         now = self._clock.monotonic()
         failures = self._failures.setdefault(address, _Failures())
+        if now < failures.until:
+            raise LockedOut(limit="wrong credentials came from this address", retry_after=failures.until - now)
         if now > failures.until + QUIET_SECONDS:
             failures.count = 0
         failures.count += 1
@@ -67,15 +55,3 @@ class Lockout:
         self._failures.move_to_end(address)
         if len(self._failures) > ADDRESSES:
             self._failures.popitem(last=False)
-
-    def succeeded(self, credential: str) -> None:
-        """Remember a good credential, by its digest."""
-        digest = _digest(credential)
-        self._proven[digest] = None
-        self._proven.move_to_end(digest)
-        if len(self._proven) > PROVEN:
-            self._proven.popitem(last=False)
-
-
-def _digest(credential: str) -> bytes:
-    return hashlib.sha256(credential.encode("utf-8", "surrogatepass")).digest()

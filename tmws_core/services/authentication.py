@@ -71,10 +71,6 @@ class Authentication:
             self._note("authentication.failed", NOBODY, attempt, reason=error.problem, **known)
             raise
 
-    def turned_away(self, attempt: Attempt) -> None:
-        """Note an attempt whose credential was not even looked at, because its address has to wait."""
-        self._note("authentication.failed", NOBODY, attempt, reason="The address has to wait")
-
     async def run(self) -> None:
         """Store when keys were used, every INTERVAL_SECONDS, and once more when cancelled."""
         await periodically(self.flush, INTERVAL_SECONDS)
