@@ -16,7 +16,7 @@ from tmws_adapters.ollama import open_ollama
 from tmws_adapters.settings import Settings
 from tmws_core.domain.events import MemoriesChanged
 from tmws_core.embedding import CircuitBreaker
-from tmws_core.embedding.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE
+from tmws_core.embedding.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, MOST_SECONDS
 from tmws_core.errors import EmbedderUnavailable, EmbeddingRefused
 from tmws_core.messages.memory import CreateMemory, GetMemory
 from tmws_core.messages.search import SearchMemories
@@ -141,22 +141,65 @@ async def test_only_one_call_at_a_time_tries_an_open_circuit(scene: Scene) -> No
     assert (await scene.breaker.query("word")).dimension == 64
 
 
-async def test_a_call_that_its_caller_gave_up_after_a_second_is_a_failure_and_an_earlier_one_is_none(
-    scene: Scene,
-) -> None:
+async def give_up(scene: Scene, *texts: str, after: float, cancelled: bool = False) -> None:
+    """Ask a hanging embedder, and get no answer within so many seconds of the scene's clock."""
+    asked = scene.asked
+    with anyio.CancelScope(deadline=anyio.current_time() + (3600 if cancelled else 0.2)) as given_up:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(scene.breaker.passages, texts)
+            while scene.asked == asked:
+                await anyio.lowlevel.checkpoint()
+            scene.clock.seconds += after
+            if cancelled:
+                given_up.cancel()
+    assert given_up.cancelled_caught
+
+
+async def test_a_call_whose_time_ran_out_after_a_second_is_a_failure_and_after_less_is_none(scene: Scene) -> None:
     await scene.breaker.query("word")
-    scene.double.fail_next(Fault.HUNG, times=2 * FAILURES)
+    scene.double.fail_next(Fault.HUNG, times=100)
+    scene.clock.seconds += 1
     for seconds, opened in ((0.5, False), (1.0, True)):
         for _ in range(FAILURES):
-            asked = scene.asked
-            with anyio.CancelScope() as given_up:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(scene.breaker.query, "word")
-                    while scene.asked == asked:
-                        await anyio.lowlevel.checkpoint()
-                    scene.clock.seconds += seconds
-                    given_up.cancel()
+            await give_up(scene, "word", after=seconds)
         assert (await scene.breaker.health()).up is not opened
+
+
+@pytest.mark.parametrize("texts", [1, 1000])
+async def test_calls_that_clients_take_back_are_no_failures_however_long_they_took(scene: Scene, texts: int) -> None:
+    scene.double.fail_next(Fault.HUNG, times=3 * FAILURES)
+    for _ in range(3 * FAILURES):
+        await give_up(scene, *["word"] * texts, after=30, cancelled=True)
+    scene.double.forgive()
+    assert (await scene.breaker.query("word")).dimension == 64
+
+
+async def test_a_large_batch_may_take_as_long_as_its_texts(scene: Scene) -> None:
+    scene.double.fail_next(Fault.HUNG, times=100)
+    for _ in range(2 * FAILURES):
+        await give_up(scene, *["word"] * 1000, after=30)
+        await give_up(scene, "word", after=5)
+    assert (await scene.breaker.health()).up
+    scene.clock.seconds += MOST_SECONDS
+    for _ in range(FAILURES):
+        await give_up(scene, "word", after=5)
+    assert not (await scene.breaker.health()).up
+
+
+async def test_a_call_that_waits_while_others_are_answered_is_no_failure(scene: Scene) -> None:
+    await scene.breaker.query("word")
+    for _ in range(2 * FAILURES):
+        scene.double.fail_next(Fault.HUNG)
+        asked = scene.asked
+        with anyio.CancelScope(deadline=anyio.current_time() + 0.5) as given_up:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(scene.breaker.query, "slow")
+                while scene.asked == asked:
+                    await anyio.lowlevel.checkpoint()
+                scene.clock.seconds += 5
+                await scene.breaker.query("quick")
+        assert given_up.cancelled_caught
+    assert (await scene.breaker.health()).up
 
 
 async def test_texts_that_are_refused_do_not_open_the_circuit(scene: Scene) -> None:

@@ -1,5 +1,6 @@
 """Patience with an embedder that does not answer: after a few failures in a row it is left alone for a while."""
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -25,7 +26,22 @@ LONGEST_PAUSE = 60.0
 noticed at worst."""
 
 SLOW = 1.0
-"""Seconds after which a call that its caller gave up counts as a failure: a loaded model answers within 0.2 s."""
+"""Seconds in which an embedder that works has done something: a loaded model answers one text within 0.2 s."""
+
+TEXT_SECONDS = 0.1
+"""What each further text adds: 8 ms with the bundled model, and ten times as much with a large one without a GPU."""
+
+MOST_SECONDS = LONGEST_PAUSE
+"""How long an embedder may be busy with what was asked before it counts as hanging."""
+
+
+@attrs.define(eq=False)
+class _Call:
+    """What the embedder was asked, and has not answered; one that was given up may still keep it busy."""
+
+    started: float
+    texts: int
+    given_up: bool = False
 
 
 @attrs.define
@@ -35,7 +51,8 @@ class CircuitBreaker:
     After FAILURES failures in a row the circuit is open: calls raise EmbedderUnavailable, which says since when and
     until when. When the pause is over one call is let through; if it succeeds the circuit is closed and the bus hears
     of it, else the pause doubles. An answer that refuses a text, or says that the model is missing, is no failure: it
-    keeps nobody waiting.
+    keeps nobody waiting. Nor is a call that its caller took back, or whose time ran out while the embedder was at work:
+    it has answered somebody meanwhile, or has had less time than all the texts take that were before it.
     """
 
     inner: Embedder
@@ -48,10 +65,12 @@ class CircuitBreaker:
     _until: float | None = attrs.field(default=None, init=False)
     _probing: bool = attrs.field(default=False, init=False)
     _model: EmbeddingModel | None = attrs.field(default=None, init=False)
+    _calls: list[_Call] = attrs.field(factory=list, init=False)
+    _answered: float = attrs.field(default=-math.inf, init=False)
 
     async def passages(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts that are to be found."""
-        return await self._guarded(lambda: self.inner.passages(texts))
+        return await self._guarded(lambda: self.inner.passages(texts), len(texts))
 
     async def query(self, text: str) -> Vector:
         """Embed a question."""
@@ -74,26 +93,43 @@ class CircuitBreaker:
             return attrs.evolve(health, up=False, reason=self._refusal().message)
         return health
 
-    async def _guarded(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _guarded(self, work: Callable[[], Awaitable[T]], texts: int = 1) -> T:
         probing = self._admit()
-        started = self.clock.monotonic()
+        call = self._begin(texts)
+        deadline = anyio.current_effective_deadline()
         try:
             answer = await work()
         except (EmbeddingRefused, ModelNotFound):
-            await self._succeeded()
+            await self._succeeded(call)
             raise
         except EmbedderUnavailable as error:
+            self._calls.remove(call)
             self._failed(error.problem, probing=probing)
             raise
         except anyio.get_cancelled_exc_class():
-            seconds = self.clock.monotonic() - started
-            if seconds >= SLOW:
-                self._failed(f"no answer after {seconds:.0f} s", probing=probing)
+            self._given_up(call, timed_out=anyio.current_time() >= deadline, probing=probing)
             raise
         finally:
             self._probing &= not probing
-        await self._succeeded()
+        await self._succeeded(call)
         return answer
+
+    def _begin(self, texts: int) -> _Call:
+        now = self.clock.monotonic()
+        call = _Call(started=now, texts=texts)
+        self._calls = [each for each in self._calls if not each.given_up or now < each.started + MOST_SECONDS]
+        self._calls.append(call)
+        return call
+
+    def _given_up(self, call: _Call, *, timed_out: bool, probing: bool) -> None:
+        """Judge by a call that got no answer: the embedder may go on with it, and others wait behind it."""
+        call.given_up = True
+        seconds = self.clock.monotonic() - call.started
+        further = sum(each.texts - 1 for each in self._calls)
+        expected = min(SLOW + TEXT_SECONDS * further, MOST_SECONDS)
+        if timed_out and seconds >= expected and self._answered < call.started:
+            self._calls.remove(call)
+            self._failed(f"no answer after {seconds:.0f} s", probing=probing)
 
     def _admit(self) -> bool:
         """Return whether the call is the one that is let through an open circuit; raise if it is none."""
@@ -104,7 +140,9 @@ class CircuitBreaker:
         self._probing = True
         return True
 
-    async def _succeeded(self) -> None:
+    async def _succeeded(self, call: _Call) -> None:
+        self._calls.remove(call)
+        self._answered = self.clock.monotonic()
         was_open = self._until is not None
         self._failures, self._since, self._until, self._pause = 0, None, None, FIRST_PAUSE
         if was_open:
