@@ -40,7 +40,7 @@ from tmws_core.services.auditing import Auditing
 from tmws_core.services.browsing import Browsing
 from tmws_core.services.explaining import Explaining
 from tmws_core.services.health import Health
-from tmws_core.services.indexing import Indexing
+from tmws_core.services.indexing import Indexing, SetAside
 from tmws_core.services.licensing import Licensing
 from tmws_core.services.memories import Memories
 from tmws_core.services.recall import Recall
@@ -71,7 +71,7 @@ class Parts:
 
     `usage` is None where uses do not count, `follower` where no approximate index is used, `keeper` where no vectors of
     a server are kept in memory, `redis` where a server shares nothing with others. `beside` tells by how many bytes the
-    replicas of the store are behind, by their names.
+    replicas of the store are behind, by their names; `aside` has the texts that the embedder refuses.
     """
 
     storage: Storage
@@ -94,6 +94,7 @@ class Parts:
     keeper: Keeper | None = None
     redis: "Redis | None" = None
     beside: Mapping[str, Callable[[], Awaitable[int | None]]] = attrs.field(factory=dict)
+    aside: SetAside = attrs.field(factory=SetAside)
 
 
 @attrs.frozen(kw_only=True)
@@ -135,7 +136,7 @@ async def begun(
 ) -> AsyncIterator[App]:
     """Begin the work over open adapters: the second half of open_app."""
     await _announce(settings, parts, any_model=any_model, serving=serving)
-    indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
+    indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus, aside=parts.aside)
     following = _running(parts.follower.run) if parts.follower else nullcontext()
     keeping = _running(parts.keeper.run) if parts.keeper else nullcontext()
     counting = _running(parts.usage.run) if parts.usage else nullcontext()
@@ -336,6 +337,7 @@ def compose(settings: Settings, parts: Parts) -> App:
         environment=settings.environment,
         database=settings.store_kind,
         started=parts.clock.monotonic(),
+        refused=parts.aside,
         beside={**parts.beside, **({"redis": parts.redis.health} if parts.redis else {})},
     )
     browsing = Browsing(

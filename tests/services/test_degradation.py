@@ -1,20 +1,26 @@
 """What works while a part does not, and what happens when it is back."""
 
+import math
+import time
+from collections.abc import AsyncIterator, Sequence
+
 import anyio
 import attrs
 import pytest
 
 from tests.contracts.ollama_double import Fault, OllamaDouble, ollama_double
-from tests.services.conftest import World
+from tests.services.conftest import World, word_counts
 from tests.services.model_change import embedded_by
 from tests.stacks import FALLBACK, stacked
-from tmws_adapters.bootstrap import open_app, open_parts
+from tmws_adapters.bootstrap import Parts, open_app, open_parts
 from tmws_adapters.settings import Settings, load_settings
-from tmws_core.errors import ModelMismatch
-from tmws_core.messages.memory import CreateMemory, GetMemory, UpdateMemory
+from tmws_core.embedding import vectors_of
+from tmws_core.errors import EmbedderUnavailable, ModelMismatch
+from tmws_core.messages.memory import CreateMemories, CreateMemory, GetMemory, UpdateMemory
 from tmws_core.messages.search import SearchMemories, SearchMode
 from tmws_core.messages.system import GetSystemStats, HealthCheck
-from tmws_core.services.indexing import Indexing
+from tmws_core.ports.storage import Unembedded
+from tmws_core.services.indexing import FIRST_ASIDE, Indexing
 
 pytestmark = pytest.mark.anyio
 
@@ -122,3 +128,85 @@ async def test_a_text_that_the_model_refuses_holds_up_no_other(settings: Setting
         ollama.fail_next(Fault.NAN_ERROR, times=2)
         await Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus).embed_some()
         assert (await parts.storage.health()).unembedded == 1
+
+
+def picky(texts: Sequence[str]) -> list[list[float]]:
+    """Return vectors, but none that is one for texts that say "refused"."""
+    return [[math.nan] * 64 if "refused" in text else row for text, row in zip(texts, word_counts(texts), strict=True)]
+
+
+@pytest.fixture
+async def unembedded(settings: Settings) -> AsyncIterator[tuple[Parts, OllamaDouble]]:
+    """Open a store with 100 important texts that the model refuses and 30 others, none of which has a vector yet."""
+    with ollama_double(vectors=picky) as double:
+        choosy = embedded_by(settings, double)
+        double.stop()
+        athena = settings.agent("test")
+        drafts = [CreateMemory(content=f"refused {number}", importance=0.9) for number in range(100)]
+        drafts += [CreateMemory(content=f"good {number}", importance=0.1) for number in range(30)]
+        async with open_app(choosy) as app:
+            await app.call(athena, CreateMemories(memories=tuple(drafts)))
+        double.start()
+        async with open_parts(choosy) as parts:
+            yield parts, double
+
+
+async def test_texts_that_are_refused_do_not_starve_the_others(unembedded: tuple[Parts, OllamaDouble]) -> None:
+    parts, double = unembedded
+    indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
+    embedded = 0
+    while some := await indexing.embed_some():
+        embedded += some
+    assert embedded == 30
+    assert len(indexing.aside) == 100
+    assert (await parts.storage.health()).unembedded == 100
+    asked = len(double.asked("/api/embed"))
+    assert await indexing.embed_some() == 0
+    assert len(double.asked("/api/embed")) == asked
+
+
+async def test_a_text_that_was_refused_is_tried_again_when_its_time_has_come(
+    unembedded: tuple[Parts, OllamaDouble], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, double = unembedded
+    indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
+    while await indexing.embed_some():
+        pass
+    monkeypatch.setattr("tmws_core.services.indexing.anyio.current_time", lambda: time.monotonic() + FIRST_ASIDE + 1)
+    assert await indexing.embed_some() == 0
+    assert len(indexing.aside.waiting()) == 100
+    double.vectors = word_counts
+    monkeypatch.setattr("tmws_core.services.indexing.anyio.current_time", lambda: time.monotonic() + 4 * FIRST_ASIDE)
+    while await indexing.embed_some():
+        pass
+    assert len(indexing.aside) == 0
+    assert (await parts.storage.health()).unembedded == 0
+
+
+async def test_health_tells_how_many_texts_are_refused(settings: Settings) -> None:
+    with ollama_double(vectors=picky) as double:
+        choosy = embedded_by(settings, double)
+        async with open_app(choosy) as app:
+            stored = await app.call(choosy.agent("test"), CreateMemory(content="refused"))
+            assert stored.embedding_generated is False
+            health = await app.call(choosy.operator("test"), HealthCheck())
+            with anyio.fail_after(60):
+                while not health.components["ollama"].note:
+                    health = await app.call(choosy.operator("test"), HealthCheck())
+            assert health.components["ollama"].note == (
+                "1 text is refused by the model, found by words only, and tried again within the hour"
+            )
+            assert health.status == "healthy"
+
+
+async def test_one_text_that_brings_the_embedder_to_a_stop_is_told_from_an_embedder_that_is_down(
+    world: World, ollama: OllamaDouble
+) -> None:
+    async with open_parts(world.settings) as parts:
+        texts = [Unembedded(document=number, content=f"text {number}", occurred_at=None) for number in range(8)]
+        ollama.fail_next(Fault.UNAUTHORIZED)
+        assert (await vectors_of(parts.embedder, texts)).keys() == set(range(8))
+        ollama.stop()
+        with pytest.raises(EmbedderUnavailable):
+            await vectors_of(parts.embedder, texts)
+        ollama.start()

@@ -1,7 +1,7 @@
 """Reads memories in one transaction."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 
@@ -158,14 +158,18 @@ class PostgresMemoryReader:
         """  # noqa: S608 - as above
         return FORMS.stats(await self._session.rows(sql, seen.values, afresh=True))
 
-    async def unembedded(self, limit: int) -> list[Unembedded]:
-        """Return at most `limit` texts without a vector, the most important first, then the newest."""
+    async def unembedded(self, limit: int, without: Collection[int] = ()) -> list[Unembedded]:
+        """Return at most `limit` texts without a vector, the most important first, then the newest.
+
+        Those of the documents `without` are left out.
+        """
         sql = """
             SELECT document, content, occurred_at FROM memories_v2
-            WHERE model IS NULL ORDER BY importance DESC, id DESC LIMIT %s
+            WHERE model IS NULL AND document <> ALL(%s::bigint[])
+            ORDER BY importance DESC, id DESC LIMIT %s
         """
         with self._session.seeing_all():
-            rows = await self._session.rows(sql, (limit,))
+            rows = await self._session.rows(sql, (list(without), limit))
         return [
             Unembedded(document=document, content=content, occurred_at=occurred_at)
             for document, content, occurred_at in rows

@@ -2,7 +2,7 @@
 
 import sqlite3
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 import orjson
@@ -144,17 +144,22 @@ class SqliteMemoryReader:
         """  # noqa: S608 - texts are constants, values are bound
         return await self._session.run(lambda connection: FORMS.stats(connection.execute(sql, seen.values).fetchall()))
 
-    async def unembedded(self, limit: int) -> list[Unembedded]:
-        """Return at most `limit` texts without a vector, the most important first, then the newest."""
+    async def unembedded(self, limit: int, without: Collection[int] = ()) -> list[Unembedded]:
+        """Return at most `limit` texts without a vector, the most important first, then the newest.
+
+        Those of the documents `without` are left out.
+        """
         sql = """
             SELECT document, content, occurred_at FROM memories_v2
-            WHERE model IS NULL ORDER BY importance DESC, id DESC LIMIT ?
+            WHERE model IS NULL AND document NOT IN (SELECT value FROM json_each(?))
+            ORDER BY importance DESC, id DESC LIMIT ?
         """
+        excluded = orjson.dumps(list(without)).decode()
 
         def work(connection: sqlite3.Connection) -> list[Unembedded]:
             return [
                 Unembedded(document=document, content=content, occurred_at=optional_moment(occurred_at))
-                for document, content, occurred_at in connection.execute(sql, (limit,))
+                for document, content, occurred_at in connection.execute(sql, (excluded, limit))
             ]
 
         return await self._session.run(work)

@@ -1,7 +1,7 @@
 """The store: the only truth, read in snapshots and changed in transactions."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Literal, Protocol
@@ -171,8 +171,11 @@ class MemoryReader(Protocol):
         """Count the visible memories, expired and superseded ones included."""
         ...
 
-    async def unembedded(self, limit: int) -> list[Unembedded]:
-        """Return at most `limit` texts without a vector, the most important first, then the newest."""
+    async def unembedded(self, limit: int, without: Collection[int] = ()) -> list[Unembedded]:
+        """Return at most `limit` texts without a vector, the most important first, then the newest.
+
+        Those of the documents `without` are left out.
+        """
         ...
 
 

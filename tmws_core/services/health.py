@@ -1,6 +1,6 @@
 """How the service is: each part asked, nothing hidden."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sized
 from typing import TypeVar
 
 import anyio
@@ -39,8 +39,8 @@ of the file, and the next ones must not be the last."""
 class Health:
     """Reports on the running service; `database` is the name of the store in the components, such as `sqlite`.
 
-    `beside` has further parts by their names, without which everything goes on; each returns what it lags behind, if
-    that can be told, or raises PartUnavailable.
+    `refused` are the texts that the embedder refuses. `beside` has further parts by their names, without which
+    everything goes on; each returns what it lags behind, if that can be told, or raises PartUnavailable.
     """
 
     storage: Storage
@@ -54,6 +54,7 @@ class Health:
     database: str
     started: float
     beside: Mapping[str, Callable[[], Awaitable[int | None]]] = attrs.field(factory=dict)
+    refused: Sized = ()
 
     @operation(
         "health_check", toolset="system", permission=Permission.SYSTEM_READ, effect=Effect.READ, command="health-check"
@@ -101,7 +102,7 @@ class Health:
             reason = f"the licence {licence.warning}"
             components["license"] = ComponentHealth(status="up", latency_ms=0.0, reason=reason)
         if embedder:
-            components[embedder] = attrs.evolve(components[embedder], lag=unembedded)
+            components[embedder] = attrs.evolve(components[embedder], lag=unembedded, note=_refused(len(self.refused)))
         stored = components[self.database].status == "up"
         complete = all(component.status == "up" and not component.reason for component in components.values())
         return HealthReport(
@@ -180,6 +181,13 @@ class Health:
 def _without_counts(components: dict[str, ComponentHealth]) -> dict[str, ComponentHealth]:
     """Return the components without what others have to do with: how much waits for them, who uses them, and how."""
     return {name: attrs.evolve(component, lag=None, pool=None, note=None) for name, component in components.items()}
+
+
+def _refused(texts: int) -> str | None:
+    if not texts:
+        return None
+    many = "1 text is" if texts == 1 else f"{texts} texts are"
+    return f"{many} refused by the model, found by words only, and tried again within the hour"
 
 
 def _scarce(free: int) -> str:
