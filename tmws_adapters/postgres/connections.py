@@ -11,6 +11,7 @@ from typing import Protocol
 import anyio
 import attrs
 import psycopg
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from tmws_adapters.postgres.errors import ServerAway, exhausted
 from tmws_adapters.postgres.opener import Opener
@@ -81,11 +82,10 @@ class _Pool:
             now = time.monotonic()
             if connection.closed:
                 self.distrust()
-            if connection.closed or now - opened > LONGEST_LIFE or len(self.idle) >= self._kept:
-                with anyio.CancelScope(shield=True):
-                    await connection.close()
-            else:
+            if _at_rest(connection) and now - opened <= LONGEST_LIFE and len(self.idle) < self._kept:
                 self.idle.append((connection, opened, now))
+            else:
+                await connection.close()
 
     def distrust(self) -> None:
         """Let each idle connection prove that it is alive before it is lent."""
@@ -221,8 +221,19 @@ async def _proven(connection: "psycopg.AsyncConnection[Row]") -> bool:
     except StorageUnavailable:
         return False
     finally:
+        # It is closed where the proof was given up.
         await session.end()
     return True
+
+
+def _at_rest(connection: "psycopg.AsyncConnection[Row]") -> bool:
+    """Tell whether nothing is under way on a connection: the next one to use it finds it as if it were new."""
+    state = connection.pgconn
+    return (
+        not connection.closed
+        and state.transaction_status == TransactionStatus.IDLE
+        and state.pipeline_status == PipelineStatus.OFF
+    )
 
 
 def _readable(descriptor: int) -> bool:

@@ -179,7 +179,7 @@ class Session:
 
     async def run_many(self, sql: str, rows: Iterable[Values]) -> int:
         """Run a statement once with each of the rows, and return how many rows it changed."""
-        async with self._running():
+        async with self._running(piped=True):
             cursor = self.connection.cursor()
             await cursor.executemany(sql, rows)
         return cursor.rowcount
@@ -216,19 +216,18 @@ class Session:
     async def end(self) -> None:
         """Undo what was not committed, even if the task is cancelled; a connection in doubt is closed."""
         self._ended = True
-        with anyio.CancelScope(shield=True):
-            status = self.connection.pgconn.transaction_status
-            if self._in_doubt:
-                # What stood behind the failure in a pipeline was not prepared, and psycopg believes that it was.
+        if self._in_doubt:
+            await self.connection.close()
+        elif self.connection.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+            try:
+                with anyio.CancelScope(shield=True), cut_off(self.connection, self._limit):
+                    await self.connection.execute("ROLLBACK")
+            except psycopg.Error:
                 await self.connection.close()
-            elif status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
-                try:
-                    with cut_off(self.connection, self._limit):
-                        await self.connection.execute("ROLLBACK")
-                except psycopg.Error:
-                    await self.connection.close()
-            elif status != TransactionStatus.IDLE:
+            except BaseException:
+                # What asyncio cancels by itself no scope shields.
                 await self.connection.close()
+                raise
 
     def _check(self) -> None:
         if self._ended:
@@ -237,21 +236,42 @@ class Session:
             raise storage_error(self._failure, committing=self._committing) from self._failure
 
     @asynccontextmanager
-    async def _running(self) -> "AsyncIterator[list[psycopg.AsyncCursor[Row]]]":
+    async def _running(self, *, piped: bool = False) -> "AsyncIterator[list[psycopg.AsyncCursor[Row]]]":
         """Send what waits and then what the block runs, in one trip; the answers to the latter are there behind it."""
         self._check()
         waiting, self._waiting = self._waiting, []
         if self._begin and not self._begun:
             waiting.insert(0, (self._begin, ()))
             self._begun = True
+        piped = piped or bool(waiting)
         try:
             with cut_off(self.connection, self._limit):
-                if waiting:
-                    async with self.connection.pipeline():
+                if piped:
+                    async with self._pipeline():
                         yield [await self.connection.execute(sql, values) for sql, values in waiting]
                 else:
                     yield []
         except psycopg.Error as error:
             self._failure = self._failure or error
-            self._in_doubt = bool(waiting)
+            # What stood behind the failure in a pipeline was not prepared, and psycopg believes that it was.
+            self._in_doubt = piped or error.sqlstate is None
             raise storage_error(self._failure, committing=self._committing) from self._failure
+        except BaseException:
+            # Given up in the middle: an answer may still come, and what waited may never have been sent.
+            self._failure = self._failure or psycopg.OperationalError("given up")
+            self._in_doubt = True
+            raise
+
+    @asynccontextmanager
+    async def _pipeline(self) -> AsyncIterator[None]:
+        pipeline: psycopg.AsyncPipeline | None = None
+        try:
+            async with self.connection.pipeline() as pipeline:
+                yield
+        except psycopg.Error:
+            raise
+        except BaseException:
+            if pipeline is not None:
+                # The driver would ask for these answers when its generator is thrown away, on a closed connection.
+                pipeline.result_queue.clear()
+            raise

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,8 @@ import anyio.to_thread
 import attrs
 
 from tmws_adapters.sqlite.errors import storage_error, translated
-from tmws_adapters.sqlite.session import Session
+from tmws_adapters.sqlite.session import Session, in_any_case
+from tmws_core.errors import TmwsError
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -94,19 +96,29 @@ class ReaderPool:
     async def session(self) -> AsyncIterator[Session]:
         """Borrow a connection for one snapshot, which begins with the first statement."""
         async with self._slots:
-            if self._idle:
-                connection = self._idle.pop()
-            else:
-                connection = await anyio.to_thread.run_sync(self._opener.reader, limiter=self._limiter)
+            while not self._idle:
+                # A task that is cancelled meanwhile leaves it to the next one.
+                await anyio.to_thread.run_sync(self._open, limiter=self._limiter)
+            connection = self._idle.pop()
             session = Session(connection, "BEGIN", self._limiter)
+            sound = False
             try:
                 yield session
                 session.end()
-            except BaseException:
+                sound = True
+            except BaseException as error:
                 await session.abort()
+                # A statement that was left half read keeps its snapshot, for as long as a traceback holds on to it.
+                sound = isinstance(error, TmwsError) and session.failure is None
                 raise
             finally:
-                self._idle.append(connection)
+                if sound:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+
+    def _open(self) -> None:
+        self._idle.append(self._opener.reader())
 
     def close(self) -> None:
         """Close the connections; none is borrowed any more."""
@@ -160,12 +172,7 @@ class Connections:
             commit.units += begun
         if begun:
             # It shares its transaction with others now, and can no longer be given up.
-            with anyio.CancelScope(shield=True):
-                try:
-                    await self._settle(commit)
-                except anyio.get_cancelled_exc_class():
-                    await self._settle(commit)
-                    raise
+            await in_any_case(partial(self._settle, commit))
 
     async def _settle(self, commit: _Commit) -> None:
         async with self._turn:

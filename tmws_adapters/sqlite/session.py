@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
 import anyio
@@ -13,6 +13,23 @@ import attrs
 from tmws_adapters.sqlite.errors import storage_error
 
 T = TypeVar("T")
+
+
+async def in_any_case(work: Callable[[], Awaitable[None]]) -> None:
+    """Do work that can be done twice to its end, also where asyncio cancels the task by itself, which no scope shields.
+
+    Such a cancellation is passed on afterwards.
+    """
+    cancelled: BaseException | None = None
+    with anyio.CancelScope(shield=True):
+        while True:
+            try:
+                await work()
+                break
+            except anyio.get_cancelled_exc_class() as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 @attrs.define(eq=False)
@@ -61,9 +78,8 @@ class Session:
             return self._begun
 
     async def abort(self) -> None:
-        """Undo in a worker thread, after whatever still runs there, even if the task is cancelled."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self.end, limiter=self._limiter)
+        """Undo in a worker thread, after whatever still runs there, even if the task is cancelled meanwhile."""
+        await in_any_case(lambda: anyio.to_thread.run_sync(self.end, limiter=self._limiter))
 
     def end(self) -> None:
         """Undo everything; touches no disk when nothing was written."""
