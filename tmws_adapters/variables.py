@@ -66,8 +66,15 @@ def _boolean(key: str, value: str) -> bool:
     return words[value.strip().lower()]
 
 
-def _path(_: str, value: str) -> Path:
-    return Path(value.strip()).expanduser()
+def _path(key: str, value: str) -> Path:
+    """Return a path that means the same wherever the process goes later."""
+    try:
+        return Path(value.strip()).expanduser().absolute()
+    except (RuntimeError, OSError):
+        # There is no such home, or the directory that a relative path begins in is gone.
+        raise ConfigurationError(
+            setting=key, reason=f"{value.strip()[:60]!r} leads nowhere", hint="Give an absolute path"
+        ) from None
 
 
 def _shown(key: str, value: str) -> str:

@@ -17,7 +17,8 @@ import anyio.to_thread
 import attrs
 
 from tmws_adapters.bootstrap import Parts, open_parts, shared, version
-from tmws_adapters.local.finding import knock
+from tmws_adapters.local.finding import Link, knock
+from tmws_adapters.local.greeting import Refused, Stranger
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import read
@@ -32,6 +33,9 @@ PACKAGES = ("mcp", "onnxruntime", "tokenizers", "numpy", "numkong", "click")
 
 FREE_BYTES = 200 * 1024 * 1024
 """Below it there is a warning: room for about 50,000 memories with their vectors."""
+
+ANSWER_SECONDS = 10.0
+"""How long an owner may take to say how it is; each of its parts has five seconds."""
 
 _MEBIBYTE = 1024 * 1024
 
@@ -107,16 +111,36 @@ def _owner(place: Place) -> Check:
         remedy = f"Give this user the right to use {Path(place.lock).parent}"
         return Check(name, "broken", f"{place.lock} cannot be opened ({error.strerror})", remedy)
     if link is not None:
-        link.socket.close()
         record = link.record
         where = f"serves {record.url} and terminals" if record.url else "serves terminals"
-        return Check(name, "ok", f"process {record.pid}, version {record.version}, {where} on port {record.port}")
+        detail = f"process {record.pid}, version {record.version}, {where} on port {record.port}"
+        problem = _problem_of(link)
+        if problem:
+            return Check(name, "broken", f"{detail}; {problem}", f"End it by SIGTERM: kill {record.pid}")
+        return Check(name, "ok", detail)
     record_left = read(place.record)
     process = f"process {record_left.pid}" if record_left else "a process"
     if stuck:
         return Check(name, "broken", f"{process} holds {place.lock} and does not answer", "End it")
     died = f"; {process} has died" if record_left else ""
     return Check(name, "ok", f"none is running{died}; an agent terminal starts one")
+
+
+def _problem_of(link: Link) -> str:
+    """Ask an owner why it cannot store anything; the connection is closed."""
+    try:
+        link.speak({"speak": "calls", "transport": "cli"})
+        answer = link.ask({"id": 1, "operation": "health_check"}, ANSWER_SECONDS).get("result")
+    except (OSError, Stranger):
+        return ""  # it ends, or is too old to be asked
+    except Refused as refused:
+        return f"it refuses: {refused}"
+    finally:
+        link.socket.close()
+    if not isinstance(answer, dict) or answer.get("status") != "unhealthy":
+        return ""
+    reasons = (part.get("reason") for part in answer["components"].values() if part["status"] == "down")
+    return "; ".join(str(reason) for reason in reasons)
 
 
 async def _store(settings: Settings, path: Path, *, deep: bool) -> AsyncIterator[Check]:

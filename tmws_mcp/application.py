@@ -73,6 +73,8 @@ async def serve_on(
             async with anyio.create_task_group() as watching:
                 watching.start_soon(heed, stop)
                 watching.start_soon(_stop, stop, server, endpoint, clients)
+                if clients is not None:
+                    watching.start_soon(_stop_when_lost, clients, stop)
                 if authentication is not None:
                     watching.start_soon(authentication.run)
                 async with anyio.create_task_group() as serving:
@@ -122,6 +124,11 @@ async def _stop(stop: Stop, server: _Server, endpoint: McpEndpoint, clients: Loc
     server.force_exit = True
     if clients is not None:
         clients.abort()
+
+
+async def _stop_when_lost(clients: LocalClients, stop: Stop) -> None:
+    await clients.lost()
+    stop.ask()
 
 
 def _open_endpoint(app: App, settings: Settings, sessions: Sessions) -> AbstractAsyncContextManager[McpEndpoint]:

@@ -49,6 +49,9 @@ FIRST_SECONDS = 5.0
 RETRY_SECONDS = 0.05
 """How long to let others go when no client can be accepted."""
 
+LOOK_SECONDS = 1.0
+"""How often an owner looks whether it still is one; a look takes three microseconds."""
+
 LEAVE_SECONDS = 1.0
 """How long the other end has to hang up after the last line; a client on this machine takes a millisecond."""
 
@@ -88,6 +91,7 @@ class LocalClients:
 
     def open(self, app: App) -> None:
         """Serve with this application from now on."""
+        self.holding.keep_database()
         self._app = app
         self._settled.set()
 
@@ -103,6 +107,13 @@ class LocalClients:
         self._settled.set()
         for stop in self._stops:
             stop()
+
+    async def lost(self) -> None:
+        """Wait until another process may own the database; this one has to leave it then."""
+        while not self.holding.is_lost():  # noqa: ASYNC110 - no system tells it everywhere
+            await anyio.sleep(LOOK_SECONDS)
+        where = "in `run` beside the database"
+        logger.error("❌ The files of this process %s were deleted or replaced: it ends, another may begin", where)
 
     def abort(self) -> None:
         """Finish nothing."""

@@ -27,6 +27,7 @@ async def serve_clients(settings: Settings, holding: Holding) -> None:
     with ungrouped():
         async with anyio.create_task_group() as watching:
             watching.start_soon(_stop_on_signal, clients)
+            watching.start_soon(_stop_when_lost, clients)
             async with anyio.create_task_group() as work:
                 work.start_soon(_open, settings, clients)
                 await clients.run()
@@ -59,3 +60,8 @@ async def _stop_on_signal(clients: LocalClients) -> None:
             clients.stop()
             async for _ in signals:
                 clients.abort()
+
+
+async def _stop_when_lost(clients: LocalClients) -> None:
+    await clients.lost()
+    clients.stop()

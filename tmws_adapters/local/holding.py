@@ -10,7 +10,8 @@ from tmws_adapters.local.finding import knock, refusal, unusable
 from tmws_adapters.local.greeting import Refused, Stranger, new_nonce
 from tmws_adapters.local.lock import take
 from tmws_adapters.local.place import Place
-from tmws_adapters.local.record import Record, remove, write
+from tmws_adapters.local.presence import Presence
+from tmws_adapters.local.record import Record, read, remove, write
 from tmws_adapters.local.version import VERSION
 
 GLANCE_SECONDS = 0.25
@@ -29,11 +30,22 @@ BACKLOG = 256
 class Holding:
     """The ownership of a place: a listening socket, and the record that tells where it is."""
 
-    __slots__ = ("listener", "record")
+    __slots__ = ("_database", "_files", "_place", "listener", "record")
 
-    def __init__(self, listener: socket.socket, record: Record) -> None:
+    def __init__(self, listener: socket.socket, record: Record, place: Place) -> None:
         self.listener = listener
         self.record = record
+        self._place = place
+        self._files = Presence(place.lock, place.record)
+        self._database = Presence()
+
+    def keep_database(self) -> None:
+        """Remember which file the database is, now that it is open."""
+        self._database = Presence(self._place.database)
+
+    def is_lost(self) -> bool:
+        """Tell whether another process may own the database: the files that keep it away are gone, and that is not."""
+        return not self._files.is_complete() and self._database.is_complete()
 
 
 @contextmanager
@@ -80,9 +92,12 @@ def _held(place: Place, lock: int, kind: str, url: str | None) -> Iterator[Holdi
             record = Record(pid=os.getpid(), port=port, secret=new_nonce(), version=VERSION, kind=kind, url=url)
             write(place.record, record)
             try:
-                yield Holding(listener, record)
+                yield Holding(listener, record, place)
             finally:
-                remove(place.record)
+                # Where the directory was replaced, another owner may have written its own.
+                found = read(place.record)
+                if found is not None and found.secret == record.secret:
+                    remove(place.record)
     finally:
         os.close(lock)
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tmws_adapters.sqlite.errors import PART, file_error
+from tmws_adapters.sqlite.presence import OpenFile
 from tmws_core.ports.storage import StorageHealth
 
 _SIDES = {
@@ -37,8 +38,9 @@ _SIDES = {
 """What one table says and another does not, with the query that counts it."""
 
 
-def health(connection: sqlite3.Connection, path: Path) -> StorageHealth:
-    """Read the store's version and counts."""
+def health(connection: sqlite3.Connection, path: Path, file: OpenFile) -> StorageHealth:
+    """Read the store's version and counts; StorageGone where nothing can be stored in it any more."""
+    file.check()
     (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     (memories,) = connection.execute("SELECT count(*) FROM memories_v2").fetchone()
     (unembedded,) = connection.execute("SELECT count(*) FROM memories_v2 WHERE model IS NULL").fetchone()
@@ -71,7 +73,6 @@ def _bytes_on_disk(path: Path) -> int:
     try:
         size = path.stat().st_size
     except OSError as error:
-        # SQLite goes on with a file that was deleted under it, until it is closed.
         raise file_error(error) from error
     with suppress(FileNotFoundError):
         size += log.stat().st_size

@@ -15,8 +15,9 @@ import anyio.to_thread
 import attrs
 
 from tmws_adapters.sqlite.errors import storage_error, translated
+from tmws_adapters.sqlite.presence import OpenFile
 from tmws_adapters.sqlite.session import Session, in_any_case
-from tmws_core.errors import TmwsError
+from tmws_core.errors import StorageGone, StorageUnavailable, TmwsError
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -30,13 +31,21 @@ SWITCH_RETRY = timedelta(milliseconds=5)
 """Pause between attempts to switch a new file to write-ahead logging while other processes open it, too."""
 
 
+def _absolute(path: Path) -> Path:
+    return path.absolute()
+
+
 @attrs.frozen(kw_only=True)
 class Opener:
-    """Opens connections that are set up alike."""
+    """Opens connections that are set up alike, to the same file all of them."""
 
-    path: Path
+    # The process may change its directory.
+    path: Path = attrs.field(converter=_absolute)
     busy_timeout: timedelta
     synchronous: Synchronous
+    file: OpenFile = attrs.field(
+        init=False, default=attrs.Factory(lambda self: OpenFile.at(self.path), takes_self=True)
+    )
 
     def writer(self) -> sqlite3.Connection:
         """Open a connection for writing, and switch the file to write-ahead logging if it is not yet."""
@@ -44,6 +53,7 @@ class Opener:
             self._use_write_ahead_log,
             lambda connection: connection.execute(f"PRAGMA synchronous = {self.synchronous}"),
             lambda connection: connection.execute("PRAGMA foreign_keys = ON"),
+            self.file.keep_beside,
         )
 
     def reader(self) -> sqlite3.Connection:
@@ -65,22 +75,25 @@ class Opener:
 
     def _connect(self, *steps: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
         with translated():
-            connection = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=rw",
-                uri=True,
-                timeout=self.busy_timeout.total_seconds(),
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            connection = self.file.opened(self._open)
             try:
                 connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
                 connection.execute("PRAGMA temp_store = MEMORY")
                 for step in steps:
                     step(connection)
-            except sqlite3.Error:
+            except (sqlite3.Error, StorageGone):
                 connection.close()
                 raise
         return connection
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"{self.path.as_uri()}?mode=rw",
+            uri=True,
+            timeout=self.busy_timeout.total_seconds(),
+            isolation_level=None,
+            check_same_thread=False,
+        )
 
 
 @attrs.define(eq=False)
@@ -132,7 +145,7 @@ class _Commit:
 
     units: int = 0
     done: bool = False
-    failure: sqlite3.Error | None = None
+    failure: StorageUnavailable | None = None
 
 
 @attrs.define(eq=False)
@@ -150,6 +163,7 @@ class Connections:
 
     snapshots: ReaderPool
     lookups: ReaderPool
+    file: OpenFile
     _writer: sqlite3.Connection
     _limiter: anyio.CapacityLimiter
     _turn: anyio.Lock = attrs.field(factory=lambda: anyio.Lock(fast_acquire=True), init=False)
@@ -161,7 +175,7 @@ class Connections:
         """Wait for this task's turn to write, in order of arrival; what the block did is durable when it has ended."""
         async with self._turn:
             commit = self._commit
-            session = Session(self._writer, "BEGIN IMMEDIATE", self._limiter, self._writing)
+            session = Session(self._writer, "BEGIN IMMEDIATE", self._limiter, self._writing, self.file.check)
             try:
                 yield session
                 begun = await session.keep()
@@ -179,7 +193,8 @@ class Connections:
             if not commit.done:
                 await anyio.to_thread.run_sync(self._make_durable, commit, limiter=self._limiter)
         if commit.failure is not None:
-            raise storage_error(commit.failure) from commit.failure
+            # Each unit has an error of its own to raise, with its own traceback.
+            raise attrs.evolve(commit.failure) from commit.failure
 
     def _make_durable(self, commit: _Commit) -> None:
         with self._writing:
@@ -188,17 +203,21 @@ class Connections:
                 return
             try:
                 self._writer.execute("COMMIT")
+                # What is written into a file that nobody finds any more is not durable.
+                self.file.check()
             except sqlite3.Error as error:
-                commit.failure = error
+                commit.failure = storage_error(error)
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
+            except StorageGone as error:
+                commit.failure = error
             self._commit, commit.done = _Commit(), True
 
     def _note_loss(self, commit: _Commit, session: Session) -> None:
         """Fail the units that ran before, if the session's failure undid them as well."""
         with self._writing:
             if commit.units and session.failure is not None and not self._writer.in_transaction:
-                self._commit, commit.done, commit.failure = _Commit(), True, session.failure
+                self._commit, commit.done, commit.failure = _Commit(), True, storage_error(session.failure)
 
     def close(self) -> None:
         """Close all connections; the last one to a file folds the log into it."""
@@ -213,7 +232,7 @@ async def open_connections(opener: Opener) -> AsyncIterator[Connections]:
     # One thread for each connection: whoever holds one never waits for a thread as well.
     limiter = anyio.CapacityLimiter(2 * READERS + 1)
     writer = await anyio.to_thread.run_sync(opener.writer, limiter=limiter)
-    connections = Connections(ReaderPool(opener, limiter), ReaderPool(opener, limiter), writer, limiter)
+    connections = Connections(ReaderPool(opener, limiter), ReaderPool(opener, limiter), opener.file, writer, limiter)
     try:
         yield connections
     finally:

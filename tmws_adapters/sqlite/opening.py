@@ -48,8 +48,9 @@ async def open_sqlite(
     A file of an older schema is migrated, one of a newer schema is refused. `synchronous` is "FULL" where an
     acknowledged write must survive a power cut. Raises a StorageUnavailable.
     """
-    await anyio.to_thread.run_sync(_prepare, path, busy_timeout)
     opener = Opener(path=path, busy_timeout=busy_timeout, synchronous=synchronous)
+    path = opener.path
+    await anyio.to_thread.run_sync(_prepare, path, busy_timeout)
     async with open_connections(opener) as connections:
         scopes = Scopes()
         with closing(SqliteHolders(opener)) as holders:

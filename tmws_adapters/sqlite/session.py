@@ -46,6 +46,8 @@ class Session:
     _limiter: anyio.CapacityLimiter
     # Held while a worker thread uses the connection: a task may be gone before its thread is.
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    # Raises where what is written would be lost.
+    _admit: Callable[[], None] | None = None
     _deferred: "deque[Callable[[sqlite3.Connection], object]]" = attrs.field(factory=deque, init=False)
     failure: sqlite3.Error | None = attrs.field(default=None, init=False)
     _begun: bool = attrs.field(default=False, init=False)
@@ -105,6 +107,8 @@ class Session:
                 raise storage_error(error) from error
 
     def _start(self) -> None:
+        if self._admit is not None:
+            self._admit()
         self._joined = self._connection.in_transaction
         self._connection.execute("SAVEPOINT unit" if self._joined else self._begin)
         self._begun = True

@@ -122,7 +122,8 @@ class SqliteStorage:
     async def health(self) -> StorageHealth:
         """Prove that the store can be read; raises when it cannot."""
         async with self._connections.lookups.session() as session:
-            return await session.run(lambda connection: checks.health(connection, self._path))
+            file = self._connections.file
+            return await session.run(lambda connection: checks.health(connection, self._path, file))
 
     async def integrity(self) -> list[str]:
         """Check the whole file and return what is wrong with it; empty when it is sound."""

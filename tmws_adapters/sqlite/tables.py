@@ -31,6 +31,7 @@ from tmws_adapters.sql.tables import (
 from tmws_adapters.sql.times import from_rfc3339, rfc3339
 from tmws_adapters.sqlite.connections import Opener
 from tmws_adapters.sqlite.errors import PART, translated
+from tmws_adapters.sqlite.presence import OpenFile
 from tmws_adapters.sqlite.rows import insert_shares
 from tmws_adapters.sqlite.times import microseconds, moment
 from tmws_adapters.sqlite.turns import insert_texts, refresh_behind
@@ -74,6 +75,7 @@ class SqliteTables:
 
     _reader: sqlite3.Connection
     _writer: sqlite3.Connection | None
+    _file: OpenFile
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator["SqliteSnapshot"]:
@@ -119,6 +121,7 @@ class SqliteTables:
             try:
                 work(connection)
                 connection.execute("COMMIT")
+                self._file.check()
             except BaseException:
                 connection.rollback()
                 raise
@@ -186,12 +189,12 @@ async def open_sqlite_tables(path: Path, *, writing: bool) -> AsyncIterator[Sqli
         with translated():
             check_schema(_revision(reader), HEAD, PART)
         if not writing:
-            yield SqliteTables(reader, None)
+            yield SqliteTables(reader, None, opener.file)
             return
         with closing(opener.writer()) as writer:
             # Nothing follows what it refers to out of the store: each table says itself which of its rows are gone.
             writer.execute("PRAGMA foreign_keys = OFF")
-            yield SqliteTables(reader, writer)
+            yield SqliteTables(reader, writer, opener.file)
 
 
 def found_origin(connection: sqlite3.Connection) -> Origin | None:

@@ -83,6 +83,12 @@ class StorageFull(StorageUnavailable):
     code = "storage_full"
 
 
+class StorageGone(StorageUnavailable):
+    """The file of the open database was deleted, moved or replaced; reading goes on, and nothing can be stored."""
+
+    code = "storage_gone"
+
+
 class StorageReadOnly(StorageUnavailable):
     """The database or its directory cannot be written by this user."""
 
