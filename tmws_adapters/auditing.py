@@ -1,10 +1,18 @@
 """The audit log of the store that the settings name, and the keys that its checkpoints are signed with."""
 
+import json
+import os
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import anyio.to_thread
+import attrs
 
 from tmws_adapters.settings import Settings
+from tmws_core.domain.chain import Checkpoint
 from tmws_core.ports.signing import Signer
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock
@@ -12,6 +20,55 @@ from tmws_core.services.auditing import Auditing
 
 PURPOSE = "audit checkpoint"
 """What the keys are derived from the secret for; another word would make all former checkpoints unverifiable."""
+
+POSITIONS = "audit-signed.json"
+"""The file in TMWS_HOME that holds the last signed position of each log, by the database that has the log."""
+
+
+@attrs.frozen
+class PositionFile:
+    """A SignedPosition in a file beside those of other logs; `log` names this one."""
+
+    path: Path
+    log: str
+
+    @property
+    def where(self) -> str:
+        """Tell the file."""
+        return str(self.path)
+
+    async def last(self) -> Checkpoint | None:
+        """Return what was kept."""
+        return await anyio.to_thread.run_sync(lambda: Checkpoint.of(self._read().get(self.log)))
+
+    async def keep(self, checkpoint: Checkpoint) -> bool:
+        """Keep a checkpoint, durably."""
+        return await anyio.to_thread.run_sync(self._keep, checkpoint)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            positions = json.loads(self.path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return positions if isinstance(positions, dict) else {}
+
+    def _keep(self, checkpoint: Checkpoint) -> bool:
+        positions = self._read()
+        if positions.get(self.log) == checkpoint.told():
+            return True
+        positions[self.log] = checkpoint.told()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Made for its own user only.
+            handle, draft = tempfile.mkstemp(dir=self.path.parent, prefix=f"{self.path.name}.")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(positions, file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(draft).replace(self.path)
+        except OSError:
+            return False
+        return True
 
 
 def auditing_of(settings: Settings, storage: Storage, clock: Clock) -> Auditing:
@@ -23,7 +80,19 @@ def auditing_of(settings: Settings, storage: Storage, clock: Clock) -> Auditing:
     async def signers() -> Sequence[Signer]:
         return await anyio.to_thread.run_sync(_signers, settings)
 
-    return Auditing(storage=storage, clock=clock, signers=signers, audited=settings.audit_log_enabled)
+    position = PositionFile(settings.home / POSITIONS, _name_of_log(settings))
+    return Auditing(
+        storage=storage, clock=clock, signers=signers, position=position, audited=settings.audit_log_enabled
+    )
+
+
+def _name_of_log(settings: Settings) -> str:
+    """Return what names the database: without a password, and the same after TMWS_HOME was moved."""
+    if settings.uses_postgres:
+        url = urlsplit(settings.database_url)
+        return f"postgresql://{url.netloc.rpartition('@')[2]}{url.path}"
+    path, home = settings.sqlite_path.resolve(), settings.home.resolve()
+    return str(path.relative_to(home) if path.is_relative_to(home) else path)
 
 
 def _signers(settings: Settings) -> Sequence[Signer]:

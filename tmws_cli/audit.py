@@ -11,18 +11,38 @@ import click
 
 from tmws_adapters.bootstrap import Parts, open_parts
 from tmws_adapters.settings import Settings
-from tmws_cli.failures import FAILURE
+from tmws_cli.failures import EXIT_CODES, FAILURE
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.output import printable
 from tmws_cli.progress import progress
 from tmws_core.domain.audit import AuditRecord
+from tmws_core.domain.chain import Checkpoint
+from tmws_core.domain.proof import Doubt
+from tmws_core.errors import Kind
 from tmws_core.ports.audit import AuditFilter
 from tmws_core.services.auditing import Verification
 
 MOST = 10_000
 """Rows that one query answers; 4 MB of JSON."""
 
-OTHER_SECRET = "Set TMWS_SECRET_KEY_PREVIOUS to the secret that signed them; the next checkpoint needs it no more"  # noqa: S105 - a sentence
+UNPROVEN = EXIT_CODES[Kind.UNAVAILABLE]
+"""The exit code where nothing is wrong with the log, but nothing proves it either."""
+
+DOUBTS = {
+    Doubt.NOTHING_SIGNED: (
+        "no checkpoint of it was ever signed, or all of them were removed",
+        "`tmws serve` signs one by itself; `tmws audit sign` does it now",
+    ),
+    Doubt.ANOTHER_SECRET: (
+        "another secret has signed the checkpoints of rows {rows}",
+        "Set TMWS_SECRET_KEY_PREVIOUS to that secret; `tmws audit sign` then signs with the present one",
+    ),
+    Doubt.NOTHING_OUTSIDE: (
+        "what was signed last is not kept in {where}, so that an end that was cut off would not show",
+        "`tmws audit sign` keeps it there; before, compare the last row with what you have kept yourself",
+    ),
+}
+"""What is missing to a proof, and what to do about it."""
 
 
 class _Moment(click.ParamType[datetime]):
@@ -80,15 +100,38 @@ def query(
 @audit.command("verify")
 @click.pass_context
 def verify(context: click.Context) -> None:
-    """Prove that no row was changed, removed, moved or inserted; the exit code is 1 if one was."""
+    """Prove that no row was changed, removed, moved or inserted.
+
+    The exit code is 1 if one was, and 5 if nothing is wrong but a proof is missing.
+    """
     invocation = invocation_of(context)
-    found = anyio.run(_verify, invocation.settings())
+    found, where = anyio.run(_verify, invocation.settings())
     if invocation.as_json:
-        _print_json({"success": found.breach is None, **_verified(found)})
+        _print_json({"success": found.breach is None and found.doubt is None, **_verified(found)})
     else:
-        _print_verification(found)
+        _print_verification(found, where)
     if found.breach is not None:
         context.exit(FAILURE)
+    if found.doubt is not None:
+        context.exit(UNPROVEN)
+
+
+@audit.command("sign")
+@click.option(
+    "--accept",
+    is_flag=True,
+    help="Sign although a secret that is not known any more has signed before, or although the log ends before what "
+    "was signed, as after restoring a backup: you have compared it yourself. The log records that.",
+)
+@click.pass_context
+def sign(context: click.Context, *, accept: bool) -> None:
+    """Sign the log as it is now, after verifying what was added since it was signed before."""
+    invocation = invocation_of(context)
+    signed, where = anyio.run(_sign, invocation.settings(), accept)
+    if invocation.as_json:
+        _print_json({"success": True, "signed_up_to": signed.end.id, "hash": signed.end.hash.hex(), "kept_in": where})
+    else:
+        print(f"Signed up to row {signed.end.id}, hash {signed.end.hash.hex()}; kept in {where}.")
 
 
 @audit.command("prune")
@@ -121,11 +164,17 @@ async def _query(settings: Settings, wanted: AuditFilter, before: int | None, li
         return await parts.auditing.query(wanted, before=before, limit=limit)
 
 
-async def _verify(settings: Settings) -> Verification:
+async def _verify(settings: Settings) -> tuple[Verification, str]:
     async with open_parts(_without_index(settings)) as parts:
         end = (await parts.auditing.standing()).end
         with progress("audit verify", end.id if end else None, "rows") as report:
-            return await parts.auditing.verify(lambda done, _: report(done, done))
+            found = await parts.auditing.verify(lambda done, _: report(done, done))
+            return found, parts.auditing.position.where
+
+
+async def _sign(settings: Settings, accept: bool) -> tuple[Checkpoint, str]:  # noqa: FBT001 - anyio.run takes no names
+    async with open_parts(_without_index(settings)) as parts:
+        return await parts.auditing.checkpoint(accept=accept), parts.auditing.position.where
 
 
 async def _prune(settings: Settings, days: int) -> int:
@@ -141,14 +190,19 @@ async def examine_log(parts: Parts, *, deep: bool) -> tuple[Literal["ok", "warni
     last = standing.checkpoint
     signed = f"signed up to row {last.end.id} on {last.created_at[:10]}" if last else "nothing of it is signed yet"
     detail = f"{standing.end.id if standing.end else 'unknown'} rows were written, {signed}"
+    if standing.cut and standing.kept is not None:
+        reason = f"{detail}; but row {standing.kept.end.id} was signed on {standing.kept.created_at[:10]}"
+        remedy = "An older copy of the database, or none: find out why; `tmws audit sign --accept` then goes on with it"
+        return "broken", reason, remedy
     if not deep:
         return "ok", detail, ""
     found = await parts.auditing.verify()
     if found.breach is not None:
         remedy = "Keep a copy of the database, and find out who can write it"
         return "broken", f"row {found.breach.id} {found.breach.reason}", remedy
-    if found.unverifiable:
-        return "warning", f"{detail}, with another secret", OTHER_SECRET
+    if found.doubt is not None:
+        reason, remedy = _doubt(found, parts.auditing.position.where)
+        return "warning", f"{detail}; {reason}", remedy
     return "ok", f"{detail}, all {found.rows} that are kept verified", ""
 
 
@@ -174,22 +228,30 @@ def _verified(found: Verification) -> dict[str, Any]:
         "last_row": found.end.id,
         "hash": found.end.hash.hex(),
         "breach": None if found.breach is None else attrs.asdict(found.breach),
+        "doubt": None if found.doubt is None else found.doubt.value,
         "signed_up_to": found.signed,
         "unverifiable": list(found.unverifiable),
     }
 
 
-def _print_verification(found: Verification) -> None:
-    if found.breach is None:
-        print(f"The audit log is what was written: {found.rows} rows, the last one {found.end.id}.")
-    else:
+def _print_verification(found: Verification, where: str) -> None:
+    if found.breach is not None:
         print(f"Row {found.breach.id} {found.breach.reason}.")
         print(f"The {found.rows} rows before it follow one another, up to row {found.end.id}.")
+    elif found.doubt is not None:
+        reason, remedy = _doubt(found, where)
+        print(f"Nothing proves that the audit log is what was written: {reason}. {remedy}.", file=sys.stderr)
+        print(f"{found.rows} rows follow one another, the last one {found.end.id}.")
+    else:
+        print(f"The audit log is what was written: {found.rows} rows, the last one {found.end.id}.")
     print(f"Hash: {found.end.hash.hex()}")
     print(f"Signed up to row: {found.signed or 'none'}")
-    if found.unverifiable:
-        rows = ", ".join(map(str, found.unverifiable))
-        print(f"warning: another secret has signed the checkpoints of rows {rows}. {OTHER_SECRET}.", file=sys.stderr)
+
+
+def _doubt(found: Verification, where: str) -> tuple[str, str]:
+    """Return what is missing to a proof, and what to do about it."""
+    reason, remedy = DOUBTS[found.doubt or Doubt.NOTHING_SIGNED]
+    return reason.format(rows=", ".join(map(str, found.unverifiable)), where=where), remedy
 
 
 def _print_json(facts: dict[str, Any]) -> None:

@@ -9,10 +9,12 @@ from tempfile import TemporaryDirectory
 import attrs
 
 from tests.stacks import behind_the_back, copy_store, forget_stores, rows, settings_in
+from tmws_adapters.inprocess import InprocessPosition
 from tmws_adapters.signing import Ed25519Signer
 from tmws_adapters.stores import Store, open_store
 from tmws_core.domain.audit import AuditEvent, AuditRecord, Detail
 from tmws_core.domain.chain import ChainEnd, chained
+from tmws_core.ports.audit import SignedPosition
 from tmws_core.ports.signing import Signer
 from tmws_core.ports.storage import Storage
 from tmws_core.services.auditing import Auditing, Verification
@@ -54,13 +56,25 @@ class SetClock:
         return 0.0
 
 
-def auditing(storage: Storage, *signers: Signer, clock: SetClock | None = None, audited: bool = True) -> Auditing:
-    """Return the service over a store; the first signer signs."""
+def auditing(
+    storage: Storage,
+    *signers: Signer,
+    clock: SetClock | None = None,
+    audited: bool = True,
+    position: SignedPosition | None = None,
+) -> Auditing:
+    """Return the service over a store; the first signer signs, and without a position nothing is known outside."""
 
     async def known() -> Sequence[Signer]:
         return signers or (KEY,)
 
-    return Auditing(storage=storage, clock=clock or SetClock(), signers=known, audited=audited)
+    return Auditing(
+        storage=storage,
+        clock=clock or SetClock(),
+        signers=known,
+        position=position or InprocessPosition(),
+        audited=audited,
+    )
 
 
 def events(count: int, first: int = 0, **details: Detail) -> list[AuditEvent]:
@@ -95,10 +109,10 @@ def copied(home: Path) -> Iterator[Path]:
         forget_stores(Path(copy))
 
 
-async def verify(home: Path, *signers: Signer) -> Verification:
+async def verify(home: Path, *signers: Signer, position: SignedPosition | None = None) -> Verification:
     """Open a store and verify its log."""
     async with opened(home) as store:
-        return await auditing(store.storage, *signers).verify()
+        return await auditing(store.storage, *signers, position=position).verify()
 
 
 def change(home: Path, *statements: str) -> None:
@@ -113,11 +127,11 @@ def ids(home: Path) -> list[int]:
 
 
 async def write_log(home: Path) -> None:
-    """Make a store whose log has ROWS rows, of which SIGNED are signed."""
+    """Make a store whose log has ROWS rows, one a day, of which SIGNED are signed, and the next one tells of that."""
     async with opened(home) as store:
         await write(store.storage, *events(SIGNED))
-        await auditing(store.storage).checkpoint()
-        await write(store.storage, *events(ROWS - SIGNED, first=SIGNED))
+        await auditing(store.storage, clock=SetClock(FIRST_DAY + timedelta(days=SIGNED))).checkpoint()
+        await write(store.storage, *events(ROWS - SIGNED - 1, first=SIGNED + 1))
 
 
 @attrs.frozen

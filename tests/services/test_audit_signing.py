@@ -1,5 +1,6 @@
 """What signing and pruning leave of a log, and what becomes of it when the secret has changed."""
 
+import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -33,8 +34,9 @@ from tests.contracts.audit_steps import (
     write_log,
 )
 from tests.stacks import PRODUCTION, copy_store
+from tmws_adapters.inprocess import InprocessPosition
 from tmws_core.domain.agent import operator
-from tmws_core.errors import AuditBroken, ConfigurationError
+from tmws_core.errors import AuditBroken, AuditUnproven, ConfigurationError
 from tmws_core.ports.audit import AuditFilter
 from tmws_core.ports.signing import Signer
 from tmws_core.ports.storage import Storage
@@ -85,12 +87,17 @@ async def test_a_checkpoint_of_the_former_secret_is_good_and_one_of_an_unknown_s
     assert (unknown.breach, unknown.signed, unknown.unverifiable) == (None, 0, (SIGNED,))
 
 
-async def test_the_next_checkpoint_covers_those_of_an_unknown_secret(storage: Storage) -> None:
-    await auditing(storage, OTHER_KEY).checkpoint()
+async def test_what_an_unknown_secret_has_signed_is_signed_on_only_if_that_is_accepted(storage: Storage) -> None:
+    service = auditing(storage, OTHER_KEY)
+    with pytest.raises(AuditUnproven, match="the secret that signed it last is not known any more"):
+        await service.checkpoint()
 
-    found = await auditing(storage, OTHER_KEY).verify()
+    await service.checkpoint(accept=True)
 
-    assert (found.breach, found.signed, found.unverifiable) == (None, ROWS, ())
+    found = await service.verify()
+    assert (found.breach, found.doubt, found.signed, found.unverifiable) == (None, None, ROWS, ())
+    (record,) = await service.query(AuditFilter(), limit=1)
+    assert (record.event_type, json.loads(record.details)["accepted"]) == ("audit.signed", True)
 
 
 @given(days=st.integers(0, ROWS + 2), column=st.sampled_from([*sorted(VALUES), None]), place=st.integers(0, ROWS))
@@ -110,10 +117,11 @@ def test_what_pruning_leaves_verifies_and_still_cannot_be_changed(
         change(copy, *(removed(row, row) if column is None else altered(column, row)).statements)
         changed = anyio.run(verify, copy)
 
-    told = 1 if deleted else 0
+    # Two checkpoints and the pruning between them, or one checkpoint.
+    told = 3 if deleted else 1
     assert deleted == min(days, ROWS)
     assert left == list(range(deleted + 1, ROWS + told + 1))
-    assert (sound.breach, sound.rows, sound.signed) == (None, len(left), ROWS + told)
+    assert (sound.breach, sound.rows, sound.signed) == (None, len(left), ROWS + told - 1)
     assert changed.breach is not None
     assert changed.breach.id == row
 
@@ -141,11 +149,12 @@ async def test_pruning_goes_step_by_step_and_says_how_far_it_is(
     async with opened(tmp_path) as store:
         await write(store.storage, *events(ROWS))
         service = auditing(store.storage)
+        await service.checkpoint()
 
         deleted = await service.prune(CALLER, FIRST_DAY + timedelta(days=11), lambda *told: reports.append(told))
 
         assert (deleted, reports) == (11, [(5, ROWS), (10, ROWS), (11, ROWS)])
-        (record, *_) = await service.query(AuditFilter(event_type="audit."), limit=1)
+        (record,) = await service.query(AuditFilter(event_type="audit.pruned"), limit=1)
         assert (record.event_type, record.agent_id) == ("audit.pruned", "ada")
         assert (await service.verify()).breach is None
 
@@ -159,7 +168,7 @@ async def test_a_broken_log_is_not_pruned(home: Path) -> None:
 
 
 async def test_a_checkpoint_is_due_once_a_day_and_only_if_something_was_added(storage: Storage) -> None:
-    clock = SetClock()
+    clock = SetClock(FIRST_DAY + timedelta(days=SIGNED))
     service = auditing(storage, clock=clock)
     assert await service.checkpoint_if_due() is None
 
@@ -183,8 +192,8 @@ async def test_what_was_signed_comes_into_the_log_of_the_service(
     storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "tmws")
-    await auditing(storage, clock=SetClock(FIRST_DAY + timedelta(days=9))).look()
     end = (await auditing(storage).verify()).end
+    await auditing(storage, clock=SetClock(FIRST_DAY + timedelta(days=SIGNED + 1))).look()
     assert caplog.messages == [f"✅ Audit log signed: row {ROWS}, hash {end.hash.hex()}"]
 
 
@@ -198,7 +207,9 @@ async def test_a_broken_log_and_a_missing_secret_come_into_the_log_of_the_servic
     clock = SetClock(FIRST_DAY + timedelta(days=9))
     async with opened(home) as store:
         await auditing(store.storage, clock=clock).look()
-        await Auditing(storage=store.storage, clock=clock, signers=none, audited=True).look()
+        await Auditing(
+            storage=store.storage, clock=clock, signers=none, position=InprocessPosition(), audited=True
+        ).look()
 
     broken, keyless = caplog.messages
     assert f"row {ROWS} was changed" in broken

@@ -41,6 +41,7 @@ def age(command: Command) -> None:
     for _ in range(3):
         change(settings, f"INSERT INTO security_audit_logs (timestamp, event_type, agent_id, details) VALUES {row}")
     command.ok("memory", "list")
+    command.ok("audit", "sign")
 
 
 def test_query_shows_the_newest_first(command: Command) -> None:
@@ -83,13 +84,46 @@ def test_the_log_can_be_read_with_sql(command: Command) -> None:
     ]
 
 
-def test_verify_is_content_with_what_was_written(command: Command) -> None:
+def test_verify_is_content_with_what_was_written_and_signed(command: Command) -> None:
+    signed = command.ok("audit", "sign")
     done = command.ok("audit", "verify")
     answer = command.ok("audit", "verify", "--json").answer
 
-    assert done.out.startswith("The audit log is what was written: 3 rows, the last one 3.\nHash: ")
-    assert done.out.endswith("Signed up to row: none\n")
-    assert (answer["success"], answer["rows"], answer["breach"], answer["signed_up_to"]) == (True, 3, None, 0)
+    assert signed.out.startswith("Signed up to row 3, hash ")
+    assert "audit-signed.json" in signed.out
+    assert done.out.startswith("The audit log is what was written: 4 rows, the last one 4.\nHash: ")
+    assert done.out.endswith("Signed up to row: 3\n")
+    assert (answer["success"], answer["rows"], answer["breach"], answer["doubt"]) == (True, 4, None, None)
+    assert answer["signed_up_to"] == 3
+
+
+def test_a_log_that_nothing_proves_is_told_and_is_no_success(command: Command) -> None:
+    unsigned = command.run("audit", "verify")
+    answer = command.run("audit", "verify", "--json")
+    unpruned = command.run("audit", "prune", "--json")
+
+    assert (unsigned.code, answer.code) == (5, 5)
+    assert "no checkpoint of it was ever signed" in unsigned.err
+    assert "is what was written:" not in unsigned.out
+    assert (answer.answer["success"], answer.answer["doubt"]) == (False, "nothing_signed")
+    assert (unpruned.code, unpruned.answer["error"]["code"]) == (1, "audit_unproven")
+
+
+def test_a_log_that_was_emptied_with_its_checkpoints_is_broken(command: Command) -> None:
+    command.ok("audit", "sign")
+    settings = settings_in(command.home)
+    change(settings, "DELETE FROM audit_checkpoints")
+    change(settings, "DELETE FROM security_audit_logs")
+    change(settings, "UPDATE audit_head SET last = 0, hash = ?", bytes(32))
+
+    done = command.run("audit", "verify")
+
+    assert done.code == 1
+    assert "Row 1 is missing, and every one behind it" in done.out
+    assert check_named(command.run("doctor", "--json"), "audit log")["state"] == "broken"
+    assert command.run("audit", "sign").code == 1
+    command.ok("audit", "sign", "--accept")
+    command.ok("audit", "verify")
 
 
 def test_verify_names_the_first_wrong_row_and_fails(command: Command) -> None:
@@ -112,10 +146,11 @@ def test_prune_deletes_what_is_too_old_and_the_rest_verifies(command: Command) -
     assert command.ok("audit", "prune", "--json").answer == {"success": True, "deleted": 3, "days": 365}
 
     events = command.ok("audit", "query", "--json").answer["events"]
-    assert [event["event_type"] for event in events] == ["audit.pruned", "memory.read", "audit.adopted"]
+    kept = ["audit.pruned", "audit.signed", "memory.read", "audit.adopted"]
+    assert [event["event_type"] for event in events] == ["audit.signed", *kept]
     verified = command.ok("audit", "verify", "--json").answer
-    assert (verified["rows"], verified["last_row"], verified["signed_up_to"]) == (3, 6, 6)
-    assert "signed up to row 6 on 20" in check_named(command.ok("doctor", "--json"), "audit log")["detail"]
+    assert (verified["rows"], verified["last_row"], verified["signed_up_to"]) == (5, 8, 7)
+    assert "signed up to row 7 on 20" in check_named(command.ok("doctor", "--json"), "audit log")["detail"]
 
 
 def test_prune_keeps_what_the_settings_or_the_option_say(command: Command) -> None:
@@ -142,12 +177,13 @@ def test_a_broken_log_is_not_pruned(command: Command) -> None:
 
 def test_what_an_unknown_secret_has_signed_is_told_with_a_remedy(command: Command) -> None:
     first, second = "a" * 32, "b" * 32
-    command.using(TMWS_SECRET_KEY=first).ok("audit", "prune")
+    command.using(TMWS_SECRET_KEY=first).ok("audit", "sign")
 
-    unknown = command.using(TMWS_SECRET_KEY=second).ok("audit", "verify")
+    unknown = command.using(TMWS_SECRET_KEY=second).run("audit", "verify")
     doctor = command.using(TMWS_SECRET_KEY=second).ok("doctor", "--deep", "--json")
     known = command.using(TMWS_SECRET_KEY=second, TMWS_SECRET_KEY_PREVIOUS=first).ok("audit", "verify")
 
+    assert unknown.code == 5
     assert "another secret has signed the checkpoints of rows 3. Set TMWS_SECRET_KEY_PREVIOUS" in unknown.err
     assert check_named(doctor, "audit log")["state"] == "warning"
     assert known.err == ""
@@ -157,8 +193,9 @@ def test_what_an_unknown_secret_has_signed_is_told_with_a_remedy(command: Comman
 def test_production_needs_the_secret_to_sign_but_not_to_read(command: Command) -> None:
     production = command.using(TMWS_ENVIRONMENT="production")
 
-    assert production.ok("audit", "verify").code == 0
-    done = production.run("audit", "prune")
+    assert production.run("audit", "verify").code == 5
+    assert production.ok("audit", "query").code == 0
+    done = production.run("audit", "sign")
 
     assert done.code == 2
     assert "TMWS_SECRET_KEY: secret key not set" in done.err

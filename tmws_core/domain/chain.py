@@ -1,17 +1,21 @@
 """The chain of the audit log: hashes that prove that no row was changed, removed, moved or inserted."""
 
 import hashlib
+import json
 import struct
 from collections.abc import Iterable
 
 import attrs
 
-from tmws_core.domain.audit import AuditRecord
+from tmws_core.domain.audit import AuditRecord, Detail
 
 GENESIS = bytes(32)
 """The hash before the first row."""
 
 UNSIGNED = "is not what its checkpoint was signed for"
+
+SIGNED = "audit.signed"
+"""The event that tells in the chain itself that a checkpoint was signed."""
 
 FIRST_ID = -(2**63)
 """The smallest id that a row can have; the log begins at 1, and whatever stands before it was put there."""
@@ -42,6 +46,38 @@ class Checkpoint:
     def message(self) -> bytes:
         """Return what is signed."""
         return checkpoint_message(self.end, self.created_at, pruned=self.pruned)
+
+    def told(self) -> dict[str, Detail]:
+        """Return the checkpoint as the details of an event, and as what is kept outside of the database."""
+        return {
+            "row": self.end.id,
+            "hash": self.end.hash.hex(),
+            "signed_at": self.created_at,
+            "pruned": self.pruned,
+            "signer": self.public_key.hex(),
+            "proof": self.signature.hex(),
+        }
+
+    @classmethod
+    def of(cls, told: object) -> "Checkpoint | None":
+        """Return the checkpoint that `told` made this of, or None if it has made nothing like it."""
+        match told:
+            case {
+                "row": int(row),
+                "hash": str(digest),
+                "signed_at": str(signed_at),
+                "pruned": bool(pruned),
+                "signer": str(signer),
+                "proof": str(proof),
+            }:
+                try:
+                    end = ChainEnd(row, bytes.fromhex(digest))
+                    public_key, signature = bytes.fromhex(signer), bytes.fromhex(proof)
+                except ValueError:
+                    return None
+                return cls(end=end, created_at=signed_at, pruned=pruned, public_key=public_key, signature=signature)
+            case _:
+                return None
 
 
 @attrs.frozen
@@ -81,7 +117,8 @@ class Walk:
     """Goes from row to row as long as each follows from those before it.
 
     It begins behind `at`, and passes the `checkpoints`, which are hashes by the ids of their rows, up to the `end` that
-    the log should have; None if nobody knows it any more. `breach` is where it could not go on.
+    the log should have; None if nobody knows it any more. `breach` is where it could not go on. On the way it collects
+    the checkpoints of which the log itself tells, as `signed`, by the ids of the rows that do.
     """
 
     at: ChainEnd
@@ -89,6 +126,7 @@ class Walk:
     checkpoints: dict[int, bytes]
     rows: int = 0
     breach: Breach | None = None
+    signed: dict[int, Checkpoint] = attrs.Factory(dict)
 
     def go(self, records: Iterable[AuditRecord]) -> None:
         """Go over the next rows, as far as possible."""
@@ -98,6 +136,8 @@ class Walk:
                 return
             self.at = ChainEnd(record.id, record.hash)
             self.rows += 1
+            if record.event_type == SIGNED:
+                self._collect(record)
 
     def arrive(self) -> None:
         """See what is missing behind the last row."""
@@ -111,6 +151,15 @@ class Walk:
             self.breach = Breach(self.at.id + 1, "is missing, and every one behind it")
         elif self.at != self.end:
             self.breach = Breach(self.at.id, "is not what the table audit_head says of it")
+
+    def _collect(self, record: AuditRecord) -> None:
+        try:
+            told = json.loads(record.details)
+        except (ValueError, RecursionError):
+            return
+        checkpoint = Checkpoint.of(told)
+        if checkpoint is not None:
+            self.signed[record.id] = checkpoint
 
     def _wrong(self, record: AuditRecord) -> Breach | None:
         if self.end is not None and record.id > self.end.id:

@@ -16,6 +16,7 @@ from tmws_core.errors.access import (
 from tmws_core.errors.base import Kind, TmwsError
 from tmws_core.errors.parts import (
     AuditBroken,
+    AuditUnproven,
     ConfigurationError,
     EmbedderUnavailable,
     EmbeddingRefused,
@@ -58,6 +59,7 @@ __all__ = [
     "AgentInactive",
     "AgentNotFound",
     "AuditBroken",
+    "AuditUnproven",
     "ConfigurationError",
     "ContentTooLarge",
     "CredentialNotFound",

@@ -205,3 +205,10 @@ class AuditBroken(PartUnavailable):
 
     code = "audit_broken"
     kind = Kind.CONFLICT
+
+
+class AuditUnproven(PartUnavailable):
+    """Nothing proves that the audit log is what was written, so it is neither signed nor pruned."""
+
+    code = "audit_unproven"
+    kind = Kind.CONFLICT

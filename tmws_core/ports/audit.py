@@ -60,6 +60,23 @@ class AuditLog(Protocol):
         ...
 
 
+class SignedPosition(Protocol):
+    """The last checkpoint of one log, kept where somebody who can write the database cannot write."""
+
+    @property
+    def where(self) -> str:
+        """Tell a person where it is kept."""
+        ...
+
+    async def last(self) -> Checkpoint | None:
+        """Return what was kept, or None if nothing was, or if it cannot be read any more."""
+        ...
+
+    async def keep(self, checkpoint: Checkpoint) -> bool:
+        """Keep a checkpoint in the place of the former one, durably; False if that is not possible now."""
+        ...
+
+
 class Witness(Protocol):
     """Sees what callers do, and tells the audit log; it never fails a call, nor keeps one waiting."""
 

@@ -8,12 +8,13 @@ import anyio
 import attrs
 
 from tmws_core.domain.agent import Caller
-from tmws_core.domain.audit import AuditEvent, AuditRecord
-from tmws_core.domain.chain import FIRST_ID, UNSIGNED, Breach, ChainEnd, Checkpoint, Walk, checkpoint_message
-from tmws_core.errors import AuditBroken, TmwsError
-from tmws_core.ports.audit import AuditFilter, AuditLog
+from tmws_core.domain.audit import AuditEvent, AuditRecord, Detail
+from tmws_core.domain.chain import FIRST_ID, SIGNED, UNSIGNED, Breach, ChainEnd, Checkpoint, Walk, checkpoint_message
+from tmws_core.domain.proof import Doubt, Judge, Proofs
+from tmws_core.errors import AuditBroken, AuditUnproven, TmwsError
+from tmws_core.ports.audit import AuditFilter, AuditLog, SignedPosition
 from tmws_core.ports.signing import Signer
-from tmws_core.ports.storage import Storage
+from tmws_core.ports.storage import Storage, UnitOfWork
 from tmws_core.ports.system import Clock
 
 logger = logging.getLogger("tmws")
@@ -34,10 +35,16 @@ Report = Callable[[int, int], None]
 
 @attrs.frozen(kw_only=True)
 class Standing:
-    """Where the log ends, and its last checkpoint."""
+    """Where the log ends, its last checkpoint and the one kept outside of the database; nothing is verified."""
 
     end: ChainEnd | None
     checkpoint: Checkpoint | None
+    kept: Checkpoint | None
+
+    @property
+    def cut(self) -> bool:
+        """Tell whether the log ends before what was once signed of it."""
+        return self.kept is not None and self.end is not None and self.end.id < self.kept.end.id
 
 
 @attrs.frozen(kw_only=True)
@@ -46,7 +53,8 @@ class Verification:
 
     `rows` follow one another up to the `breach`, or to the end. Up to the row `signed` a checkpoint proves that not
     even somebody who can write the database has rewritten them. Checkpoints behind it that a secret has signed which is
-    not known any more are `unverifiable`.
+    not known any more are `unverifiable`. A `doubt` tells what is missing to a proof; without breach and doubt the log
+    is what was written, up to `signed`.
     """
 
     rows: int
@@ -54,6 +62,7 @@ class Verification:
     breach: Breach | None
     signed: int
     unverifiable: tuple[int, ...]
+    doubt: Doubt | None
 
 
 @attrs.frozen(kw_only=True)
@@ -61,12 +70,13 @@ class Auditing:
     """Reads, verifies, signs and prunes the log.
 
     Of the `signers`, which are asked for only when there is something to sign or to check, the first one signs; the
-    others know what was signed before.
+    others know what was signed before. The last checkpoint is also kept at `position`, outside of the database.
     """
 
     storage: Storage
     clock: Clock
     signers: Callable[[], Awaitable[Sequence[Signer]]]
+    position: SignedPosition
     audited: bool
 
     async def query(self, wanted: AuditFilter, *, before: int | None = None, limit: int) -> list[AuditRecord]:
@@ -75,65 +85,82 @@ class Auditing:
             return await snapshot.audit_log.page(wanted, before=before, limit=limit)
 
     async def standing(self) -> Standing:
-        """Tell where the log ends, and its last checkpoint; nothing is verified."""
+        """Tell where the log ends, and its last checkpoints; nothing is verified."""
+        kept = await self.position.last()
         async with self.storage.read() as snapshot:
-            return await _standing(snapshot.audit_log)
+            checkpoints = await snapshot.audit_log.checkpoints()
+            end = await snapshot.audit_log.end()
+        return Standing(end=end, checkpoint=checkpoints[-1] if checkpoints else None, kept=kept)
 
     async def verify(self, report: Report = lambda _, __: None) -> Verification:
         """Look at every row and every checkpoint, and find the first row that is not what was written."""
         async with self.storage.read() as snapshot:
             log = snapshot.audit_log
-            checkpoints = await log.checkpoints()
-            judged = await self._judge(checkpoints)
-            start = next((each.end for each in reversed(checkpoints) if each.pruned), ChainEnd())
-            walk = await _walk(log, start, FIRST_ID, checkpoints, report)
-        breaches = [breach for breach in (walk.breach, judged.forged) if breach]
+            proofs, judge = await self._proofs(log)
+            walk = await _walk(log, proofs.start, FIRST_ID, proofs, report)
+        breaches = [breach for breach in (walk.breach, proofs.contradiction(walk.signed, judge)) if breach]
         return Verification(
             rows=walk.rows,
             end=walk.at,
             breach=min(breaches, key=lambda breach: breach.id, default=None),
-            signed=judged.signed.id,
-            unverifiable=tuple(each for each in judged.unverifiable if each > judged.signed.id),
+            signed=proofs.signed.id,
+            unverifiable=proofs.unsure,
+            doubt=proofs.doubt,
         )
 
-    async def checkpoint(self) -> Checkpoint:
+    async def checkpoint(self, *, accept: bool = False) -> Checkpoint:
         """Sign what the log is now.
 
-        What was added since the last good checkpoint is verified first, so that a change is not signed along. Raises
-        AuditBroken.
+        What was added since the last good checkpoint is verified first, so that a change is not signed along; the log
+        itself tells of the signature in its next row. Raises AuditBroken; AuditUnproven where only another secret has
+        signed the log. Somebody who has looked at it may `accept` that, and that it ends before what was signed once.
         """
         async with self.storage.read() as snapshot:
             log = snapshot.audit_log
-            checkpoints = await log.checkpoints()
-            judged = await self._judge(checkpoints)
-            if judged.good is None:
-                start = next((each.end for each in reversed(checkpoints) if each.pruned), ChainEnd())
-                walk = await _walk(log, start, FIRST_ID, checkpoints)
+            proofs, judge = await self._proofs(log, accept=accept)
+            if proofs.unsure and not accept:
+                raise _unproven(Doubt.ANOTHER_SECRET, "to sign it")
+            if proofs.good is None:
+                walk = await _walk(log, proofs.start, FIRST_ID, proofs)
             else:
-                _check(await _moved(log, judged.good))
-                walk = await _walk(log, judged.signed, judged.signed.id + 1, checkpoints)
-        _check(judged.forged or walk.breach)
-        signed = await self._sign(walk.at, pruned=False)
-        if signed.end != judged.signed:
+                _check(await _moved(log, proofs.good))
+                walk = await _walk(log, proofs.good.end, proofs.good.end.id + 1, proofs)
+        _check(proofs.contradiction(walk.signed, judge) or walk.breach)
+        if proofs.good is not None and not proofs.unsure and _adds_nothing(walk, proofs.good):
+            signed = proofs.good
+        else:
+            signed = await self._sign(walk.at, pruned=False)
             async with self.storage.write() as unit:
-                await unit.audit_log.add_checkpoint(signed)
+                if proofs.start.id in proofs.unsure:
+                    await unit.audit_log.add_checkpoint(await self._sign(proofs.start, pruned=True))
+                if walk.at.id > proofs.start.id:
+                    await unit.audit_log.add_checkpoint(signed)
+                await self._tell(unit, SIGNED, "tmws", signed.told() | ({"accepted": True} if accept else {}))
+        if not await self.position.keep(signed):
+            logger.warning("⚠️ The signed position of the audit log could not be kept in %s", self.position.where)
         return signed
 
     async def prune(self, caller: Caller, before: datetime, report: Report = lambda _, __: None) -> int:
         """Delete the rows at the beginning of the log that are older than `before`, and return how many.
 
         Each step leaves a signed checkpoint from which the rest verifies. Raises AuditBroken, and deletes nothing, if
-        the log is not what was written.
+        the log is not what was written, and AuditUnproven if nothing proves that it is.
         """
-        _check((await self.verify()).breach)
-        standing = await self.standing()
-        total = standing.end.id if standing.end else 0
-        deleted = 0
-        while step := await self._prune_some(before):
+        found = await self.verify()
+        _check(found.breach)
+        if found.end == ChainEnd():
+            return 0
+        if found.doubt not in (None, Doubt.NOTHING_OUTSIDE):
+            raise _unproven(found.doubt, "to delete anything")
+        last = (await self.checkpoint()).end.id
+        deleted, left = 0, last - (found.end.id - found.rows)
+        while step := await self._prune_some(before, min(left - deleted, BATCH)):
             deleted += step
-            report(deleted, total)
-        if deleted and self.audited:
-            await self._tell(caller, deleted)
+            report(deleted, last)
+        if deleted:
+            async with self.storage.write() as unit:
+                details: dict[str, Detail] = {"count": deleted, "transport": caller.transport}
+                await self._tell(unit, "audit.pruned", caller.agent_id, details)
         await self.checkpoint()
         return deleted
 
@@ -141,11 +168,12 @@ class Auditing:
         """Sign the log if something was added to it, and the last checkpoint is older than DUE_AFTER."""
         standing = await self.standing()
         last = standing.checkpoint
-        if standing.end is not None and standing.end == (ChainEnd() if last is None else last.end):
+        if standing.end == ChainEnd() and last is None and standing.kept is None:
             return None
-        if last is not None and _is_near(last.created_at, self.clock.now()):
+        if last is not None and not standing.cut and _is_near(last.created_at, self.clock.now()):
             return None
-        return await self.checkpoint()
+        signed = await self.checkpoint()
+        return None if signed == last else signed
 
     async def run(self) -> None:
         """Look now and then whether a checkpoint is due, until cancelled."""
@@ -165,22 +193,17 @@ class Auditing:
                 # Kept where the log of the service goes, it proves the same to whoever does not trust the database.
                 logger.info("✅ Audit log signed: row %d, hash %s", signed.end.id, signed.end.hash.hex())
 
-    async def _prune_some(self, before: datetime) -> int:
+    async def _prune_some(self, before: datetime, limit: int) -> int:
         async with self.storage.write() as unit:
-            end = await unit.audit_log.last_before(before, FIRST_ID, BATCH)
+            end = await unit.audit_log.last_before(before, FIRST_ID, limit)
             if end is None:
                 return 0
             return await unit.audit_log.add_checkpoint(await self._sign(end, pruned=True))
 
-    async def _tell(self, caller: Caller, deleted: int) -> None:
-        event = AuditEvent(
-            timestamp=self.clock.now(),
-            event_type="audit.pruned",
-            agent_id=caller.agent_id,
-            details={"count": deleted, "transport": caller.transport},
-        )
-        async with self.storage.write() as unit:
-            await unit.audit([event])
+    async def _tell(self, unit: UnitOfWork, event_type: str, agent_id: str, details: dict[str, Detail]) -> None:
+        if self.audited:
+            now = self.clock.now()
+            await unit.audit([AuditEvent(timestamp=now, event_type=event_type, agent_id=agent_id, details=details)])
 
     async def _sign(self, end: ChainEnd, *, pruned: bool) -> Checkpoint:
         signer = (await self.signers())[0]
@@ -193,33 +216,19 @@ class Auditing:
             signature=signer.sign(checkpoint_message(end, created_at, pruned=pruned)),
         )
 
-    async def _judge(self, checkpoints: Sequence[Checkpoint]) -> "_Judged":
-        judged = _Judged()
-        if not checkpoints:
-            return judged
-        signers = {signer.public_key: signer for signer in await self.signers()}
-        for each in checkpoints:
+    async def _proofs(self, log: AuditLog, *, accept: bool = False) -> tuple[Proofs, Judge]:
+        """Return what the checkpoints are worth, and what judges further ones."""
+        checkpoints = await log.checkpoints()
+        kept = None if accept else await self.position.last()
+        signers: dict[bytes, Signer] = {}
+        if checkpoints or kept:
+            signers = {signer.public_key: signer for signer in await self.signers()}
+
+        def judge(each: Checkpoint) -> bool | None:
             signer = signers.get(each.public_key)
-            if signer is None:
-                judged.unverifiable.append(each.end.id)
-            elif signer.verify(each.message, each.signature, each.public_key):
-                judged.good = each
-            elif judged.forged is None:
-                judged.forged = Breach(each.end.id, "has a checkpoint whose signature is wrong")
-        return judged
+            return None if signer is None else signer.verify(each.message, each.signature, each.public_key)
 
-
-@attrs.define
-class _Judged:
-    """What the signatures of the checkpoints say: `good` is the last good one, `forged` the first wrong one."""
-
-    good: Checkpoint | None = None
-    forged: Breach | None = None
-    unverifiable: list[int] = attrs.Factory(list)
-
-    @property
-    def signed(self) -> ChainEnd:
-        return self.good.end if self.good else ChainEnd()
+        return Proofs.judged(checkpoints, kept, judge), judge
 
 
 def _check(breach: Breach | None) -> None:
@@ -231,16 +240,26 @@ def _check(breach: Breach | None) -> None:
         )
 
 
+def _unproven(doubt: Doubt, purpose: str) -> AuditUnproven:
+    if doubt is Doubt.ANOTHER_SECRET:
+        return AuditUnproven(
+            part="audit log",
+            reason=f"the secret that signed it last is not known any more, so nothing proves enough {purpose}",
+            hint="Set TMWS_SECRET_KEY_PREVIOUS to that secret, or compare the log with what you kept of it and run "
+            "`tmws audit sign --accept`",
+        )
+    return AuditUnproven(
+        part="audit log",
+        reason=f"no checkpoint of it was ever signed, so nothing proves enough {purpose}",
+        hint="See `tmws audit verify`, then run `tmws audit sign`",
+    )
+
+
 async def _walk(
-    log: AuditLog,
-    start: ChainEnd,
-    first: int,
-    checkpoints: Sequence[Checkpoint],
-    report: Report = lambda _, __: None,
+    log: AuditLog, start: ChainEnd, first: int, proofs: Proofs, report: Report = lambda _, __: None
 ) -> Walk:
     """Walk over the rows from the id `first` on, which have to follow `start`."""
-    ahead = {each.end.id: each.end.hash for each in checkpoints if each.end.id > start.id}
-    walk = Walk(start, await log.end(), ahead)
+    walk = Walk(start, await log.end(), proofs.ahead(start))
     while True:
         batch = await log.rows(first, BATCH)
         walk.go(batch)
@@ -251,17 +270,17 @@ async def _walk(
         first = batch[-1].id + 1
 
 
+def _adds_nothing(walk: Walk, last: Checkpoint) -> bool:
+    """Tell whether nothing follows a checkpoint but the row that tells of it."""
+    return walk.rows == 0 or (walk.rows == 1 and any(each.end == last.end for each in walk.signed.values()))
+
+
 async def _moved(log: AuditLog, checkpoint: Checkpoint) -> Breach | None:
     """Tell whether the row of a checkpoint is not there any more as it was."""
     if checkpoint.pruned:
         return None
     found = [ChainEnd(row.id, row.hash or b"") for row in await log.rows(checkpoint.end.id, 1)]
     return None if found == [checkpoint.end] else Breach(checkpoint.end.id, UNSIGNED)
-
-
-async def _standing(log: AuditLog) -> Standing:
-    checkpoints = await log.checkpoints()
-    return Standing(end=await log.end(), checkpoint=checkpoints[-1] if checkpoints else None)
 
 
 def _is_near(written: str, now: datetime) -> bool:
