@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers.postgres import PostgresServer, open_server
 from tests.servers.redis import RedisProcess, encrypted_redis, guarded_redis
@@ -13,6 +14,10 @@ from tests.stacks import PRODUCTION, Servers, production
 
 # A background job is born deaf to interrupts, and would pass that on to the processes under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes tells how busy the machine is.
+settings.register_profile("tmws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tmws")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
