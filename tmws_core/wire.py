@@ -31,6 +31,9 @@ T = TypeVar("T")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
 
+_NODE = 16
+"""Characters that a value of a list or an object counts at least."""
+
 _SHOWN = 100
 """Characters of an unknown field that an error tells."""
 
@@ -47,6 +50,21 @@ def structure(value: object, cls: type[T]) -> T:
         return _FAST.structure(value, cls)
     except Exception:  # noqa: BLE001 - whatever it was, the detailed converter says it better
         return _structure_in_detail(value, cls)
+
+
+def outweighs(value: object, limit: int) -> bool:
+    """Tell whether a JSON value has more than about `limit` characters; no more of it is looked at than that."""
+    seen = 0
+    waiting = [value]
+    while waiting and seen <= limit:
+        item = waiting.pop()
+        if isinstance(item, str):
+            seen += len(item)
+        elif isinstance(item, dict | list):
+            seen += _NODE * len(item)
+            if seen <= limit:
+                waiting.extend(item.values() if isinstance(item, dict) else item)
+    return seen > limit
 
 
 def unstructure(value: object) -> Any:

@@ -1,15 +1,22 @@
 """Request bodies: all of one, in time, and JSON."""
 
+from functools import partial
 from typing import Any
 
 import anyio
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
+from tmws_core.aside import aside
 from tmws_core.errors import MalformedRequest, RequestTimedOut, RequestTooLarge
+from tmws_mcp.weight import check_weight
 
 BODY_BYTES = 8 * 1024 * 1024
 """The largest body that is read: a batch of 1,000 memories of 8 KiB each; a line of stdio has the same limit."""
+
+
+LIGHT = 16 * 1024
+"""Bytes that are parsed at once, whatever they are: 1 ms for empty lists."""
 
 
 async def read_body(request: Request, seconds: float) -> bytes:
@@ -37,12 +44,18 @@ async def read_body(request: Request, seconds: float) -> bytes:
     return bytes(body)
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+async def parse_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object of a body; an empty body is the empty object.
 
     Raises:
+        TooManyValues: it has more than a batch can have; see `check_weight`.
         MalformedRequest: it is not JSON in UTF-8, is nested too deeply, or is something else than an object.
     """
+    return await aside(partial(_parsed, body), long=len(body) > LIGHT)
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    check_weight(body)
     try:
         value = orjson.loads(body) if body else {}
     except orjson.JSONDecodeError as error:

@@ -66,7 +66,7 @@ class Calls:
     async def _answer(self, line: bytes | None) -> dict[str, Any]:
         call: dict[str, Any] = {}
         try:
-            call = _parse(line)
+            call = await _parse(line)
             return {"id": call.get("id"), "result": await self._result(call)}
         except TmwsError as error:
             return {"id": call.get("id"), "error": error_body(error, with_facts=True)["error"]}
@@ -82,7 +82,7 @@ class Calls:
         return await self.app.call_wire(self.caller, operation, call.get("arguments"))
 
 
-def _parse(line: bytes | None) -> dict[str, Any]:
+async def _parse(line: bytes | None) -> dict[str, Any]:
     if line is None:
         raise RequestTooLarge(limit=LINE_BYTES)
-    return parse_object(line)
+    return await parse_object(line)

@@ -78,7 +78,7 @@ class McpEndpoint:
     async def _post(self, request: Request, send: Send) -> None:
         body = await read_body(request, self._timeout)
         try:
-            message = parse(body)
+            message = await parse(body)
             if _is_modern(request):
                 await self._exchanges.handle_request(request.scope, _replay(body, request.receive), send)
                 return

@@ -1,10 +1,20 @@
 """JSON-RPC messages, one on a line."""
 
+from functools import partial
+
 import attrs
 import mcp_types as types
 import orjson
 from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
 from pydantic import ValidationError
+
+from tmws_core.aside import aside
+from tmws_core.errors import TooManyValues
+from tmws_mcp.bodies import LIGHT
+from tmws_mcp.weight import check_weight
+
+ID = 1024
+"""Characters of the id of a request: it comes back in the answer and in refusals; clients use a number or a UUID."""
 
 
 @attrs.frozen(slots=False)
@@ -16,14 +26,21 @@ class BadFrame(Exception):
     request_id: str | int | None = None
 
 
-def parse(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
+async def parse(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
     """Return the message on a line, or None for an answer, which a server that asks nothing has no use for.
 
     Raises:
-        BadFrame: not JSON in UTF-8, or not one JSON-RPC object.
+        BadFrame: not JSON in UTF-8, not one JSON-RPC object, or too many values.
     """
+    return await aside(partial(_parsed, line), long=len(line) > LIGHT)
+
+
+def _parsed(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
     try:
+        check_weight(line)
         value = orjson.loads(line)
+    except TooManyValues as error:
+        raise BadFrame(types.INVALID_REQUEST, error.message) from None
     except orjson.JSONDecodeError as error:
         raise BadFrame(types.PARSE_ERROR, f"Parse error: {error.msg}") from None
     if not isinstance(value, dict):
@@ -31,10 +48,16 @@ def parse(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
     if "method" not in value and value.keys() & {"result", "error"}:
         return None
     request_id = value.get("id")
-    if "id" in value and (not isinstance(request_id, str | int) or isinstance(request_id, bool)):
-        raise BadFrame(types.INVALID_REQUEST, "An id is a string or an integer of at most 64 bits")
+    if "id" in value and not _is_id(request_id):
+        raise BadFrame(
+            types.INVALID_REQUEST, f"An id is a string of at most {ID} characters or an integer of at most 64 bits"
+        )
     try:
         return (JSONRPCRequest if "id" in value else JSONRPCNotification).model_validate(value, by_name=False)
     except ValidationError:
         reason = 'A message has "jsonrpc": "2.0", a method and, where there are parameters, an object "params"'
         raise BadFrame(types.INVALID_REQUEST, reason, request_id) from None
+
+
+def _is_id(value: object) -> bool:
+    return len(value) <= ID if isinstance(value, str) else isinstance(value, int) and not isinstance(value, bool)

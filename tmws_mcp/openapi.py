@@ -15,6 +15,7 @@ from tmws_core.errors import (
     RequestTooLarge,
     StorageUnavailable,
     TmwsError,
+    TooManyValues,
     Unauthenticated,
 )
 from tmws_core.messages.system import HealthReport
@@ -26,6 +27,7 @@ _ALWAYS = (
     InvalidField,
     MalformedRequest,
     RequestTooLarge,
+    TooManyValues,
     Unauthenticated,
     Forbidden,
     RateLimited,

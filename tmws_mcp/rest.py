@@ -18,7 +18,7 @@ def rest_routes(app: App, caller_of: Callable[[Request], Caller], timeout: float
     description = openapi(app.operations.values())
 
     async def call(request: Request) -> Response:
-        arguments = parse_object(await read_body(request, timeout))
+        arguments = await parse_object(await read_body(request, timeout))
         return Json(await app.call_wire(caller_of(request), request.path_params["name"], arguments))
 
     async def describe(_: Request) -> Response:

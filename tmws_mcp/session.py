@@ -110,7 +110,7 @@ class Session:
     async def _take(self, line: bytes | None, work: TaskGroup, answers: MemoryObjectSendStream[_Outgoing]) -> None:
         if line is None:
             raise BadFrame(types.INVALID_REQUEST, TOO_LONG)
-        match parse(line) if line.strip() else None:
+        match await parse(line) if line.strip() else None:
             case JSONRPCRequest() as request:
                 if request.id in self._running:
                     raise BadFrame(

@@ -54,6 +54,9 @@ ten thousand take 20 ms to read."""
 SENT = 2000
 """Members of a scope that are sent along at most, where somebody remembers them: 0.4 ms."""
 
+LONGEST_TERM = 4096
+"""Characters of a term that are looked at: it is one word, of which far fewer are kept."""
+
 ENOUGH = 20
 """Hits with which a search does without its very frequent terms; two pages."""
 
@@ -160,7 +163,7 @@ class PostgresLexical:
         matches would take long are left out as long as the rarer ones find enough; where they do not, the newest
         matches of all terms are scored as well, as many as time allows.
         """
-        words = stems(terms)
+        words = stems(term[:LONGEST_TERM] for term in terms)
         if not words:
             return []
         async with self._connections.lookup() as session:

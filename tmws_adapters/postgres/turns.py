@@ -15,6 +15,7 @@ import orjson
 from tmws_adapters.postgres.readers import readers_of
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.postgres.words import counts_of
+from tmws_core.aside import each_aside
 from tmws_core.domain.memory import AccessLevel, Memory
 
 OWN, PREVIOUS, BEFORE_PREVIOUS = 6, 2, 1
@@ -84,7 +85,8 @@ class Entry:
 
 async def add_texts(session: Session, texts: Mapping[int, tuple[str, Memory]]) -> None:
     """Write the entries of memories whose rows are written, by document; and anew those of the turns behind them."""
-    own = {document: counts_of(text) for document, (text, _) in texts.items()}
+    counts = await each_aside(counts_of, [text for text, _ in texts.values()])
+    own = dict(zip(texts, counts, strict=True))
     readers = {document: readers_of(memory) for document, (_, memory) in texts.items()}
     placed = {document for document, (_, memory) in texts.items() if _is_turn(memory)}
     behind = await documents_behind(session, *(texts[document][1] for document in placed))

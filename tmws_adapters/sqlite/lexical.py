@@ -40,8 +40,8 @@ KEPT_TERMS = 1
 GENERATION = 1000
 """New documents after which the frequencies of terms are counted again; they bound a cost only."""
 
-COUNTED_TERMS = 10_000
-"""Terms whose frequency is remembered: about 1 MB."""
+COUNTED_TERMS, COUNTED_LENGTH = 10_000, 64
+"""Terms whose frequency is remembered, and the longest of them: about 1 MB."""
 
 UNIT = 1e-12
 """Scores come as whole numbers of it; those of the most frequent words are about 1e-6."""
@@ -125,7 +125,9 @@ class SqliteLexical:
         if unknown:
             bound = max(SCORED, self._documents // SMALL_SHARE) + 1
             values = {"bound": bound, "matches": orjson.dumps([*unknown]).decode()}
-            known.update((unknown[match], count) for match, count in connection.execute(_COUNT, values))
+            counted = {unknown[match]: count for match, count in connection.execute(_COUNT, values)}
+            known.update((term, count) for term, count in counted.items() if len(term) <= COUNTED_LENGTH)
+            return {term: known.get(term, counted.get(term, 0)) for term in terms}
         return {term: known[term] for term in terms}
 
 

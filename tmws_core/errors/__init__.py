@@ -50,6 +50,7 @@ from tmws_core.errors.requests import (
     MemoryNotFound,
     RequestTimedOut,
     RequestTooLarge,
+    TooManyValues,
     UnknownOperation,
     VersionConflict,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "StorageReadOnly",
     "StorageUnavailable",
     "TmwsError",
+    "TooManyValues",
     "Unauthenticated",
     "UnknownOperation",
     "VersionConflict",

@@ -86,6 +86,18 @@ class RequestTooLarge(TmwsError):
 
 
 @attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
+class TooManyValues(RequestTooLarge):
+    """A request holds more values than the largest batch that is allowed; it was not parsed."""
+
+    code = "too_many_values"
+
+    @property
+    def problem(self) -> str:
+        """Name the limit in values."""
+        return f"The request holds more than {self.limit} values"
+
+
+@attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
 class UnknownOperation(TmwsError):
     """No operation has this name."""
 

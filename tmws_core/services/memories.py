@@ -8,6 +8,7 @@ import anyio
 import attrs
 
 from tmws_core.admission import Admission
+from tmws_core.aside import each_aside
 from tmws_core.domain.access import Visibility, may_manage, visibility_of
 from tmws_core.domain.agent import Agent, Belongings, Caller, Permission
 from tmws_core.domain.audit import AuditEvent, Detail
@@ -61,11 +62,11 @@ class _Draft:
     def passage(self) -> str:
         return passage(self.memory.content, self.memory.occurred_at)
 
-    def stored(self, vector: Vector | None) -> NewMemory:
+    def stored(self, vector: Vector | None, lexical: str) -> NewMemory:
         return NewMemory(
             memory=attrs.evolve(self.memory, embedded=vector is not None),
             content_hash=self.fingerprint.content_hash,
-            lexical=lexical_document(self.memory.content),
+            lexical=lexical,
             vector=vector,
             idempotency_key=self.fingerprint.idempotency_key,
         )
@@ -129,6 +130,7 @@ class Memories:
         vectors = None
         if request.content is not None and request.content != former.content:
             vectors, _ = await self._embed([passage(request.content, request.occurred_at or former.occurred_at)])
+        (lexical,) = await each_aside(lexical_document, [request.content or ""])
         now = self.clock.now()
         async with self.storage.write() as unit:
             former = await unit.memories.get(request.memory_id, visibility_of(acting))
@@ -142,7 +144,7 @@ class Memories:
                 NewMemory(
                     memory=changed,
                     content_hash=_content_hash(changed.content),
-                    lexical=lexical_document(changed.content),
+                    lexical=lexical,
                     vector=vectors[0] if vectors else None,
                 ),
             )
@@ -206,11 +208,12 @@ class Memories:
         if not fresh:
             return [_answer(draft, found, 0.0) for draft, found in zip(drafts, known, strict=True)]
         vectors, milliseconds = await self._embed([draft.passage for draft in fresh])
+        lexical = await each_aside(lexical_document, [draft.memory.content for draft in fresh])
         async with self.storage.write() as unit:
             taken = await unit.memories.known([draft.fingerprint for draft in fresh])
             vectors = await self._usable(unit, vectors)
             new = [
-                draft.stored(vectors[index] if vectors else None)
+                draft.stored(vectors[index] if vectors else None, lexical[index])
                 for index, draft in enumerate(fresh)
                 if taken[index] is None
             ]

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import anyio
 import attrs
 
+from tmws_core.aside import aside, each_aside
 from tmws_core.domain import cursor
 from tmws_core.domain.access import Scope, Visibility, relation, visibility_of
 from tmws_core.domain.agent import Caller, Permission
@@ -30,6 +32,9 @@ from tmws_core.ports.vector import VectorIndex
 
 CANDIDATES = 200
 """Documents that each list contributes to the first pages; deeper pages ask for as many as they need."""
+
+LIGHT = 32 * 1024
+"""Characters of the hits that are looked at once more at once: 50 of ordinary length."""
 
 DEPTH = 1000
 """Hits that paging can reach."""
@@ -89,7 +94,7 @@ class Recall:
         ranked = fuse(findings.lexical, findings.semantic, findings.familiarity, built)
         if request.min_similarity is not None:
             ranked = [hit for hit in ranked if hit.similarity is not None and hit.similarity >= request.min_similarity]
-        look = SecondLook.of(request.query, self.boosts, scope.at)
+        (look,) = await each_aside(lambda query: SecondLook.of(query, self.boosts, scope.at), [request.query])
         async with self.storage.read() as snapshot:
             ranked, memories = await _second_look(snapshot, scope, ranked, look, offset + request.limit)
             page = ranked[offset : offset + request.limit]
@@ -113,7 +118,8 @@ class Recall:
         findings = _Findings()
 
         async def by_words() -> None:
-            findings.lexical = await self.lexical.search(scope, query_terms(request.query), limit)
+            (terms,) = await each_aside(query_terms, [request.query])
+            findings.lexical = await self.lexical.search(scope, terms, limit)
 
         async def by_meaning() -> None:
             searchable = await searchable_in(self.storage, scope, self.vectors)
@@ -175,7 +181,12 @@ async def _second_look(
     documents = [hit.document for hit in head]
     memories = await snapshot.memories.of_documents(documents, scope)
     uses = await snapshot.memories.uses(documents) if look.boosts.use else {}
-    return look.order(head, memories, uses, wanted) + tail, memories
+    ordered = await aside(partial(look.order, head, memories, uses, wanted), long=_are_long(memories))
+    return ordered + tail, memories
+
+
+def _are_long(memories: Mapping[int, Memory]) -> bool:
+    return sum(len(memory.content) for memory in memories.values()) > LIGHT
 
 
 async def _memories_of(
