@@ -28,6 +28,7 @@ from tmws_cli.progress import progress
 from tmws_cli.serving import serve_http
 from tmws_cli.token import token
 from tmws_cli.transfer.exporting import Export
+from tmws_cli.transfer.files import check_regular, is_markdown, opened
 from tmws_cli.transfer.importing import Import, Source, Tally
 from tmws_cli.transfer.lines import JsonLines
 from tmws_cli.transfer.pages import MarkdownPages
@@ -85,8 +86,9 @@ def import_(context: click.Context, path: str, format_: str, *, ignore_unknown: 
         elif path == "-":
             source = JsonLines(sys.stdin.buffer, None, ignore_unknown)
         else:
-            file = stack.enter_context(Path(path).open("rb"))
-            source = JsonLines(file, Path(path).stat().st_size, ignore_unknown)
+            size = check_regular(Path(path))
+            file = stack.enter_context(opened(Path(path), Path(path).resolve().parent))
+            source = JsonLines(file, size, ignore_unknown)
         tally = anyio.run(_import, invocation.settings(), source, strict)
     if invocation.as_json:
         _print_json(_tally_facts(tally))
@@ -166,11 +168,11 @@ async def _export(settings: Settings, path: str, format_: str) -> int:
 
 
 def _is_markdown(path: str) -> bool:
-    return Path(path).is_dir() or path.lower().endswith((".md", ".markdown"))
+    return Path(path).is_dir() or is_markdown(path)
 
 
 def _print_refusal(refusal: Refusal) -> None:
-    print(printable(f"error: {refusal.place}: {refusal.reason}"), file=sys.stderr)
+    print(printable(" ".join(f"error: {refusal.place}: {refusal.reason}".split())), file=sys.stderr)
 
 
 def _tally_facts(tally: Tally) -> dict[str, Any]:

@@ -96,4 +96,4 @@ def without_the_rights_of_root(command: Command) -> Command:
         return command
     if not Path("/usr/bin/setpriv").exists():
         pytest.skip("root may write everywhere, and setpriv is not installed")
-    return attrs.evolve(command, prefix=("/usr/bin/setpriv", "--bounding-set", "-dac_override"))
+    return attrs.evolve(command, prefix=("/usr/bin/setpriv", "--bounding-set", "-dac_override,-dac_read_search"))

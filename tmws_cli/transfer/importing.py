@@ -9,7 +9,7 @@ import attrs
 
 from tmws_cli.transfer.history import beginning, retell
 from tmws_cli.transfer.links import Links
-from tmws_cli.transfer.records import Record, Refusal
+from tmws_cli.transfer.records import Record, Refusal, reason_of
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import Kind, TmwsError
@@ -22,7 +22,7 @@ LISTED = 100
 """Refusals that a tally names; the others are only counted."""
 
 _OF_THE_MEMORY = frozenset({Kind.INVALID, Kind.TOO_LARGE, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT})
-"""Kinds of errors that concern one memory; any other ends the import."""
+"""Kinds of errors that concern one memory; any other kind ends the import."""
 
 
 class Source(Protocol):
@@ -123,11 +123,11 @@ class Import:
             return
         try:
             results = await self._create([beginning(record) for record in records])
-        except TmwsError as error:
-            if error.kind not in _OF_THE_MEMORY:
+        except Exception as error:
+            if not _concerns_one(error):
                 raise
             if len(records) == 1:
-                self._refuse(Refusal(place=records[0].place, reason=error.message))
+                self._refuse(Refusal(place=records[0].place, reason=reason_of(error)))
                 return
             # All or none: one of them was refused, and only one by one shows which.
             for record in records:
@@ -137,7 +137,12 @@ class Import:
             return
         for record, result in zip(records, results, strict=True):
             self._count(result)
-            await self._complete(record, result)
+            try:
+                await self._complete(record, result)
+            except Exception as error:
+                if not _concerns_one(error):
+                    raise
+                self._refuse(Refusal(place=record.place, reason=f"is not stored whole: {reason_of(error)}"))
 
     async def _create(self, requests: Sequence[CreateMemory]) -> tuple[MemoryCreated, ...]:
         return (await self.app.call(self.caller, CreateMemories(memories=tuple(requests)))).results
@@ -164,3 +169,8 @@ class Import:
     def _refuse(self, refusal: Refusal) -> None:
         self.tally.refuse(refusal)
         self.on_refusal(refusal)
+
+
+def _concerns_one(error: Exception) -> bool:
+    """Tell whether an error refuses one memory; what the store or the licence says ends the import."""
+    return not isinstance(error, TmwsError) or error.kind in _OF_THE_MEMORY

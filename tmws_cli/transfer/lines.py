@@ -6,8 +6,7 @@ from typing import Any, BinaryIO
 import attrs
 import orjson
 
-from tmws_cli.transfer.records import Record, Refusal, record_of
-from tmws_core.errors import InvalidField
+from tmws_cli.transfer.records import Record, Refusal, contained, reason_of, record_of
 
 LINE_BYTES = 1024 * 1024
 """The longest line: ten times what a memory can need, however its text is escaped."""
@@ -26,27 +25,29 @@ class JsonLines:
 
     def __iter__(self) -> Iterator[Record | Refusal]:
         number = 0
-        while line := self._file.readline(LINE_BYTES + 1):
-            number += 1
-            self.position += len(line)
-            place = f"line {number}"
-            if len(line) > LINE_BYTES:
-                self._skip_the_rest(line)
-                yield Refusal(place=place, reason=f"is longer than {LINE_BYTES} bytes")
-            elif line.removeprefix(_BOM).strip():
-                yield self._read(place, line.removeprefix(_BOM))
+        try:
+            while line := self._file.readline(LINE_BYTES + 1):
+                number += 1
+                self.position += len(line)
+                place = f"line {number}"
+                if len(line) > LINE_BYTES:
+                    yield Refusal(place=place, reason=f"is longer than {LINE_BYTES} bytes")
+                    self._skip_the_rest(line)
+                elif line.removeprefix(_BOM).strip():
+                    yield from contained(place, self._read(place, line.removeprefix(_BOM)))
+        except OSError as error:
+            yield Refusal(place=f"behind line {number}", reason=reason_of(error))
 
-    def _read(self, place: str, line: bytes) -> Record | Refusal:
+    def _read(self, place: str, line: bytes) -> Iterator[Record | Refusal]:
         try:
             fields: Any = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            return Refusal(place=place, reason=f"is no JSON: {error}")
-        if not isinstance(fields, dict):
-            return Refusal(place=place, reason="is no JSON object")
-        try:
-            return record_of(place, fields, ignore_unknown=self._ignore_unknown)
-        except InvalidField as error:
-            return Refusal(place=place, reason=error.message)
+            yield Refusal(place=place, reason=f"is no JSON: {error}")
+            return
+        if isinstance(fields, dict):
+            yield record_of(place, fields, ignore_unknown=self._ignore_unknown)
+        else:
+            yield Refusal(place=place, reason="is no JSON object")
 
     def _skip_the_rest(self, part: bytes) -> None:
         while part and not part.endswith(b"\n"):

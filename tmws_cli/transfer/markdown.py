@@ -2,22 +2,24 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
 from typing import Any
 
 import attrs
-import yaml
 
-from tmws_core.errors import InvalidField
-from tmws_core.wire import rfc3339
+from tmws_cli.transfer.front import FrontMatter, front_matter_in, front_matter_of
 
 SECTION_BYTES = 8 * 1024
 """The longest text of one section; a longer one becomes several, cut between paragraphs."""
 
+HEADING_CHARACTERS = 1000
+"""The longest heading, since each section below it repeats it; a longer one is text (decision)."""
+
 _FRONT = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-_HEADING = re.compile(r" {0,3}(#{1,3})[ \t]+(.*?)[ \t]*#*[ \t]*")
-_YAML_BREAKS = re.compile("[\x85\u2028\u2029]")
-"""Line breaks to YAML: unless PyYAML escapes all of Unicode, it writes them as they are and reads them as spaces."""
+_HEADING = re.compile(r" {0,3}(#{1,3})[ \t]+(.*)")
+_BLANK = " \t"
+
+_SEAM = "\n\n"
+"""Between two paragraphs."""
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _NO_ANCHOR = re.compile(r"[^\w\- ]")
@@ -25,10 +27,11 @@ _NO_ANCHOR = re.compile(r"[^\w\- ]")
 
 @attrs.frozen(kw_only=True)
 class Section:
-    """A piece of a page: the headings above it, outermost first, and its own text."""
+    """A piece of a page: the headings above it, outermost first, its own text, and the line where it begins, from 1."""
 
     headings: tuple[str, ...]
     text: str
+    line: int
 
     @property
     def anchor(self) -> str:
@@ -36,58 +39,42 @@ class Section:
         return anchor(self.headings[-1]) if self.headings else ""
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses aliases, by which a few lines can stand for gigabytes."""
+def taken_apart(page: str) -> tuple[FrontMatter, str]:
+    """Return the front matter of a page, and the text below it.
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(problem="aliases are not supported")
-        return super().compose_node(parent, index)
+    Raises:
+        InvalidField: the front matter is no YAML mapping, or larger or deeper than one can be.
+    """
+    found = _FRONT.match(page)
+    return (front_matter_in(found.group(1)), page[found.end() :]) if found else (FrontMatter(), page)
 
 
 def split_front_matter(page: str) -> tuple[dict[str, Any], str]:
-    """Return the front matter of a page as JSON values, and the text below it.
-
-    Raises:
-        InvalidField: the front matter is no YAML mapping.
-    """
-    found = _FRONT.match(page)
-    if not found:
-        return {}, page
-    try:
-        values = yaml.load(found.group(1), Loader=_Loader)  # noqa: S506 - a SafeLoader that can do even less
-    except (yaml.YAMLError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InvalidField(name="front matter", reason=f"is no YAML: {reason}") from None
-    if not isinstance(values, dict | None):
-        raise InvalidField(name="front matter", reason="is no mapping", hint="Write `name: value` lines")
-    return {str(name): _json_value(value) for name, value in (values or {}).items()}, page[found.end() :]
+    """Return the front matter of a page as JSON values, and the text below it; errors as in `taken_apart`."""
+    front, text = taken_apart(page)
+    return dict(front.values), text
 
 
 def with_front_matter(values: Mapping[str, Any], text: str) -> str:
     """Return a page that `split_front_matter` takes apart again; a line break at the end of the text is added."""
-    front = _front_matter(values, readable=True)
-    if _YAML_BREAKS.search(front):
-        front = _front_matter(values, readable=False)
-    return f"---\n{front}---\n\n{text}\n"
+    return f"---\n{front_matter_of(values)}---\n\n{text}\n"
 
 
 def sections(text: str) -> Iterator[Section]:
     """Yield the sections of a page that have a text, in order; headings of levels 1 to 3 begin one."""
     headings: list[tuple[int, str]] = []
     body: list[str] = []
-    fence = ""
-    for line in text.splitlines(keepends=True):
-        heading = None if fence else _HEADING.fullmatch(line.rstrip("\r\n"))
+    fence, begun = "", 1
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        heading = None if fence else _heading(line)
         fence = _fence_after(line, fence)
         if heading is None:
             body.append(line)
             continue
-        yield from _pieces(headings, body)
-        level = len(heading.group(1))
-        headings = [*((depth, name) for depth, name in headings if depth < level), (level, heading.group(2))]
-        body = []
-    yield from _pieces(headings, body)
+        yield from _pieces(headings, body, begun)
+        headings = [*((depth, name) for depth, name in headings if depth < heading[0]), heading]
+        body, begun = [], number
+    yield from _pieces(headings, body, begun)
 
 
 def anchor(heading: str) -> str:
@@ -95,8 +82,13 @@ def anchor(heading: str) -> str:
     return _NO_ANCHOR.sub("", heading.lower()).strip().replace(" ", "-")
 
 
-def _front_matter(values: Mapping[str, Any], *, readable: bool) -> str:
-    return yaml.safe_dump(dict(values), allow_unicode=readable, sort_keys=False, width=1_000_000)
+def _heading(line: str) -> tuple[int, str] | None:
+    """Return the level and the name of a heading, without the hashes that may close it."""
+    found = _HEADING.fullmatch(line.rstrip("\r\n"))
+    if not found:
+        return None
+    name = found.group(2).rstrip(_BLANK).rstrip("#").rstrip(_BLANK)
+    return (len(found.group(1)), name) if len(name) <= HEADING_CHARACTERS else None
 
 
 def _fence_after(line: str, fence: str) -> str:
@@ -110,39 +102,27 @@ def _fence_after(line: str, fence: str) -> str:
     return "" if closes else fence
 
 
-def _pieces(headings: list[tuple[int, str]], body: list[str]) -> Iterator[Section]:
+def _pieces(headings: list[tuple[int, str]], body: list[str], line: int) -> Iterator[Section]:
     names = tuple(name for _, name in headings)
-    piece = ""
+    piece: list[str] = []
+    size = 0
     for paragraph in _paragraphs("".join(body).strip()):
-        if piece and len(f"{piece}\n\n{paragraph}".encode()) > SECTION_BYTES:
-            yield Section(headings=names, text=piece)
-            piece = ""
-        piece = f"{piece}\n\n{paragraph}" if piece else paragraph
+        length = len(paragraph.encode())
+        if piece and size + len(_SEAM) + length > SECTION_BYTES:
+            yield Section(headings=names, text=_SEAM.join(piece), line=line)
+            piece, size = [], 0
+        size += length + (len(_SEAM) if piece else 0)
+        piece.append(paragraph)
     if piece:
-        yield Section(headings=names, text=piece)
+        yield Section(headings=names, text=_SEAM.join(piece), line=line)
 
 
 def _paragraphs(text: str) -> Iterator[str]:
     """Yield paragraphs of at most SECTION_BYTES."""
     for paragraph in re.split(r"\n[ \t]*\n", text):
-        rest = paragraph.encode()
-        while rest:
-            part = rest[:SECTION_BYTES].decode(errors="ignore")
+        raw = paragraph.encode()
+        start = 0
+        while start < len(raw):
+            part = raw[start : start + SECTION_BYTES].decode(errors="ignore")
             yield part
-            rest = rest[len(part.encode()) :]
-
-
-def _json_value(value: Any) -> Any:
-    match value:
-        case datetime():
-            return rfc3339(value if value.tzinfo else value.replace(tzinfo=UTC))
-        case date():
-            return value.isoformat()
-        case dict():
-            return {str(name): _json_value(item) for name, item in value.items()}
-        case list() | set() | tuple():
-            return [_json_value(item) for item in value]
-        case bytes():
-            return value.hex()
-        case _:
-            return value
+            start += len(part.encode())

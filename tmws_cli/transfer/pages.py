@@ -1,5 +1,6 @@
 """A Markdown file, or a folder of them, as memories: one a section, or one a file where we exported it."""
 
+import codecs
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import attrs
 
-from tmws_cli.transfer.markdown import Section, sections, split_front_matter
-from tmws_cli.transfer.records import FIELDS, Record, Refusal, record_of
-from tmws_core.domain.memory import MemoryType
+from tmws_cli.transfer.files import check_regular, label, markdown_below, read_page
+from tmws_cli.transfer.front import readable
+from tmws_cli.transfer.labels import shared_fields
+from tmws_cli.transfer.markdown import HEADING_CHARACTERS, Section, sections, taken_apart
+from tmws_cli.transfer.records import Record, Refusal, contained, reason_of, record_of
 from tmws_core.errors import InvalidField
 
 OWN_FORMAT = "tmws"
@@ -17,9 +20,6 @@ OWN_FORMAT = "tmws"
 
 _LABEL_CHARACTERS = 256
 """What a session id or a source may have."""
-
-_OURS_TO_SET = frozenset({"content", "source", "session_id", "sequence", "idempotency_key"})
-"""Fields that follow from the place of a section, whatever the front matter says."""
 
 
 @attrs.define
@@ -31,6 +31,7 @@ class MarkdownPages:
 
     _root: Path
     _paths: list[Path]
+    _unreadable: list[OSError]
     total: int
     _ignore_unknown: bool
     position: int = attrs.field(default=0, init=False)
@@ -42,58 +43,70 @@ class MarkdownPages:
 
     @classmethod
     def at(cls, path: Path, *, ignore_unknown: bool) -> "MarkdownPages":
-        """Find the files, hidden ones and those in hidden folders left out."""
+        """Find the files, hidden ones and those in hidden folders left out.
+
+        Raises:
+            InvalidField: the path itself is neither a folder nor a regular file.
+            OSError: it is not there.
+        """
         if path.is_dir():
-            root, paths = path, sorted(found for found in path.rglob("*.md") if _is_page(found.relative_to(path)))
-        else:
-            root, paths = path.parent, [path]
-        return cls(root, paths, sum(found.stat().st_size for found in paths), ignore_unknown)
+            paths, unreadable = markdown_below(path)
+            return cls(path, paths, unreadable, sum(map(_size, paths)), ignore_unknown)
+        size = check_regular(path)
+        path = path.parent.resolve() / path.name if not path.is_symlink() else path.resolve()
+        return cls(path.parent, [path], [], size, ignore_unknown)
 
     def __iter__(self) -> Iterator[Record | Refusal]:
+        for error in self._unreadable:
+            yield Refusal(place=self._place(Path(error.filename)), reason=reason_of(error))
         for path in self._paths:
-            place = path.relative_to(self._root).as_posix()
-            raw = path.read_bytes()
-            self.position += len(raw)
-            try:
-                front, text = split_front_matter(raw.decode("utf-8-sig"))
-            except UnicodeDecodeError:
-                yield Refusal(place=place, reason="is no UTF-8")
-            except InvalidField as error:
-                yield Refusal(place=place, reason=error.message)
-            else:
-                yield from self._memories(place, front, text)
+            yield from contained(self._place(path), self._page(path))
 
-    def _memories(self, place: str, front: dict[str, Any], text: str) -> Iterator[Record | Refusal]:
-        if front.pop(OWN_FORMAT, None) is not None:
-            fields = front | {"content": text.removeprefix("\n").removesuffix("\n")}
-            yield self._record(place, fields)
+    def _place(self, path: Path) -> str:
+        return label(path.relative_to(self._root).as_posix())
+
+    def _page(self, path: Path) -> Iterator[Record | Refusal]:
+        raw = read_page(path, self._root)
+        self.position += len(raw)
+        page = _decoded(raw)
+        place = self._place(path)
+        front, text = taken_apart(page)
+        if OWN_FORMAT in front.values:
+            fields = {name: value for name, value in front.values.items() if name != OWN_FORMAT}
+            yield self._record(place, fields | {"content": text.removeprefix("\n").removesuffix("\n")})
             return
-        shared = _shared_fields(front)
-        title = front.get("title")
-        page = _title(place, title if isinstance(title, str) else None, text)
+        shared = shared_fields(front)
+        above = page.count("\n") - text.count("\n")
+        text = readable(text)
+        title = _title(place, front.values.get("title"), text)
         for number, section in enumerate(sections(text)):
-            yield self._record(place, shared | _own_fields(place, number, page, section))
+            fields = shared | _own_fields(place, number, title, section)
+            yield from contained(f"{place}:{above + section.line}", [self._record(place, fields)])
 
-    def _record(self, place: str, fields: dict[str, Any]) -> Record | Refusal:
-        try:
-            return record_of(place, fields, ignore_unknown=self._ignore_unknown)
-        except InvalidField as error:
-            return Refusal(place=place, reason=error.message)
+    def _record(self, place: str, fields: dict[str, Any]) -> Record:
+        return record_of(place, fields, ignore_unknown=self._ignore_unknown)
 
 
-def _is_page(path: Path) -> bool:
-    return not any(part.startswith(".") for part in path.parts)
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
 
 
-def _shared_fields(front: dict[str, Any]) -> dict[str, Any]:
-    """Return what the front matter says about every section: known fields, and the rest as metadata."""
-    known = {name: value for name, value in front.items() if name in FIELDS - _OURS_TO_SET and value is not None}
-    metadata = {name: value for name, value in front.items() if name not in FIELDS}
-    if isinstance(known.get("tags"), str):
-        known["tags"] = [tag.strip() for tag in known["tags"].split(",") if tag.strip()]
-    if metadata:
-        known["metadata"] = metadata | (known["metadata"] if isinstance(known.get("metadata"), dict) else {})
-    return {"memory_type": MemoryType.SEMANTIC.value} | known
+def _decoded(raw: bytes) -> str:
+    """Return the text of a file: UTF-8, or UTF-16 where it says so.
+
+    Raises:
+        InvalidField: it holds a NUL, which no text does.
+        UnicodeDecodeError: it is neither.
+    """
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = raw.decode("utf-16" if wide else "utf-8-sig")
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InvalidField(name="file", reason=f"holds a NUL in line {line}", hint="Save it as UTF-8")
+    return text
 
 
 def _own_fields(place: str, number: int, page: str, section: Section) -> dict[str, Any]:
@@ -109,7 +122,9 @@ def _own_fields(place: str, number: int, page: str, section: Section) -> dict[st
     }
 
 
-def _title(place: str, given: str | None, text: str) -> str:
+def _title(place: str, given: object, text: str) -> str:
     """Return the name of a page: its own word for it, its first heading, or the name of the file."""
+    if isinstance(given, str) and given and len(given) <= HEADING_CHARACTERS:
+        return given
     first = next((section.headings[0] for section in sections(text) if section.headings), None)
-    return given or first or Path(place).stem
+    return first or Path(place).stem

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
 from tmws_core.domain.memory import AccessLevel, SharePermission
-from tmws_core.errors import InvalidField
+from tmws_core.errors import InvalidField, TmwsError
 from tmws_core.messages.memory import CreateMemory, MemoryView
 from tmws_core.wire import structure
 
@@ -50,6 +50,28 @@ class Refusal:
 
     place: str
     reason: str
+
+
+def contained(place: str, items: Iterable[Record | Refusal]) -> Iterator[Record | Refusal]:
+    """Yield the items of one place; whatever goes wrong there refuses what is left of it, and nothing else."""
+    try:
+        yield from items
+    except Exception as error:  # noqa: BLE001 - what strangers write into files is not to end an import
+        yield Refusal(place=place, reason=reason_of(error))
+
+
+def reason_of(error: Exception) -> str:
+    """Say what is wrong, whatever the error."""
+    match error:
+        case TmwsError():
+            return error.message
+        case UnicodeDecodeError():
+            line = error.object.count(b"\n", 0, error.start) + 1
+            return f"is no UTF-8: line {line}, byte {error.start + 1} of the file"
+        case OSError():
+            return f"cannot be read ({error.strerror or error})"
+        case _:
+            return f"cannot be read ({type(error).__name__}: {error})"[:500]
 
 
 def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool) -> Record:
@@ -107,7 +129,8 @@ def _take_writers(given: dict[str, Any]) -> tuple[str, ...]:
 
 def _take_former(given: dict[str, Any]) -> tuple[str, ...]:
     history = given.pop("history", None) or []
-    texts = [each.get("content") if isinstance(each, dict) else None for each in history]
+    listed = history if isinstance(history, list) else [None]
+    texts = [each.get("content") if isinstance(each, dict) else None for each in listed]
     if not all(isinstance(text, str) and text for text in texts):
         raise InvalidField(name="history", reason="is no list of former texts")
     return tuple(str(text) for text in texts)

@@ -1,0 +1,114 @@
+"""Files that somebody else has put there: found in a folder, opened and read within bounds, whatever they are."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tmws_core.errors import InvalidField
+
+PAGE_BYTES = 16 * 1024 * 1024
+"""The longest Markdown file: ten long books (decision)."""
+
+_SUFFIXES = (".md", ".markdown")
+
+_UNPRINTED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""What a name may hold and no label can: controls, and the bytes that are no UTF-8."""
+
+
+def is_markdown(name: str) -> bool:
+    """Tell by its name whether a file holds Markdown."""
+    return name.lower().endswith(_SUFFIXES)
+
+
+def label(path: str) -> str:
+    """Return a path as a text that can be stored and shown on one line."""
+    return _UNPRINTED.sub("\ufffd", path)
+
+
+def markdown_below(folder: Path) -> tuple[list[Path], list[OSError]]:
+    """Find what is named like Markdown, hidden names left out, and the folders that cannot be read.
+
+    Links to folders are not followed; a link to anything else is found, wherever it leads.
+    """
+    found: list[Path] = []
+    unreadable: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=unreadable.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]  # noqa: PTH114, PTH118
+        names = [name for name in (*files, *links) if is_markdown(name) and not name.startswith(".")]
+        found += [Path(place, name) for name in names]
+    return sorted(found), unreadable
+
+
+def check_regular(path: Path) -> int:
+    """Return the size of a file that the user has named.
+
+    Raises:
+        InvalidField: it is no regular file.
+        OSError: it cannot be looked at.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidField(
+            name="path", reason=f"{label(str(path))} is no regular file", hint="Give `-`, and pipe it to stdin"
+        )
+    return found.st_size
+
+
+@contextmanager
+def opened(path: Path, within: Path) -> Iterator[BinaryIO]:
+    """Open a regular file in or below a folder for reading; never waits, and lets no link lead out of the folder.
+
+    Raises:
+        InvalidField: it is something else, or somewhere else.
+        OSError: it cannot be opened.
+    """
+    real = Path(os.path.realpath(path, strict=True))
+    root = Path(os.path.realpath(within, strict=True))
+    if not real.is_relative_to(root):
+        raise InvalidField(name="file", reason="is a link that leads out of the folder", hint="Copy the file there")
+    if not stat.S_ISREG(real.stat().st_mode):  # opening a device can already do something
+        raise _irregular()
+    with os.fdopen(_descend(root, real.relative_to(root)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise _irregular()
+        yield file
+
+
+def read_page(path: Path, within: Path) -> bytes:
+    """Return all that such a file holds.
+
+    Raises:
+        InvalidField: it is something else, somewhere else, too long, or being written.
+        OSError: it cannot be read.
+    """
+    with opened(path, within) as file:
+        before = os.fstat(file.fileno())
+        raw = file.read(PAGE_BYTES + 1) if before.st_size <= PAGE_BYTES else b""
+        after = os.fstat(file.fileno())
+    if max(before.st_size, len(raw)) > PAGE_BYTES:
+        raise InvalidField(name="file", reason=f"is longer than {PAGE_BYTES} bytes", hint="Split it")
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise InvalidField(name="file", reason="was changed while it was read", hint="Import it again")
+    return raw
+
+
+def _descend(root: Path, below: Path) -> int:
+    """Open a path folder by folder, so that none of them can become a link meanwhile."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in below.parts[:-1]:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(below.name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _irregular() -> InvalidField:
+    return InvalidField(name="file", reason="is no regular file")

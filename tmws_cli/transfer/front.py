@@ -1,0 +1,217 @@
+"""The front matter of a Markdown file: YAML between two lines of hyphens, read with the mistrust that it deserves."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import attrs
+import yaml
+
+from tmws_core.domain.constraints import JSON_DEPTH
+from tmws_core.errors import InvalidField
+from tmws_core.wire import rfc3339
+
+FRONT_BYTES = 1024 * 1024
+"""The longest front matter, which takes PyYAML about a second: that of our own export of a memory with its history."""
+
+_VALUES = 20_000
+"""In one front matter: more than the metadata of a memory can hold."""
+
+_DEPTH = 2 * JSON_DEPTH
+"""Levels of nesting, of which metadata can have JSON_DEPTH; more are refused there, with a better reason."""
+
+_NUMBER_CHARACTERS = 64
+"""The longest number or time; PyYAML's numbers to the base of 60 take time that grows with the square of it."""
+
+_YAML_BREAKS = re.compile("[\x85\u2028\u2029]")
+"""Line breaks to YAML: unless PyYAML escapes all of Unicode, it writes them as they are and reads them as spaces."""
+
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_BREAKS = re.compile(r"[\x0b\x0c]")
+
+
+@attrs.frozen(kw_only=True)
+class FrontMatter:
+    """What stands above a page.
+
+    `values` are JSON values. `written` holds the scalar, or the scalars of a list, as they were written, by the names
+    that have nothing else: `yes`, `2024` and `007` are texts there.
+    """
+
+    values: Mapping[str, Any] = attrs.field(factory=dict)
+    written: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+
+
+def readable(text: str) -> str:
+    """Return a text without what no memory can hold: page breaks become line breaks, other controls U+FFFD."""
+    return _NO_TEXT.sub("\ufffd", _BREAKS.sub("\n", text)) if _NO_TEXT.search(text) else text
+
+
+def front_matter_in(source: str) -> FrontMatter:
+    """Return what YAML says.
+
+    Raises:
+        InvalidField: it is no YAML mapping, or larger or deeper than one can be.
+    """
+    if len(source) > FRONT_BYTES:
+        raise InvalidField(name="front matter", reason=f"is longer than {FRONT_BYTES} bytes", hint="Shorten it")
+    try:
+        return _loaded(source)
+    except yaml.MarkedYAMLError as error:
+        raise _no_yaml(error.problem or str(error), error.problem_mark) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _no_yaml(str(error), None) from None
+
+
+def front_matter_of(values: Mapping[str, Any]) -> str:
+    """Return the YAML that says it."""
+    front = _dumped(values, unicode=True)
+    return _dumped(values, unicode=False) if _YAML_BREAKS.search(front) else front
+
+
+class _Loader(yaml.SafeLoader):
+    """Makes plain values only, and refuses aliases, by which a few lines can stand for gigabytes."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs say nothing of it
+        self._values += 1
+        problem = ""
+        if isinstance(event, yaml.AliasEvent):
+            problem = "aliases are not supported"
+        elif self._depth == _DEPTH:
+            problem = f"it is nested more than {_DEPTH} levels deep"
+        elif self._values > _VALUES:
+            problem = f"it holds more than {_VALUES} values"
+        if problem:
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=event.start_mark)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        names: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in names:
+                    problem = f"{key.value[:80]!r} is there twice"
+                    raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+                names.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _as_text_otherwise(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Let a number or a time that JSON, or Python, does not have stay the text that it is."""
+
+    def constructed(loader: Any, node: Any) -> Any:
+        if len(node.value) > _NUMBER_CHARACTERS:
+            return loader.construct_scalar(node)
+        try:
+            value = construct(loader, node)
+            if isinstance(value, datetime):
+                rfc3339(_aware(value))
+        except (ValueError, OverflowError):
+            return loader.construct_scalar(node)
+        return value if _is_json(value) else loader.construct_scalar(node)
+
+    return constructed
+
+
+def _is_json(value: Any) -> bool:
+    match value:
+        case int():
+            return -(2**63) <= value < 2**64
+        case float():
+            return math.isfinite(value)
+        case _:
+            return True
+
+
+for _name in ("int", "float", "timestamp"):
+    _Loader.add_constructor(
+        f"tag:yaml.org,2002:{_name}", _as_text_otherwise(getattr(yaml.SafeLoader, f"construct_yaml_{_name}"))
+    )
+
+
+def _loaded(source: str) -> FrontMatter:
+    loader = _Loader(source)
+    try:
+        node = loader.get_single_node()
+        if node is None or node.tag == "tag:yaml.org,2002:null":
+            return FrontMatter()
+        if not isinstance(node, yaml.MappingNode):
+            raise InvalidField(name="front matter", reason="is no mapping", hint="Write `name: value` lines")
+        written = {
+            readable(str(key.value)): scalars
+            for key, value in node.value
+            if isinstance(key, yaml.ScalarNode) and (scalars := _scalars(value)) is not None
+        }
+        values = loader.construct_document(node)
+    finally:
+        loader.dispose()
+    if not isinstance(values, dict):  # by a tag such as !!set
+        raise InvalidField(name="front matter", reason="is no mapping", hint="Write `name: value` lines")
+    return FrontMatter(values=_json_object(values), written=written)
+
+
+def _scalars(node: yaml.Node) -> tuple[str, ...] | None:
+    """Return the scalars of a node as they are written, empty ones left out, or None if it has anything else."""
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    if not all(isinstance(each, yaml.ScalarNode) for each in nodes):
+        return None
+    return tuple(readable(each.value) for each in nodes if each.tag != "tag:yaml.org,2002:null")
+
+
+def _no_yaml(problem: str, mark: Any) -> InvalidField:
+    # Counted in the file, whose first line is one of hyphens.
+    where = "" if mark is None else f"line {mark.line + 2}: "
+    return InvalidField(name="front matter", reason=f"is no YAML: {where}{' '.join(problem.split())}")
+
+
+def _dumped(values: Mapping[str, Any], *, unicode: bool) -> str:
+    return yaml.safe_dump(dict(values), allow_unicode=unicode, sort_keys=False, width=1_000_000)
+
+
+def _json_object(values: Mapping[Any, Any]) -> dict[str, Any]:
+    found = {readable(str(name)): _json_value(value) for name, value in values.items()}
+    if len(found) < len(values):
+        raise InvalidField(name="front matter", reason="has two names that are the same text")
+    return found
+
+
+def _json_value(value: Any) -> Any:
+    match value:
+        case str():
+            return readable(value)
+        case dict():
+            return _json_object(value)
+        case set():
+            return sorted((_json_value(item) for item in value), key=str)
+        case list() | tuple():
+            return [_json_value(item) for item in value]
+        case _:
+            return _json_scalar(value)
+
+
+def _json_scalar(value: Any) -> Any:
+    match value:
+        case datetime():
+            return rfc3339(_aware(value))
+        case date():
+            return value.isoformat()
+        case bytes():
+            return value.hex()
+        case _:
+            return value
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
