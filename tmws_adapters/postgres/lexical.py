@@ -1,33 +1,30 @@
 """Lexical search: BM25 over a table of postings."""
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import attrs
 
 from tmws_adapters.postgres.connections import Reading
-from tmws_adapters.postgres.frequencies import LARGE, Frequencies, State
+from tmws_adapters.postgres.frequencies import Frequencies
 from tmws_adapters.postgres.predicate import ONE_MEMORY, inside
 from tmws_adapters.postgres.readers import audience_for
+from tmws_adapters.postgres.samples import Sample, Samples
 from tmws_adapters.postgres.scopes import Held
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.postgres.words import stems
+from tmws_adapters.sql.bm25 import K1, B, idf
 from tmws_core.domain.access import Scope
 from tmws_core.domain.ranking import Hit
-
-K1, B = 1.2, 0.75
-"""What BM25 has in FTS5 (sqlite.org/fts5.html#the_bm25_function), so that both stores rank alike."""
-
-LEAST_IDF = 1e-6
-"""The weight of a word that more than half of the documents have, as in FTS5."""
 
 SCORED = 1000
 """Matches that one search may score. With 500 recall@10 on LoCoMo drops from .806 to .800."""
 
-SCORED_SHARE, MOST_SCORED = 50, 10_000
-"""In a large store a search may score one in this many documents instead, so that its terms stay many enough; but no
-more than 15 ms allow."""
+KNOWN_SHARE = 0.05
+"""The share of a scope's members that the terms of a search may have together, where it holds more than a sample."""
+
+LISTED = 10_000
+"""The newest matches of a term that are scored at most: 15 ms."""
 
 PASSED = 0.1
 """What a match costs that is passed over because it lies outside of the scope, in times of one that is scored."""
@@ -35,8 +32,11 @@ PASSED = 0.1
 LOOKED_UP = 2.5
 """What looking one member of a scope up under a word costs, in the same times."""
 
-REACHED = 10_000
-"""The newest matches of a term that are held against the members of a scope, at most: 1 ms."""
+LISTED_INSIDE = 1_000_000
+"""The same where only those are kept that may lie in the scope."""
+
+FEWEST_SHARE = 0.02
+"""The share of the store that a scope has at least as far as it decides how many of the best are fetched."""
 
 SESSION = 1000
 """Members of a session, as a guess: it is short as a rule."""
@@ -63,6 +63,9 @@ ENOUGH = 20
 KEPT_TERMS = 1
 """Terms that are kept however frequent they are."""
 
+UNIT = 1e-12
+"""Scores are whole numbers of it, so that equal ones are equal however they were summed up: pages fit together."""
+
 Holding = Callable[[Scope], Awaitable[Held | None]]
 """Tells what is remembered of a scope."""
 
@@ -70,23 +73,23 @@ _OF_READERS = "SELECT document FROM memory_postings WHERE word = ANY(%(readers)s
 
 _OF_SESSION = "SELECT unnest(ARRAY(SELECT document FROM memories_v2 WHERE session_id = %(session_id)s))"
 
-_HELD = "SELECT unnest(%(held)s::bigint[])"
+_GIVEN = "SELECT unnest(%(given)s::bigint[])"
 
 _MATCHES = """
     SELECT q.idf, p.document, p.frequency, p.tokens
     FROM unnest(%({kind}_words)s::text[], %({kind}_idfs)s::float8[]) AS q (word, idf) CROSS JOIN LATERAL (
         SELECT document, frequency, tokens FROM memory_postings AS p
-        WHERE p.word = q.word {looked_up} ORDER BY p.document DESC LIMIT %(reach)s
+        WHERE p.word = q.word {looked_up} ORDER BY p.document DESC LIMIT %(listed)s
     ) AS p {joined}
 """
 
 _SCORES = f"""
-    SELECT p.document, sum(
+    SELECT p.document, round(sum(
         p.idf * p.frequency * {K1 + 1} / (p.frequency + {2 * K1} * ({1 - B} + {B} * p.tokens / %(average)s))
-    ) AS score
-    FROM ({{matches}}) AS p GROUP BY p.document ORDER BY score DESC, p.document DESC LIMIT %(bound)s
+    ) / {UNIT}) AS score
+    FROM ({{matches}}) AS p GROUP BY p.document ORDER BY score DESC, p.document DESC LIMIT %(fetched)s
 """  # noqa: S608 - numbers are constants, values are bound
-"""The newest matches of each word are scored, frequencies being halves."""
+"""The matches of each word are scored, frequencies being halves."""
 
 _BEST_ALLOWED = """
     WITH scores AS MATERIALIZED ({scores})
@@ -104,45 +107,50 @@ class _Question:
     """What a search asks for, and what it needs to know of the store and of the scope.
 
     The scope has `members` at most; where looking at them first saves work, `inside` is the subquery that tells them,
-    or more than them: those with one of the words `readers`. What is remembered of a scope is `held`.
+    or more than them: those with one of the words `readers`, or those `given`. What is remembered of a scope is `held`.
+    All of this decides how long a search takes; what it finds is decided by the scope and its `sample`.
     """
 
     scope: Scope
-    state: State
+    sample: Sample
+    documents: int
     members: int
     readers: list[str]
     inside: str
     limit: int
+    given: Sequence[int] = ()
     held: Held | None = None
 
     @classmethod
-    def of(cls, scope: Scope, state: State, narrowest: tuple[int, list[str]], limit: int) -> "_Question":
+    def of(
+        cls, scope: Scope, sample: Sample, documents: int, narrowest: tuple[int, list[str]], limit: int
+    ) -> "_Question":
         members, readers = narrowest
         inside = _OF_READERS
         if scope.filter.session_id is not None and members > SESSION:
             members, inside = SESSION, _OF_SESSION
-        small = members < min(state.documents / SMALL_SHARE, SMALL)
-        return cls(scope, state, members, readers, inside if small else "", limit)
+        small = members < min(documents / SMALL_SHARE, SMALL)
+        return cls(scope, sample, documents, members, readers, inside if small else "", limit)
 
     def knowing(self, held: Held) -> "_Question":
         """Return the question about a scope that is remembered."""
         few = held.count <= SENT
-        return attrs.evolve(self, held=held, members=held.count, inside=_HELD if few else "")
+        given = [*held.documents, *held.others] if few else ()
+        return attrs.evolve(self, held=held, members=held.count, inside=_GIVEN if few else "", given=given)
+
+    def among_newest(self) -> "_Question":
+        """Return the question about the newest members alone."""
+        newest = self.sample.documents
+        return attrs.evolve(self, members=len(newest), inside=_GIVEN, given=newest)
 
     @property
     def share(self) -> float:
         """Return how much of the store the scope holds at most."""
-        return self.members / self.state.documents
-
-    def cost(self, count: int) -> float:
-        """Return what a word that so many documents have costs, in times of a match that is scored."""
-        if not self.inside:
-            return count
-        return count * self.share + min(count * PASSED, self.members * LOOKED_UP)
+        return self.members / self.documents
 
     def scans(self, count: int) -> bool:
         """Tell whether reading all matches of a word costs less than looking each member up."""
-        return not self.inside or count * PASSED <= self.members * LOOKED_UP
+        return not self.inside or (count < LISTED and count * PASSED <= self.members * LOOKED_UP)
 
 
 @attrs.frozen(eq=False)
@@ -155,13 +163,14 @@ class PostgresLexical:
     _connections: Reading
     _frequencies: Frequencies
     held: Holding | None = None
+    _samples: Samples = attrs.field(factory=Samples)
 
     async def search(self, scope: Scope, terms: Sequence[str], limit: int) -> list[Hit]:
         """Return the `limit` documents of the scope that match any of the terms, by BM25, best first.
 
-        Of two equally good ones the one with the higher number comes first. Terms so frequent that scoring their
-        matches would take long are left out as long as the rarer ones find enough; where they do not, the newest
-        matches of all terms are scored as well, as many as time allows.
+        Words are weighed by the newest members of the scope. Of two equally good hits the one with the higher number
+        comes first. Terms so frequent that scoring their matches would take long are left out as long as the rarer ones
+        find enough; where they do not, all terms are looked for in the newest members.
         """
         words = stems(term[:LONGEST_TERM] for term in terms)
         if not words:
@@ -170,45 +179,50 @@ class PostgresLexical:
             state = await self._frequencies.state(session)
             if not state.documents:
                 return []
-            question = _Question.of(scope, state, await self._frequencies.narrowest(session, scope), limit)
-            counts = await self._frequencies.counted(session, words)
+            sample = await self._samples.of(session, scope, words, limit)
+            if not sample.documents:
+                return []
+            narrowest = await self._frequencies.narrowest(session, scope)
+            question = _Question.of(scope, sample, state.documents, narrowest, limit)
+            counts = await self._frequencies.counted(session, words) if question.inside else dict.fromkeys(words, 0)
         if self.held is not None and (not question.inside or scope.filter.session_id is not None):
             held = await self.held(scope)
             question = question if held is None else question.knowing(held)
-        bound = max(SCORED, min(state.documents // SCORED_SHARE, MOST_SCORED))
-        telling = _telling(counts, bound, question.cost)
-        if state.documents > LARGE and sum(telling.values()) * question.share < ENOUGH:
-            # What is remembered of a small store's words may be far from what it is now.
-            telling = counts
+        present = [word for word in words if sample.counts[word] or not sample.whole]
+        telling = _telling(sample, present)
         async with self._connections.lookup() as session:
-            hits = await _scored(session, question, telling, max(bound, limit))
-        if len(hits) < min(limit, ENOUGH) and len(telling) < len(counts):
+            hits = await _scored(session, question, {word: counts[word] for word in telling})
+        if len(hits) < min(limit, ENOUGH) and len(telling) < len(present):
             async with self._connections.lookup() as session:
-                more = await _scored(session, question, counts, max(bound, limit))
-            scores = {hit.document: hit.score for hit in more} | {hit.document: hit.score for hit in hits}
+                more = await _scored(session, question.among_newest(), dict.fromkeys(present, LISTED))
+            scores = {hit.document: hit.score for hit in (*hits, *more)}
             hits = [Hit(*each) for each in sorted(scores.items(), key=lambda item: (-item[1], -item[0]))[:limit]]
         return hits
 
 
-def _telling(counts: dict[str, int], bound: int, cost: Callable[[int], float]) -> dict[str, int]:
-    """Return the rarest terms, as many as can be scored in time."""
-    telling: dict[str, int] = {}
-    scored = 0.0
-    for word in sorted(counts, key=counts.__getitem__):
-        scored += cost(counts[word])
+def _telling(sample: Sample, words: Sequence[str]) -> list[str]:
+    """Return the rarest words, as many as can be scored in time."""
+    bound = SCORED if sample.whole else KNOWN_SHARE * len(sample.documents)
+    telling: list[str] = []
+    scored = 0
+    for word in sorted(words, key=sample.counts.__getitem__):
+        scored += sample.counts[word]
         if scored > bound and len(telling) >= KEPT_TERMS:
             break
-        telling[word] = counts[word]
+        telling.append(word)
     return telling
 
 
-async def _scored(session: Session, question: _Question, counts: dict[str, int], bound: int) -> list[Hit]:
+async def _scored(session: Session, question: _Question, counts: dict[str, int]) -> list[Hit]:
+    """Return the best matches of words; `counts` is about how many documents of the store have each."""
+    if not counts:
+        return []
     matches, values = _matches(question, counts)
     scores = _SCORES.format(matches=matches)
     values |= {
-        "average": question.state.tokens / question.state.documents,
-        "reach": max(REACHED, bound) if question.inside else bound,
-        "bound": bound,
+        "average": question.sample.average,
+        "listed": LISTED_INSIDE if question.inside else LISTED,
+        "fetched": None,
     }
     if question.held is not None:
         return await _chosen(session, question, question.held, scores, values)
@@ -220,25 +234,18 @@ async def _scored(session: Session, question: _Question, counts: dict[str, int],
 
 
 def _ranked(rows: Sequence[tuple[int, float]]) -> list[Hit]:
-    """Return the hits, best first.
-
-    Equal scores are summed up in another order by another plan, and must not differ by it: pages of one search fit
-    together.
-    """
-    hits = [Hit(document, round(score, 12)) for document, score in rows]
-    return sorted(hits, key=lambda hit: (-hit.score, -hit.document))
+    return [Hit(document, score * UNIT) for document, score in rows]
 
 
 async def _chosen(session: Session, question: _Question, held: Held, sql: str, values: dict[str, Any]) -> list[Hit]:
     """Return the best in a scope that is remembered: of as many as should be enough, or else of all."""
-    bound, limit = values["bound"], question.limit
-    fetched = min(int(SPARE * limit / max(question.share, SPARE * limit / bound)), bound)
+    fetched: int | None = int(SPARE * question.limit / max(question.share, FEWEST_SHARE))
     while True:
-        rows = await session.rows(sql, {**values, "bound": fetched}, binary=True)
-        hits = held.chosen(_ranked(rows))[:limit]
-        if len(hits) == limit or len(rows) < fetched or fetched == bound:
+        rows = await session.rows(sql, {**values, "fetched": fetched}, binary=True)
+        hits = held.chosen(_ranked(rows))[: question.limit]
+        if fetched is None or len(hits) == question.limit or len(rows) < fetched:
             return hits
-        fetched = bound
+        fetched = None
 
 
 def _matches(question: _Question, counts: dict[str, int]) -> tuple[str, dict[str, Any]]:
@@ -257,19 +264,16 @@ def _matches(question: _Question, counts: dict[str, int]) -> tuple[str, dict[str
             "",
         ),
     }
+    sample = question.sample
     values: dict[str, Any] = {}
     parts = []
     for kind, (words, looked_up, joined) in kinds.items():
         if words:
             parts.append(_MATCHES.format(kind=kind, looked_up=looked_up, joined=joined if inside else ""))
             values[f"{kind}_words"] = words
-            values[f"{kind}_idfs"] = [_idf(question.state.documents, counts[word]) for word in words]
-    if inside == _HELD and question.held is not None:
-        values["held"] = [*question.held.documents, *question.held.others]
+            values[f"{kind}_idfs"] = [idf(len(sample.documents), sample.counts[word]) for word in words]
+    if inside == _GIVEN:
+        values["given"] = [*question.given]
     elif inside:
         values |= {"readers": question.readers, "session_id": question.scope.filter.session_id}
     return " UNION ALL ".join(f"({part})" for part in parts), values
-
-
-def _idf(documents: int, count: int) -> float:
-    return max(math.log((max(documents - count, 0) + 0.5) / (count + 0.5)), LEAST_IDF)

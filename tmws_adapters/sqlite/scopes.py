@@ -34,19 +34,48 @@ _BOUNDS = """
 """Since when and until when no memory begins or ceases to be in force."""
 
 
+@attrs.define(eq=False)
+class Known:
+    """What was counted in the entries of a scope's members: how many hold a word, and how many tokens they have."""
+
+    counts: dict[str, float] = attrs.field(factory=dict)
+    average: float = 0.0
+
+
 @attrs.frozen
 class Members:
-    """The documents that a scope holds, of which `embedded` have a vector of `model`; `marks` has a 1 at each place."""
+    """The documents that a scope holds, of which `embedded` have a vector of `model`; `marks` has a 1 at each place.
+
+    What is `known` of them holds as long as they do: whatever is written to the store makes other members.
+    """
 
     embedded: "array[int]"
     model: EmbeddingModel | None
     marks: bytes
     count: int
+    known: Known = attrs.field(factory=Known, eq=False)
+
+    @property
+    def first(self) -> int:
+        """The lowest number of a member."""
+        return self.marks.find(1)
 
     @property
     def last(self) -> int:
         """The highest number that any document of the store has had."""
         return len(self.marks) - 1
+
+    def above(self, document: int) -> int:
+        """Return how many members have this number or a higher one."""
+        return self.marks.count(1, document)
+
+    def newest(self, limit: int) -> list[int]:
+        """Return the `limit` members with the highest numbers."""
+        found: list[int] = []
+        place = len(self.marks)
+        while len(found) < limit and (place := self.marks.rfind(1, 0, place)) >= 0:
+            found.append(place)
+        return found
 
     @classmethod
     def none(cls) -> "Members":

@@ -209,10 +209,7 @@ async def _as_of(snapshot: Snapshot, memory: Memory, moment: datetime | None) ->
 
 
 def _hit(fields: Mapping[str, Any], allowed_by: str, hit: Ranked, best: float, request: SearchMemories) -> MemoryHit:
-    """Return a hit; its lexical score is told as a share of the `best` one of the answer.
-
-    BM25 itself depends on how many memories hold a word, those that the caller may not see included.
-    """
+    """Return a hit; its lexical score is told as a share of the `best` one of the answer."""
     explanation = Explanation(
         lexical_rank=hit.lexical_rank,
         lexical_score=None if hit.lexical_score is None else round(hit.lexical_score / best, 6),

@@ -1,0 +1,132 @@
+"""What the newest members of a scope are like: words are weighed by them, and by nothing else."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+
+import attrs
+
+from tmws_adapters.postgres.predicate import inside
+from tmws_adapters.postgres.readers import audience_for, readers_for
+from tmws_adapters.postgres.scopes import Wanted, wanted_by
+from tmws_adapters.postgres.session import Session
+from tmws_core.domain.access import Scope
+
+SAMPLE = 1000
+"""Members that words are counted in. The share of a word that one in a hundred holds is wrong by a third, its weight by
+a fifteenth."""
+
+TRIED = (2 * SAMPLE, 10_000)
+"""Newest memories of the caller among which the members are looked for; more where the first are not enough. Holding
+one against the scope takes 4 us."""
+
+KEPT_SCOPES, KEPT_WORDS = 64, 2000
+"""Scopes whose sample is remembered, and words of each: 1 MB and 10 MB at most."""
+
+_CHANGES = "SELECT sum(changes)::bigint FROM memory_changes"
+
+_OF_READERS = """
+    SELECT DISTINCT p.document FROM unnest(%(readers)s::text[]) AS wanted CROSS JOIN LATERAL (
+        SELECT document FROM memory_postings WHERE word = wanted ORDER BY document DESC LIMIT %(tried)s
+    ) AS p ORDER BY p.document DESC LIMIT %(tried)s
+"""
+
+_OF_ALL = "SELECT document FROM memories_v2 ORDER BY document DESC LIMIT %(tried)s"
+
+_OF_SESSION = "SELECT document FROM memories_v2 WHERE session_id = %(session_id)s ORDER BY document DESC"
+
+_NEWEST = """
+    WITH tried AS MATERIALIZED ({tried})
+    SELECT array_agg(s.document), avg(w.tokens)::float8, min(s.expires_at) FILTER (WHERE s.expires_at > %(at)s),
+        (SELECT count(*) FROM tried)
+    FROM (
+        SELECT m.document, m.expires_at FROM (SELECT document FROM tried ORDER BY document DESC) AS t
+        CROSS JOIN LATERAL (
+            SELECT m.document, m.expires_at FROM (SELECT * FROM memories_v2 WHERE document = t.document OFFSET 0) AS m
+            WHERE {inside} OFFSET 0
+        ) AS m LIMIT %(sample)s
+    ) AS s JOIN memory_words AS w ON w.document = s.document
+"""
+"""As many are held against the scope, one by one, as it takes."""
+
+_COUNT = """
+    SELECT wanted, (
+        SELECT count(*) FROM memory_postings WHERE word = wanted AND document = ANY(%(documents)s::bigint[])
+    )
+    FROM unnest(%(words)s::text[]) AS wanted
+"""
+
+
+@attrs.frozen(eq=False)
+class Sample:
+    """The newest members of a scope, `whole` if it has no others, and how many `counts` of them hold a word."""
+
+    documents: Sequence[int]
+    average: float
+    whole: bool
+    counts: dict[str, int] = attrs.field(factory=dict)
+
+
+@attrs.frozen(eq=False)
+class _Kept:
+    """A sample, and when it is the right one: for so many changes, and until one of its members expires."""
+
+    sample: Sample
+    changes: int
+    since: datetime
+    until: datetime | None
+
+    def holds(self, changes: int, at: datetime) -> bool:
+        return changes == self.changes and self.since <= at and (self.until is None or at < self.until)
+
+
+@attrs.define(eq=False)
+class Samples:
+    """The samples of the scopes asked for last, each for as long as nothing changes."""
+
+    _kept: "OrderedDict[Wanted, _Kept]" = attrs.field(factory=OrderedDict, init=False)
+
+    async def of(self, session: Session, scope: Scope, words: Sequence[str], size: int) -> Sample:
+        """Return the sample of a scope, in which these words are counted; `size` members if more than SAMPLE."""
+        session.see(audience_for(scope.visibility))
+        ((changes,),) = await session.rows(_CHANGES)
+        kept = None if scope.historic or size > SAMPLE else self._kept.get(wanted_by(scope))
+        if kept is None or not kept.holds(changes, scope.at):
+            kept = await _taken(session, scope, changes, max(size, SAMPLE))
+            if not scope.historic and size <= SAMPLE:
+                self._keep(scope, kept)
+        sample = kept.sample
+        unknown = [word for word in words if word not in sample.counts]
+        if unknown and sample.documents:
+            if len(sample.counts) > KEPT_WORDS:
+                sample.counts.clear()
+                unknown = [*words]
+            values = {"words": unknown, "documents": sample.documents}
+            sample.counts.update(await session.rows(_COUNT, values, binary=True))
+        return sample
+
+    def _keep(self, scope: Scope, kept: _Kept) -> None:
+        key = wanted_by(scope)
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
+        if len(self._kept) > KEPT_SCOPES:
+            self._kept.popitem(last=False)
+
+
+async def _taken(session: Session, scope: Scope, changes: int, size: int) -> _Kept:
+    part, readers = inside(scope), readers_for(scope)
+    if scope.filter.session_id is not None:
+        tried_of, tries = _OF_SESSION, [TRIED[-1]]
+    else:
+        tried_of, tries = (_OF_READERS if readers else _OF_ALL), [*TRIED]
+    documents: list[int] = []
+    average, until, whole = 1.0, None, True
+    for tried in (max(each, 2 * size) for each in tries):
+        values = {**part.values, "tried": tried, "sample": size, "readers": readers[0] if readers else []}
+        sql = _NEWEST.format(tried=tried_of, inside=part.sql)
+        ((found, mean, until, seen),) = await session.rows(sql, values, binary=True, afresh=True)
+        documents, average = sorted(found or (), reverse=True), max(mean or 1.0, 1.0)
+        whole = len(documents) < size and (tried_of is _OF_SESSION or seen < tried)
+        if whole or len(documents) == size:
+            break
+    return _Kept(Sample(documents, average, whole), changes, scope.at, until)
