@@ -1,7 +1,7 @@
 """The search: who may see what first, then ranking inside that set."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ from tmws_core.ports.system import Clock
 from tmws_core.ports.vector import VectorIndex
 
 CANDIDATES = 200
-"""Documents that each list contributes to the first pages; deeper pages ask for as many as they need."""
+"""Documents that each list contributes to the head of an answer, which deeper pages stand behind."""
 
 LIGHT = 32 * 1024
 """Characters of the hits that are looked at once more at once: 50 of ordinary length."""
@@ -49,6 +49,19 @@ class _Findings:
     familiarity: float = 1.0
     source: str | None = None
     degraded: tuple[str, ...] = ()
+
+    def fused(self, least: float | None, limit: int | None = None) -> list[Ranked]:
+        """Return the first `limit` hits of both lists, best first, or all of those with a similarity of `least`."""
+        if least is None:
+            return fuse(self.lexical, self.semantic, self.familiarity, limit)
+        ranked = fuse(self.lexical, self.semantic, self.familiarity)
+        return [hit for hit in ranked if hit.similarity is not None and hit.similarity >= least]
+
+    def ends_at(self, limit: int, least: float | None) -> bool:
+        """Tell whether longer lists than those of `limit` hits could hold no other hit."""
+        if least is not None:
+            return len(self.semantic) < limit or self.semantic[-1].score < least
+        return max(len(self.lexical), len(self.semantic)) < limit
 
 
 @attrs.frozen(kw_only=True)
@@ -89,14 +102,13 @@ class Recall:
             at=request.as_of or self.clock.now(),
             historic=request.as_of is not None,
         )
-        findings = await self._find(scope, request, max(CANDIDATES, wanted))
-        built = None if request.min_similarity is not None else max(HEAD, wanted)
-        ranked = fuse(findings.lexical, findings.semantic, findings.familiarity, built)
-        if request.min_similarity is not None:
-            ranked = [hit for hit in ranked if hit.similarity is not None and hit.similarity >= request.min_similarity]
+        findings = await self._find(scope, request, CANDIDATES)
+        head = findings.fused(request.min_similarity, max(HEAD, wanted))
+        tail = [] if len(head) >= wanted else await self._behind(head, findings, scope, request)
         (look,) = await each_aside(lambda query: SecondLook.of(query, self.boosts, scope.at), [request.query])
         async with self.storage.read() as snapshot:
-            ranked, memories = await _second_look(snapshot, scope, ranked, look, offset + request.limit)
+            head, memories = await _second_look(snapshot, scope, head, look, offset + request.limit)
+            ranked = (head + tail)[:DEPTH]
             page = ranked[offset : offset + request.limit]
             found = await _memories_of(snapshot, scope, page, memories, request.as_of)
             known = await views.successors(snapshot.memories, [memory for _, memory in found], caller)
@@ -113,6 +125,25 @@ class Recall:
             next_cursor=await self.cursors.at(caller, request, str(end)) if more else None,
             degraded=findings.degraded or None,
         )
+
+    async def _behind(
+        self, head: Sequence[Ranked], findings: _Findings, scope: Scope, request: SearchMemories
+    ) -> list[Ranked]:
+        """Return what stands behind the whole head of an answer, out of lists that are as long as paging goes.
+
+        Longer lists have other scores, and an approximate index finds others: were all of the answer made from them, a
+        page would repeat or leave out what the pages before it showed.
+        """
+        if findings.ends_at(CANDIDATES, request.min_similarity):
+            return []
+        deeper = await self._find(scope, request, DEPTH)
+        shown = {hit.document for hit in head}
+        highest = min((hit.score for hit in head), default=1.0)
+        return [
+            hit._replace(score=min(hit.score, highest))
+            for hit in deeper.fused(request.min_similarity)
+            if hit.document not in shown
+        ]
 
     async def _find(self, scope: Scope, request: SearchMemories, limit: int) -> _Findings:
         findings = _Findings()
