@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.services.clock import SettableClock
 from tests.services.conftest import World
 from tmws_adapters.bootstrap import compose, open_app, open_parts
 from tmws_adapters.settings import Settings
@@ -23,19 +24,6 @@ from tmws_core.messages.search import SearchMemories, SearchMode
 
 pytestmark = pytest.mark.anyio
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)  # noqa: TID251 - expiry is about the real present
-
-
-@attrs.define
-class SettableClock:
-    """A clock that the test sets."""
-
-    time: datetime
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
 
 
 _LONG = "Every night but the last of a year the backup of the main vault in the cellar under our old brick house"

@@ -11,6 +11,7 @@ from tmws_adapters.postgres.predicate import inside, visible
 from tmws_adapters.postgres.readers import audience_for, owned_by
 from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES
 from tmws_adapters.postgres.session import Row, Session
+from tmws_adapters.sql.memories import HISTORY
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
 from tmws_core.errors import MemoryNotFound
@@ -128,10 +129,7 @@ class PostgresMemoryReader:
 
     async def history(self, memory_id: str) -> list[MemoryVersion]:
         """Return the former texts of a memory, oldest first."""
-        sql = """
-            SELECT version, content, valid_from, valid_to, changed_by FROM memory_history
-            WHERE memory_id = %s ORDER BY version
-        """
+        sql = f"{HISTORY} WHERE h.memory_id = %s ORDER BY h.version"
         return [
             MemoryVersion(
                 version=version, content=content, valid_from=valid_from, valid_to=valid_to, changed_by=changed_by

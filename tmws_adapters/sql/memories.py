@@ -12,6 +12,17 @@ from tmws_core.domain.memory import AccessLevel, Memory, MemoryStats, MemoryType
 
 Row = tuple[Any, ...]
 
+HISTORY = """
+    SELECT h.version, h.content, coalesce(lag(h.valid_to) OVER (ORDER BY h.version), m.created_at), h.valid_to,
+        h.changed_by
+    FROM memory_history AS h JOIN memories_v2 AS m ON m.id = h.memory_id
+"""
+"""The beginning of the query for former texts, in the words of either store.
+
+A text is valid from the moment at which the one before it ended. The column `valid_from` holds the last change of any
+kind before its end, as earlier versions wrote it, too.
+"""
+
 
 @attrs.frozen
 class Forms:

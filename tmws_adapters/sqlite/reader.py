@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import attrs
 import orjson
 
+from tmws_adapters.sql.memories import HISTORY
 from tmws_adapters.sqlite.predicate import inside, visible
 from tmws_adapters.sqlite.rows import FORMS, SELECT_MEMORIES
 from tmws_adapters.sqlite.scopes import Members, Scopes, members_now
@@ -102,10 +103,7 @@ class SqliteMemoryReader:
 
     async def history(self, memory_id: str) -> list[MemoryVersion]:
         """Return the former texts of a memory, oldest first."""
-        sql = """
-            SELECT version, content, valid_from, valid_to, changed_by FROM memory_history
-            WHERE memory_id = ? ORDER BY version
-        """
+        sql = f"{HISTORY} WHERE h.memory_id = ? ORDER BY h.version"
 
         def work(connection: sqlite3.Connection) -> list[MemoryVersion]:
             return [

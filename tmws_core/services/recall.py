@@ -234,7 +234,7 @@ async def _as_of(snapshot: Snapshot, memory: Memory, moment: datetime | None) ->
     if moment is None or memory.updated_at <= moment:
         return memory
     for former in await snapshot.memories.history(memory.id):
-        if former.valid_from <= moment < former.valid_to:
+        if former.holds(moment):
             return attrs.evolve(memory, content=former.content, version=former.version)
     return memory
 
