@@ -15,28 +15,54 @@ from tmws_core.schema import JsonSchema
 BATCH_BYTES = BATCH * (CONTENT_BYTES + METADATA_BYTES)
 """The longest file of create-batch: the most memories of one call, each as large as one may be."""
 
+CLEAR = "clear"
+"""The option that names the fields which are to be empty; no field has this name."""
+
 _TYPES = {"integer": click.INT, "number": click.FLOAT}
 
 
 def parameters_of(schema: JsonSchema) -> list[click.Parameter]:
-    """Return the parameters of a command: required fields by position, the others as options."""
+    """Return the parameters of a command: required fields by position, the others as options.
+
+    Fields that null clears are cleared by the option CLEAR.
+    """
     required = schema.get("required", [])
-    properties = schema["properties"]
-    arguments: list[click.Parameter] = [_argument(name, properties[name]) for name in required]
-    return arguments + [_option(name, field) for name, field in properties.items() if name not in required]
+    properties = _without_null(schema)
+    parameters: list[click.Parameter] = [_argument(name, properties[name]) for name in required]
+    parameters += [_option(name, field) for name, field in properties.items() if name not in required]
+    clearable = [name for name, field in schema["properties"].items() if field != properties[name]]
+    return [*parameters, _clear_option(clearable)] if clearable else parameters
 
 
 def request_of(schema: JsonSchema, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON object of a request; what was not given is left out.
 
     Raises:
-        InvalidField: a value that has to be JSON is none, or stdin holds no text.
+        InvalidField: a value that has to be JSON is none, stdin holds no text, or a field is given and cleared.
         RequestTooLarge: a file is longer than BATCH_BYTES.
         OSError: a file cannot be read.
     """
-    properties = schema["properties"]
-    given = {name: value for name, value in values.items() if value not in (None, ())}
-    return {name: _json_value(name, properties[name], value) for name, value in given.items()}
+    properties = _without_null(schema)
+    given = {name: value for name, value in values.items() if name != CLEAR and value not in (None, ())}
+    cleared = values.get(CLEAR) or ()
+    for name in cleared:
+        if name in given:
+            raise InvalidField(name=name, reason="is given and cleared", hint="Do one of both")
+    return {name: _json_value(name, properties[name], value) for name, value in given.items()} | dict.fromkeys(cleared)
+
+
+def _without_null(schema: JsonSchema) -> dict[str, JsonSchema]:
+    """Return the fields of a schema, each with the one type that its values have."""
+    return {
+        name: field | {"type": field["type"][0]} if isinstance(field["type"], list) else field
+        for name, field in schema["properties"].items()
+    }
+
+
+def _clear_option(names: list[str]) -> click.Option:
+    return click.Option(
+        [f"--{CLEAR}"], multiple=True, type=click.Choice(names), help="leave this field empty. May be repeated."
+    )
 
 
 def _argument(name: str, field: JsonSchema) -> click.Argument:

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import attrs
 
 from tmws_core.domain.constraints import Aware, Items, JsonObject, Range, Text
+from tmws_core.domain.unset import UNSET, Unset
 from tmws_core.wire import unstructure
 
 JsonSchema = dict[str, Any]
@@ -46,7 +47,7 @@ def schema_of(cls: type, *, depth: int = 16) -> JsonSchema:
 
 
 def _default(field: "attrs.Attribute[Any]") -> Any:
-    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]  # the stubs make a function of the class
+    if field.default is UNSET or isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]  # the stubs make a function of the class
         return None
     return unstructure(field.default)
 
@@ -62,6 +63,9 @@ def _of_type(hint: Any, depth: int) -> JsonSchema:
             return {"type": "object"}
         case builtins.dict:
             return {"type": "object", "additionalProperties": _of_type(arguments[1], depth - 1)}
+        case _ if Unset in arguments:
+            schema = _of_type(arguments[0], depth)
+            return schema | {"type": [schema["type"], "null"]}
         case _:
             return _of_type(next(argument for argument in arguments if argument is not type(None)), depth)
 

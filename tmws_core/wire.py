@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
 from cattrs import (
@@ -20,10 +20,11 @@ from cattrs import (
     IterableValidationError,
     IterableValidationNote,
 )
-from cattrs.gen import make_dict_unstructure_fn
+from cattrs.gen import make_dict_unstructure_fn, override
 
 from tmws_core.domain.constraints import Items
 from tmws_core.domain.nearest import nearest
+from tmws_core.domain.unset import Unset
 from tmws_core.errors import InvalidField
 
 T = TypeVar("T")
@@ -68,7 +69,10 @@ def outweighs(value: object, limit: int) -> bool:
 
 
 def unstructure(value: object) -> Any:
-    """Return the JSON value of an object: times as RFC 3339 in UTC, enums by value, None left out of objects."""
+    """Return the JSON value of an object: times as RFC 3339 in UTC, enums by value.
+
+    None is left out of objects, unless it clears a field: of such a field it is UNSET that is left out.
+    """
     return _FAST.unstructure(value)
 
 
@@ -261,10 +265,30 @@ def _is_tuple(cls: Any) -> bool:
     return get_origin(cls) is tuple
 
 
+def clearable_fields(cls: type) -> frozenset[str]:
+    """Return the fields of an attrs class that null clears, and that stay as they are where they are left out."""
+    return frozenset(name for name, hint in get_type_hints(cls).items() if _is_clearable(hint))
+
+
+def _is_clearable(hint: Any) -> bool:
+    return Unset in get_args(hint)
+
+
+def _clearing_hook(converter: Converter) -> Callable[[Any], Callable[[object, type], object]]:
+    def make(hint: Any) -> Callable[[object, type], object]:
+        known: Any = Union[tuple(argument for argument in get_args(hint) if argument is not Unset)]  # noqa: UP007 - there is no | for types that are found here
+        structure_known = converter.get_structure_hook(known)
+        return lambda value, _: structure_known(value, known)
+
+    return make
+
+
 def _without_none(converter: Converter) -> Callable[[type], Callable[[Any], dict[str, Any]]]:
     def make(cls: type) -> Callable[[Any], dict[str, Any]]:
-        whole: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(cls, converter)
-        return lambda value: {key: item for key, item in whole(value).items() if item is not None}
+        cleared = clearable_fields(cls)
+        unset: dict[str, Any] = {name: override(omit_if_default=True) for name in cleared}
+        whole: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(cls, converter, **unset)
+        return lambda value: {key: item for key, item in whole(value).items() if item is not None or key in cleared}
 
     return make
 
@@ -282,6 +306,7 @@ def _converter(*, detailed: bool) -> Converter:
     converter.register_structure_hook_func(_is_json_object, _json_object)
     converter.register_structure_hook_func(_is_enum, _choice)
     converter.register_structure_hook_factory(_is_tuple, _list_hook(converter))
+    converter.register_structure_hook_factory(_is_clearable, _clearing_hook(converter))
     converter.register_structure_hook_factory(attrs.has, _object_hook(converter))
     converter.register_unstructure_hook(datetime, rfc3339)
     converter.register_unstructure_hook_factory(attrs.has, _without_none(converter))

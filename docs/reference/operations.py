@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import attrs
 
 from tmws_core.domain.constraints import UUID_PATTERN, Items, JsonObject, Range, Text
+from tmws_core.domain.unset import UNSET, Unset
 from tmws_core.operation import Operation
 from tmws_core.wire import unstructure
 
@@ -108,6 +109,8 @@ class OperationsPage:
                 )
             case (None, _):
                 return self._class(hint) + _limit(constraint)
+            case _ if Unset in arguments:
+                return f"{self._type(arguments[0], constraint)}; null clears it"
             case _:
                 return self._type(arguments[0], constraint)
 
@@ -146,7 +149,7 @@ def _limit(constraint: object) -> str:
 def _default(field: "attrs.Attribute[Any]") -> str:
     if field.default is attrs.NOTHING:
         return "required"
-    value = None if isinstance(field.default, attrs.Factory) else unstructure(field.default)  # type: ignore[arg-type]  # the stubs make a function of the class
+    value = None if field.default is UNSET or isinstance(field.default, attrs.Factory) else unstructure(field.default)  # type: ignore[arg-type]  # the stubs make a function of the class
     return "" if value in (None, []) else f"`{str(value).lower()}`"
 
 

@@ -16,7 +16,10 @@ from tmws_core.errors import ContentTooLarge, InvalidField
 from tmws_core.messages.memory import CreateMemories, CreateMemory, ListMemories, UpdateMemory
 from tmws_core.messages.search import SearchMemories
 from tmws_core.schema import schema_of
-from tmws_core.wire import structure, unstructure
+from tmws_core.wire import clearable_fields, structure, unstructure
+
+CLEARABLE = ("session_id", "sequence", "occurred_at", "expires_at", "source", "superseded_by")
+"""Fields of update_memory that a memory may be without."""
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({}, "content", "is missing"),
@@ -171,3 +174,29 @@ def test_the_converter_builds_an_object_or_names_a_field_and_never_fails_otherwi
 @pytest.mark.parametrize("cls", [CreateMemory, CreateMemories, SearchMemories, ListMemories, UpdateMemory])
 def test_every_schema_is_one(cls: type) -> None:
     jsonschema.Draft202012Validator.check_schema(schema_of(cls))
+
+
+def test_null_clears_what_may_be_empty_and_changes_nothing_else() -> None:
+    memory_id = "01890a5d-ac96-774b-bcce-b302099a8057"
+    assert clearable_fields(UpdateMemory) == set(CLEARABLE)
+    names = [field.name for field in attrs.fields(UpdateMemory) if field.name != "memory_id"]
+    request = structure({"memory_id": memory_id, **dict.fromkeys(names)}, UpdateMemory)
+    assert request.given() == dict.fromkeys(CLEARABLE)
+    assert structure({"memory_id": memory_id}, UpdateMemory).given() == {}
+
+
+@given(st.fixed_dictionaries({}, optional={name: st.none() for name in CLEARABLE} | {"importance": st.floats(0, 1)}))
+def test_what_is_cleared_goes_out_as_null_and_what_is_not_said_is_left_out(values: dict[str, Any]) -> None:
+    request = UpdateMemory(memory_id="01890a5d-ac96-774b-bcce-b302099a8057", **values)
+    assert unstructure(request) == {"memory_id": request.memory_id, **values}
+    assert structure(unstructure(request), UpdateMemory) == request
+    jsonschema.validate(unstructure(request), schema_of(UpdateMemory))
+
+
+@pytest.mark.parametrize("name", CLEARABLE)
+def test_a_value_that_may_be_empty_is_checked_as_any_other(name: str) -> None:
+    wrong: list[Any] = ["", [], {}, True, -1, math.nan, "0001-01-01T00:00:00+09:00" if name.endswith("_at") else "\x00"]
+    for value in wrong:
+        with pytest.raises(InvalidField) as refusal:
+            structure({"memory_id": "01890a5d-ac96-774b-bcce-b302099a8057", name: value}, UpdateMemory)
+        assert refusal.value.field == name

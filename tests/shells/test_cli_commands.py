@@ -37,6 +37,14 @@ def test_memory_lives_through_all_commands(tmp_path: Path) -> None:
     assert "content: The gateway times out after 60 seconds." in shown
     assert "tags: gateway, limits" in shown
 
+    assert found["memory"]["occurred_at"] == "2026-01-31T12:00:00Z"
+    update = ("memory", "update", memory_id, "--session-id", "s1", "--clear", "occurred_at")
+    command.ok(*update, "--clear", "expires_at")
+    memory = command.ok("memory", "get", memory_id, "--json").answer["memory"]
+    assert (memory.get("session_id"), memory.get("occurred_at")) == ("s1", None)
+    refused = command.run("memory", "update", memory_id, "--session-id", "s1", "--clear", "session_id")
+    assert (refused.code, "session_id" in refused.err) == (2, True)
+
     command.ok("memory", "delete", memory_id)
     assert command.run("memory", "get", memory_id).code == 3
 

@@ -60,7 +60,8 @@ def test_answers_are_as_described(server: HttpServer, description: dict[str, Any
         sequence=3,
     )["memory_id"]
     check("create_memories", memories=[{"content": "One."}, {"content": "Two."}])
-    check("update_memory", memory_id=memory_id, content="Described again.")
+    check("update_memory", memory_id=memory_id, content="Described again.", occurred_at=None, sequence=None)
+    assert not {"occurred_at", "sequence"} & check("get_memory", memory_id=memory_id)["memory"].keys()
     check("share_memory", memory_id=memory_id, shared_with=["reader"])
     check("get_memory", memory_id=memory_id, include_history=True)
     check("search_memories", query="described", agent_id="describer", explain=True)

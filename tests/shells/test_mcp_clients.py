@@ -117,7 +117,11 @@ async def test_stored_memory_is_found_and_read_and_deleted(client: Client, way: 
     memory = (await call("get_memory", memory_id=memory_id))["memory"]
     assert (memory["content"], memory["agent_id"]) == (text, "default-agent")
     assert memory["transport"] == ("mcp-http" if way.startswith("http") else "stdio")
-    assert (await call("update_memory", memory_id=memory_id, importance=1))["version"] == 2
+    later = "2999-01-31T12:00:00Z"
+    assert (await call("update_memory", memory_id=memory_id, importance=1, expires_at=later))["version"] == 2
+    assert (await call("get_memory", memory_id=memory_id))["memory"]["expires_at"] == later
+    assert (await call("update_memory", memory_id=memory_id, expires_at=None, content=None))["version"] == 3
+    assert "expires_at" not in (await call("get_memory", memory_id=memory_id))["memory"]
     assert (await call("share_memory", memory_id=memory_id, shared_with=["pilot"]))["access_level"] == "shared"
     assert (await call("get_memory_stats"))["total"] >= 1
     assert memory_id in [each["memory_id"] for each in (await call("list_memories"))["memories"]]

@@ -31,6 +31,11 @@ TRIP = 100
 
 _INSERT_VECTOR = "INSERT INTO embeddings (document, model, vector) VALUES (%s, %s, %b)"
 
+_KEEP_TEXT = """
+    INSERT INTO memory_history (memory_id, version, content, valid_from, valid_to, changed_by)
+    VALUES (%s, %s, %s, %s, %s, %s)
+"""
+
 _INSERT_KEY = "INSERT INTO idempotency_keys (agent_id, key, memory_id) VALUES (%s, %s, %s)"
 
 
@@ -70,13 +75,16 @@ class PostgresMemoryWriter:
             raise MemoryNotFound(memory_id=memory.id)
         session.later("DELETE FROM memory_shares WHERE memory_id = %s", (memory.id,))
         insert_shares(session, [memory])
-        if memory.content != former.content:
+        if memory.embedded_by != former.embedded_by:
             await self._replace_text(former, changed)
-        elif (memory.access_level, memory.shared_with) != (former.access_level, former.shared_with):
+        elif (memory.place, memory.shared_with) != (former.place, former.shared_with):
             behind = await turns.documents_behind(session, memory)
             await turns.refresh(session, [former.document, *behind], {former.document: readers_of(memory)})
-        if memory.access_level != former.access_level:
+        if memory.place != former.place:
             await turns.refresh(session, await turns.documents_behind(session, former))
+        if memory.content != former.content:
+            values = former.version, former.content, former.updated_at, memory.updated_at, memory.written_by
+            session.later(_KEEP_TEXT, (memory.id, *values))
         session.count(changes=1)
 
     async def delete(self, memory: Memory) -> None:
@@ -125,10 +133,3 @@ class PostgresMemoryWriter:
         await turns.add_texts(session, {document: (changed.lexical, memory)})
         if changed.vector is not None:
             session.later(_INSERT_VECTOR, (document, model, changed.vector))
-        session.later(
-            """
-            INSERT INTO memory_history (memory_id, version, content, valid_from, valid_to, changed_by)
-            VALUES (%s, %s, %s, %s, %s, %s)
-            """,
-            (memory.id, former.version, former.content, former.updated_at, memory.updated_at, memory.written_by),
-        )

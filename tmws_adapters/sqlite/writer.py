@@ -91,13 +91,15 @@ def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory)
         raise MemoryNotFound(memory_id=memory.id)
     connection.execute("DELETE FROM memory_shares WHERE memory_id = ?", (memory.id,))
     insert_shares(connection, memory)
-    if memory.content != former.content:
+    if memory.embedded_by != former.embedded_by:
         _replace_text(connection, former, changed, document)
-    elif (memory.access_level, memory.shared_with) != (former.access_level, former.shared_with):
+    elif (memory.place, memory.shared_with) != (former.place, former.shared_with):
         refresh(connection, former.document, memory)
         refresh_behind(connection, memory)
-    if memory.access_level != former.access_level:
+    if memory.place != former.place:
         refresh_behind(connection, former)
+    if memory.content != former.content:
+        _keep_text(connection, former, memory)
 
 
 def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMemory, document: int) -> None:
@@ -107,6 +109,9 @@ def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMe
     _drop_text(connection, former.document)
     connection.execute("UPDATE memories_v2 SET document = ?, model = ? WHERE id = ?", (document, model, memory.id))
     _insert_texts(connection, [(document, changed)], model)
+
+
+def _keep_text(connection: sqlite3.Connection, former: Memory, memory: Memory) -> None:
     connection.execute(
         """
         INSERT INTO memory_history (memory_id, version, content, valid_from, valid_to, changed_by)

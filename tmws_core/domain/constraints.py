@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from tmws_core.domain.unset import UNSET, Unset
 from tmws_core.errors import ContentTooLarge, InvalidField
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -42,9 +43,9 @@ class Text:
     pattern: str | None = None
     expected: str = ""
 
-    def __call__(self, _instance: object, attribute: "attrs.Attribute[Any]", value: str | None) -> None:
-        """Raise InvalidField unless the value is None or fits."""
-        if value is not None:
+    def __call__(self, _instance: object, attribute: "attrs.Attribute[Any]", value: str | Unset | None) -> None:
+        """Raise InvalidField unless there is no value or it fits."""
+        if value is not None and value is not UNSET:
             self.check(attribute.name, value)
 
     def check(self, name: str, value: str) -> None:
@@ -78,9 +79,9 @@ class Range:
     minimum: float | None = None
     maximum: float | None = None
 
-    def __call__(self, _instance: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
-        """Raise InvalidField unless the value is None or inside the range."""
-        if value is None:
+    def __call__(self, _instance: object, attribute: "attrs.Attribute[Any]", value: float | Unset | None) -> None:
+        """Raise InvalidField unless there is no value or it is inside the range."""
+        if value is None or value is UNSET:
             return
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
@@ -138,9 +139,9 @@ class JsonObject:
 class Aware:
     """A time with an offset from UTC, that lies in the years 1 to 9999 in UTC as well."""
 
-    def __call__(self, _instance: object, attribute: "attrs.Attribute[Any]", value: datetime | None) -> None:
+    def __call__(self, _instance: object, attribute: "attrs.Attribute[Any]", value: datetime | Unset | None) -> None:
         """Raise InvalidField for a time without an offset, and for one that UTC has no date for."""
-        if value is None:
+        if value is None or value is UNSET:
             return
         if value.utcoffset() is None:
             raise InvalidField(

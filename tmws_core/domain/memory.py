@@ -58,9 +58,9 @@ class Share:
 class Memory:
     """One memory as it is now.
 
-    `document` numbers this very text: it is never reused, and a changed text gets a new number, so what is keyed by it
-    (lexical entry, vector, caches) can go missing but never stale. `embedded` tells whether the text has a vector of
-    the store's active model. Times are aware and in UTC.
+    `document` numbers this very text and its date: it is never reused, and where one of them changes there is a new
+    number, so what is keyed by it (lexical entry, vector, caches) can go missing but never stale. `embedded` tells
+    whether they have a vector of the store's active model. Times are aware and in UTC.
     """
 
     id: str
@@ -88,16 +88,33 @@ class Memory:
     superseded_at: datetime | None = None
     embedded: bool = False
 
+    @property
+    def embedded_by(self) -> tuple[str, datetime | None]:
+        """What the vector stands for: the text and its date."""
+        return self.content, self.occurred_at
+
+    @property
+    def place(self) -> tuple[AccessLevel, str | None, int | None]:
+        """Where it stands among the turns of its owner."""
+        return self.access_level, self.session_id, self.sequence
+
 
 @attrs.frozen(kw_only=True)
 class MemoryVersion:
-    """A former text of a memory, valid from `valid_from` until `valid_to`."""
+    """A former text of a memory: `valid_from` is its first moment, `valid_to` that of the text which replaced it.
+
+    `version` is the last one of the memory that had this text.
+    """
 
     version: int
     content: str
     valid_from: datetime
     valid_to: datetime
     changed_by: str
+
+    def holds(self, moment: datetime) -> bool:
+        """Tell whether this was the text at a moment."""
+        return self.valid_from <= moment < self.valid_to
 
 
 @attrs.frozen(kw_only=True)

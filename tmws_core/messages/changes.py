@@ -13,10 +13,7 @@ from tmws_core.messages.memory import ShareMemory, UpdateMemory
 
 def check_update(request: UpdateMemory) -> None:
     """Refuse an update that changes nothing, or that replaces a memory by itself."""
-    addressing = {"memory_id", "expected_version", "agent_id"}
-    if all(
-        getattr(request, field.name) is None for field in attrs.fields(UpdateMemory) if field.name not in addressing
-    ):
+    if not request.given():
         raise InvalidField(name="arguments", reason="change nothing", hint="Give at least one field to change")
     if request.superseded_by == request.memory_id:
         raise InvalidField(name="superseded_by", reason="is the memory itself", hint="Name the memory that replaces it")
@@ -38,29 +35,22 @@ def check_change(acting: Caller, memory: Memory, request: UpdateMemory) -> None:
 
 
 def changed(former: Memory, request: UpdateMemory, writer: Caller, now: datetime, *, embedded: bool) -> Memory:
-    """Return the memory after the update; `embedded` tells whether a new text has its vector."""
-    fields = (
-        "content",
-        "memory_type",
-        "importance",
-        "access_level",
-        "tags",
-        "metadata",
-        "occurred_at",
-        "expires_at",
-        "superseded_by",
-    )
-    changes = {name: getattr(request, name) for name in fields if getattr(request, name) is not None}
-    same_text = changes.get("content", former.content) == former.content
-    return attrs.evolve(
+    """Return the memory after the update; `embedded` tells whether a new text, or a new date, has its vector.
+
+    A memory that is replaced once more has been replaced since the first time.
+    """
+    memory = attrs.evolve(
         former,
-        **changes,
-        superseded_at=now if request.superseded_by else former.superseded_at,
+        **request.given(),
         written_by=writer.agent_id,
         transport=writer.transport,
         updated_at=now,
         version=former.version + 1,
-        embedded=former.embedded if same_text else embedded,
+    )
+    return attrs.evolve(
+        memory,
+        superseded_at=None if memory.superseded_by is None else former.superseded_at or now,
+        embedded=former.embedded if memory.embedded_by == former.embedded_by else embedded,
     )
 
 

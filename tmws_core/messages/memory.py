@@ -21,6 +21,7 @@ from tmws_core.domain.memory import (
     SharePermission,
 )
 from tmws_core.domain.namespace import NAMESPACE
+from tmws_core.domain.unset import UNSET, Unset
 from tmws_core.operation import Request
 
 MEMORY_ID = Text(minimum=1, maximum=36, pattern=UUID_PATTERN, expected="a memory id (a UUID in lower case)")
@@ -200,7 +201,10 @@ class MemoryUpdated:
 
 @attrs.frozen(kw_only=True)
 class UpdateMemory(Request[MemoryUpdated]):
-    """What to change; what is left out stays. With `expected_version`, a memory that changed since is a conflict."""
+    """What to change; what is left out stays. With `expected_version`, a memory that changed since is a conflict.
+
+    Fields whose type has Unset are cleared by None; of the others, which every memory has, None changes nothing.
+    """
 
     memory_id: str = attrs.field(validator=MEMORY_ID)
     expected_version: int | None = attrs.field(default=None, validator=Range(1))
@@ -210,12 +214,26 @@ class UpdateMemory(Request[MemoryUpdated]):
     access_level: AccessLevel | None = None
     tags: tuple[str, ...] | None = attrs.field(default=None, validator=_ITEM_TAGS)
     metadata: dict[str, Any] | None = attrs.field(default=None, validator=JsonObject(METADATA_BYTES))
-    occurred_at: datetime | None = attrs.field(default=None, validator=Aware())
-    expires_at: datetime | None = attrs.field(default=None, validator=Aware())
-    superseded_by: str | None = attrs.field(
-        default=None, validator=MEMORY_ID, metadata={"doc": "the memory that replaces this one"}
+    session_id: str | Unset | None = attrs.field(default=UNSET, validator=LABEL)
+    sequence: int | Unset | None = attrs.field(default=UNSET, validator=Range(0, 2**53))
+    occurred_at: datetime | Unset | None = attrs.field(default=UNSET, validator=Aware())
+    expires_at: datetime | Unset | None = attrs.field(default=UNSET, validator=Aware())
+    source: str | Unset | None = attrs.field(default=UNSET, validator=LABEL)
+    superseded_by: str | Unset | None = attrs.field(
+        default=UNSET, validator=MEMORY_ID, metadata={"doc": "the memory that replaces this one"}
     )
     agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
+
+    @property
+    def says_anew(self) -> bool:
+        """Whether the text or its date may change, which the indexes go by."""
+        return self.content is not None or self.occurred_at is not UNSET
+
+    def given(self) -> dict[str, Any]:
+        """Return what is to change, by field."""
+        addressing = {"memory_id", "expected_version", "agent_id"}
+        fields = {field.name: field.default for field in attrs.fields(type(self)) if field.name not in addressing}
+        return {name: getattr(self, name) for name, default in fields.items() if getattr(self, name) is not default}
 
 
 @attrs.frozen(kw_only=True)

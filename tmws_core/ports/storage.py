@@ -189,8 +189,8 @@ class MemoryWriter(Protocol):
     async def replace(self, former: Memory, changed: NewMemory) -> None:
         """Put the changed memory in the place of the former one.
 
-        A changed text gets a new document, lexical entry and vector, and the former text goes to the history. With an
-        unchanged text, `changed.vector` is ignored and the document stays.
+        A changed text, or a changed date, gets a new document, lexical entry and vector, and a former text goes to the
+        history. Where both stay, the document does, and `changed.vector` and `changed.lexical` are ignored.
         """
         ...
 

@@ -121,16 +121,17 @@ class Memories:
         raises=(MemoryNotFound, VersionConflict, *_LIMITS, *_REFUSALS),
     )
     async def update(self, caller: Caller, request: UpdateMemory) -> MemoryUpdated:
-        """Change a memory; a former text is kept as history."""
+        """Change a memory; a former text is kept as history, and null empties what may be empty."""
         changes.check_update(request)
         async with self.storage.read() as snapshot:
             acting = await actor(snapshot.agents, caller, request.agent_id, self.witness)
             former = await snapshot.memories.get(request.memory_id, visibility_of(acting))
         changes.check_change(acting, former, request)
+        expected = changes.changed(former, request, caller, self.clock.now(), embedded=False)
         vectors = None
-        if request.content is not None and request.content != former.content:
-            vectors, _ = await self._embed([passage(request.content, request.occurred_at or former.occurred_at)])
-        (lexical,) = await each_aside(lexical_document, [request.content or ""])
+        if expected.embedded_by != former.embedded_by:
+            vectors, _ = await self._embed([passage(*expected.embedded_by)])
+        (lexical,) = await each_aside(lexical_document, [expected.content if request.says_anew else ""])
         now = self.clock.now()
         async with self.storage.write() as unit:
             former = await unit.memories.get(request.memory_id, visibility_of(acting))
@@ -138,6 +139,10 @@ class Memories:
             await _check_successor(unit, visibility_of(acting), request)
             vectors = await self._usable(unit, vectors)
             changed = changes.changed(former, request, caller, now, embedded=vectors is not None)
+            if changed.embedded_by != expected.embedded_by:
+                # Somebody has changed the text or the date meanwhile: what was prepared stands for what will not be.
+                vectors, changed = None, changes.changed(former, request, caller, now, embedded=False)
+                lexical = lexical_document(changed.content) if request.says_anew else ""
             owned = await self._admit_change(unit, acting, former, changed)
             await unit.changes.replace(
                 former,
@@ -373,7 +378,7 @@ def _answer(draft: _Draft, found: Known | None, milliseconds: float) -> MemoryCr
 
 
 async def _check_successor(unit: UnitOfWork, visibility: Visibility, request: UpdateMemory) -> None:
-    if request.superseded_by is not None:
+    if isinstance(request.superseded_by, str):
         try:
             await unit.memories.get(request.superseded_by, visibility)
         except MemoryNotFound as error:
