@@ -42,6 +42,10 @@ LINGER_SECONDS = 2.0
 _MESSAGE_BYTES = 2 * BODY_BYTES
 """The most bytes of one request on the wire: chunks of a few bytes and trailers are larger than what they carry."""
 
+_HEAD_WIRE_BYTES = 2 * HEAD_BYTES
+"""The most bytes of one head on the wire, which the parser holds back until a header has ended; what blanks add counts
+here only."""
+
 _CONNECTIONS = 4096
 """The most connections, where this process may open as many files: about 200 MB (measured, idle ones)."""
 
@@ -106,7 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if not self._is_open():
             return
-        if self._in_head and self._wire > HEAD_BYTES:
+        if self._in_head and self._wire > _HEAD_WIRE_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif self._wire > _MESSAGE_BYTES:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -133,11 +137,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head = self._wire = 0
 
     def on_url(self, url: bytes) -> None:
-        """Take a piece of the target."""
-        super().on_url(url)
+        """Take a piece of the target; whether it is too long is told by the whole head, however that arrives."""
         self._count(url)
-        if len(self.url) > TARGET_BYTES:
-            self._stop(HTTPStatus.REQUEST_URI_TOO_LONG)
+        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; trailers, which come after the body, are nobody's headers."""
@@ -147,6 +149,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer."""
+        if len(self.url) > TARGET_BYTES:
+            self._stop(HTTPStatus.REQUEST_URI_TOO_LONG)
         if sum(name == b"host" for name, _ in self.headers) > 1:  # who checks one of them may not be who uses it
             self._stop(HTTPStatus.BAD_REQUEST)
         super().on_headers_complete()

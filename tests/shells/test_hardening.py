@@ -1,5 +1,6 @@
 """What a peer can do to an HTTP server without being a proper client: slowly, at great length, or ambiguously."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -8,16 +9,19 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from tests.shells.serving import PATIENCE, HttpServer, http_server
 from tmws_adapters.settings import Settings
 from tmws_core.errors import ConfigurationError
 from tmws_mcp.hardening import HEADERS, Hardened, headers_of, trusted_proxies
 from tmws_mcp.limiting import network_of
-from tmws_mcp.protocol import HEAD_BYTES, TARGET_BYTES
+from tmws_mcp.protocol import HEAD_BYTES, TARGET_BYTES, BoundedProtocol
 
 HOST = b"host: localhost\r\n"
 ALIVE = b"GET /health/live HTTP/1.1\r\n" + HOST
@@ -73,6 +77,47 @@ def test_request_that_is_too_long_is_refused(server: HttpServer, sent: bytes, st
     code = "request_too_large" if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else "malformed_request"
     assert refusal(answer) == (status, code)
     assert server.client.get("/health/live").status_code == 200
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("piece", [1, 1000, 8192, 65_536, 10**6])
+@pytest.mark.parametrize(
+    ("target", "more", "status"),
+    [
+        (TARGET_BYTES, b"", 404),
+        (TARGET_BYTES + 1, b"", 414),
+        (HEAD_BYTES - 100, b"", 414),
+        (HEAD_BYTES, b"", 431),
+        (10 * HEAD_BYTES, b"", 431),
+        (TARGET_BYTES, b"x: " + b"a" * (HEAD_BYTES - TARGET_BYTES) + b"\r\n", 431),
+        (TARGET_BYTES + 1, b"x: " + b"a" * HEAD_BYTES + b"\r\n", 431),
+    ],
+)
+async def test_a_long_request_has_one_answer_however_it_arrives(
+    target: int, more: bytes, status: int, piece: int
+) -> None:
+    """The pieces are those of the protocol's own calls, so that no network puts them together."""
+    if piece == 1 and target > HEAD_BYTES:
+        piece = 7
+    sent = b"GET /" + b"a" * (target - 1) + b" HTTP/1.1\r\n" + HOST + more + b"connection: close\r\n\r\n"
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    config = uvicorn.Config(app, http=BoundedProtocol, log_config=None, lifespan="off", ws="none")
+    config.load()
+    protocol = BoundedProtocol(config, ServerState(), {})
+    ours, theirs = socket.socketpair()
+    with closing(ours):
+        ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, theirs)
+        for start in range(0, len(sent), piece):
+            protocol.data_received(sent[start : start + piece])
+        await anyio.wait_readable(ours)
+        answer = ours.recv(65536)
+        protocol.transport.abort()
+    assert int(answer.split()[1]) == status
 
 
 def send_as_far_as_possible(connection: socket.socket, sent: bytes) -> None:
