@@ -7,7 +7,7 @@ import time
 from tmws_adapters.local.finding import Link
 from tmws_adapters.local.greeting import Stranger, parse
 from tmws_adapters.local.place import Place
-from tmws_adapters.local.starting import reach
+from tmws_adapters.local.starting import REACH_GRACE_SECONDS, reach
 from tmws_mcp.pipes import Incoming, Outgoing
 from tmws_mcp.unanswered import is_introduction
 
@@ -17,11 +17,17 @@ _CHUNK = 64 * 1024
 _INTRODUCTION_SECONDS = 30.0
 """How long the owner may take to answer a repeated introduction; it takes a millisecond."""
 
+GRACE_SECONDS = 2.0
+"""How much longer than a request may take its answer is waited for; the way takes 0.1 ms."""
+
 _CONTROL = b'{"tmws":'
 """How a line begins that is for this end, not for the client."""
 
 _TIMEOUT = 60.0
 """Seconds that a request may take, where the owner does not say."""
+
+_LONGEST = 86_400.0
+"""Seconds, a day: what a terminal waits at most, whatever it is told."""
 
 
 class Connection:
@@ -51,8 +57,9 @@ class Connection:
             OSError: the connection broke, or the owner does not answer.
         """
         self._introduced = len(lines)
-        deadline = time.monotonic() + _INTRODUCTION_SECONDS
+        deadline = time.monotonic() + min(_INTRODUCTION_SECONDS, self.timeout + GRACE_SECONDS)
         for line in lines[:1]:
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
             self._socket.sendall(line)
             answered = False
             while not answered:
@@ -117,13 +124,24 @@ def connect(place: Place, introduction: list[bytes], *, replace: bool) -> Connec
         Refused: see `reach`.
     """
     variables = {name: value for name, value in os.environ.items() if name.startswith("TMWS_")}
-    connection = Connection(reach(place, {"speak": "mcp", "settings": variables}, replace=replace))
+    wants: dict[str, object] = {"speak": "mcp", "settings": variables}
+    seconds = _patience(variables.get("TMWS_REQUEST_TIMEOUT", "")) + REACH_GRACE_SECONDS
+    connection = Connection(reach(place, wants, replace=replace, seconds=seconds))
     try:
         connection.introduce(introduction)
     except (OSError, Stranger):
         connection.close()
         return None
     return connection
+
+
+def _patience(timeout: str) -> float:
+    """Return how long a request may take as this terminal is told; whether that is sensible the owner says."""
+    try:
+        seconds = float(timeout)
+    except ValueError:
+        return _TIMEOUT
+    return min(seconds, _LONGEST) if seconds > 0 else _TIMEOUT
 
 
 def _texts(value: object) -> list[str]:

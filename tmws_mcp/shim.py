@@ -10,12 +10,13 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Collection
 
-from tmws_adapters.local.finding import refusal
-from tmws_adapters.local.greeting import Refused
+from tmws_adapters.local.finding import refusal, silent
+from tmws_adapters.local.greeting import Refused, Silent
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.starting import advice
-from tmws_mcp.connection import Connection, connect
+from tmws_mcp.connection import GRACE_SECONDS, Connection, connect
 from tmws_mcp.limits import LINE_BYTES, TOO_LONG
 from tmws_mcp.pipes import Incoming, Outgoing
 from tmws_mcp.unanswered import INVALID_REQUEST, Unanswered
@@ -30,9 +31,6 @@ _AHEAD = 1024 * 1024
 _DEATHS = 5
 _DEATHS_SECONDS = 60.0
 """So many owners may die within so many seconds; one dies of a crash, all of them of a request or the machine."""
-
-_GRACE_SECONDS = 2.0
-"""How much longer than a request may take nothing may happen behind the end of the input."""
 
 _FAREWELL_SECONDS = 5.0
 """How long the client may take to read why there is no service."""
@@ -85,6 +83,8 @@ class Relay:
         self._deaths: deque[float] = deque(maxlen=_DEATHS)
         self._patience: float | None = None
         self._progress = 0.0
+        self._heard = 0.0
+        self._unheard: Silent | None = None
         self._woken, self._waker = os.pipe()
 
     def run(self) -> None:
@@ -99,6 +99,8 @@ class Relay:
                     self._connect()
                 self._end_sending()
                 self._pass_on()
+            if self._unheard is not None:
+                raise self._unheard
         except Refused as refused:
             for request in self._unanswered.requests.values():
                 self._output.put(request.failed(refused.error))
@@ -133,6 +135,32 @@ class Relay:
             return None
         return max(0.0, self._progress + self._patience - time.monotonic())
 
+    def _silence(self) -> float | None:
+        """Return how many more seconds the owner may say nothing while it owes an answer, or None for ever.
+
+        One that works answers each request within the time that it may take, so that this is no bound on how many a
+        client asks at once.
+        """
+        line = self._line
+        oldest = next(iter(self._unanswered.requests.values()), None)
+        if line is None or oldest is None:
+            return None
+        return max(0.0, max(self._heard, oldest.since) + line.timeout + GRACE_SECONDS - time.monotonic())
+
+    def _give_up_on_silence(self, line: Connection) -> None:
+        """Answer for an owner that owes answers and says nothing for too long; what it says later reaches nobody."""
+        if self._silence() == 0:
+            self._line = None
+            line.close()
+            self._wait_no_more(silent(self._place, line.timeout + GRACE_SECONDS), line.repeatable)
+
+    def _wait_no_more(self, reason: Silent, repeatable: Collection[str] = ()) -> None:
+        """Tell all who wait that the owner does not answer, and go on: it may, later."""
+        self._waiting.clear()
+        for answer in self._unanswered.give_up(reason.error, repeatable):
+            self._output.put(answer)
+        self._unheard = reason
+
     def _pass_on(self) -> None:
         """Wait until something can be read or written, and do that."""
         poll = select.poll()
@@ -144,7 +172,7 @@ class Relay:
             poll.register(self._sink, select.POLLOUT)
         if line is not None and (events := self._events(line)):
             poll.register(line.descriptor, events)
-        left = self._left()
+        left = min((each for each in (self._left(), self._silence()) if each is not None), default=None)
         ready = dict(poll.poll(None if left is None else 1000 * left))
         if self._woken in ready:
             os.read(self._woken, _CHUNK)
@@ -154,9 +182,13 @@ class Relay:
             self._write()
         if line is not None and line.descriptor in ready:
             self._exchange(line, ready[line.descriptor])
+        elif line is not None:
+            self._give_up_on_silence(line)
 
     def _events(self, line: Connection) -> int:
         reading = select.POLLIN if self._output.size < _AHEAD else 0
+        if not reading:
+            self._heard = time.monotonic()  # it may say a lot, and nobody listens
         return reading | (select.POLLOUT if line.outgoing.size else 0)
 
     def _read(self) -> None:
@@ -210,7 +242,7 @@ class Relay:
 
     def _receive(self, line: Connection) -> None:
         received = line.receive()
-        self._progress = time.monotonic()
+        self._progress = self._heard = time.monotonic()
         if received is None:
             self._lose(line)
             return
@@ -223,7 +255,7 @@ class Relay:
         line = self._line
         if self._ended and line is not None and not line.outgoing.size and not line.is_ended:
             line.end()
-            self._patience = line.timeout + _GRACE_SECONDS
+            self._patience = line.timeout + 2 * GRACE_SECONDS
             self._progress = time.monotonic()
 
     def _connect(self) -> None:
@@ -231,14 +263,20 @@ class Relay:
             problem = f"The service died {_DEATHS} times within {_DEATHS_SECONDS:g} seconds"
             raise refusal("unavailable", f"{problem}. {advice(self._place)}")
         introduction = self._unanswered.introduction()
-        line = connect(self._place, introduction, replace=not self._was_connected)
+        try:
+            line = connect(self._place, introduction, replace=not self._was_connected)
+        except Silent as reason:
+            self._wait_no_more(reason)
+            return
         if line is None:
             self._deaths.append(time.monotonic())
             return
         if not self._was_connected and line.differing:
             sys.stderr.write(f"tmws: the running service keeps its own values of {', '.join(line.differing)}\n")
         self._was_connected = True
+        self._unheard = None
         self._line = line
+        self._heard = time.monotonic()
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             self._send(each)

@@ -1,6 +1,7 @@
-"""What a client has asked and not been answered yet, so that it can be asked again; nothing but `json` is imported."""
+"""What a client has asked and not been answered yet, so that it can be asked again; nothing heavy is imported."""
 
 import json
+import time
 from collections.abc import Collection
 
 INVALID_REQUEST = -32600
@@ -20,13 +21,14 @@ _UNKNOWN = (
 
 
 class Request:
-    """One request: its line, and its number among the lines of the present connection, 0 before it is sent."""
+    """One request: its line, when it came, and its number on the present connection, 0 before it is sent."""
 
-    __slots__ = ("_is_modern", "_keyed", "id", "line", "method", "number", "tool")
+    __slots__ = ("_is_modern", "_keyed", "id", "line", "method", "number", "since", "tool")
 
     def __init__(self, line: bytes, message: dict[str, object]) -> None:
         self.line = line
         self.number = 0
+        self.since = time.monotonic()
         self.id = message["id"]
         self.method = message.get("method")
         params = _object(message.get("params"))
@@ -51,6 +53,10 @@ class Request:
         """Return the answer that says that there is nobody to answer, and why."""
         said = {"code": INTERNAL_ERROR, "message": error.get("message"), "data": error}
         return _line({"jsonrpc": "2.0", "id": self.id, "error": said})
+
+
+_UNBEGUN = "Nothing of this request was begun"
+_UNTOLD = "Whether this request was done, nobody knows: look, or repeat it with an idempotency_key"
 
 
 class Unanswered:
@@ -86,6 +92,22 @@ class Unanswered:
             request_id = _id_of(line)
             if request_id is not None:
                 self.requests.pop(str(request_id), None)
+
+    def give_up(self, error: dict[str, object], repeatable: Collection[str]) -> list[bytes]:
+        """Return answers to all requests that say why there is no other one, and what became of each.
+
+        A client whose introduction is among them has to introduce itself again.
+        """
+        answers = []
+        for request in self.requests.values():
+            unknown = request.number and not request.may_be_repeated(repeatable)
+            code, end = ("outcome_unknown", _UNTOLD) if unknown else (error.get("code"), _UNBEGUN)
+            told = error if request.number and not unknown else {"message": f"{error.get('message')}. {end}"}
+            answers.append(request.failed({**error, **told, "code": code}))
+            if request.method == "initialize":
+                self._initialize = b""
+        self.requests.clear()
+        return answers
 
     def introduction(self) -> list[bytes]:
         """Return the lines by which the client is introduced again; none where it was not, or not answered yet."""

@@ -140,6 +140,7 @@ class Scripted:
     """An owner whose part the test plays; its client is greeted when it is first needed, and again after `hang_up`."""
 
     holding: Holding
+    timeout: float = 60.0
     _connections: list[Raw] = attrs.field(factory=list)
 
     def send(self, message: object) -> None:
@@ -163,14 +164,14 @@ class Scripted:
             his = new_nonce()
             proof = proof_of(client.record.secret, "owner", hello["nonce"], his)
             client.ask({"tmws": 1, "nonce": his, "proof": proof, "version": client.record.version})
-            client.send({"ok": True, "repeatable": [], "timeout": 60})
+            client.send({"ok": True, "repeatable": [], "timeout": self.timeout})
         return self._connections[0]
 
 
 @contextmanager
-def scripted_owner(home: Path) -> Iterator[Scripted]:
+def scripted_owner(home: Path, timeout: float = 60.0) -> Iterator[Scripted]:
     with hold(place_in(home)) as holding:
         assert holding is not None
-        owner = Scripted(holding)
+        owner = Scripted(holding, timeout)
         yield owner
         owner.hang_up()

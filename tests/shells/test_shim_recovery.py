@@ -3,8 +3,9 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +249,76 @@ def test_damage_that_comes_to_light_with_the_next_owner_is_told(home: Path) -> N
         assert terminal.process.wait(PATIENCE) == 5
     finished = run_stdio(home, request(1, "ping"))
     assert finished.answer(1)["error"] == error
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process, as somebody who looks at it does, and let it go on."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def silence(answer: dict[str, Any], pid: int) -> str:
+    """Return the code of an error that says that the owner does not answer."""
+    error = answer["error"]
+    assert f"Process {pid} holds" in error["message"]
+    assert "does not answer" in error["message"]
+    assert f"kill -9 {pid}" in error["message"]
+    return str(error["data"]["code"])
+
+
+def test_terminal_answers_for_an_owner_that_is_stopped_and_goes_on_with_it_later(home: Path) -> None:
+    with conversation(home, TMWS_REQUEST_TIMEOUT="5", TMWS_ONNX_MODEL_DIR="missing") as terminal:
+        terminal.ask(INITIALIZE)
+        terminal.send(INITIALIZED)
+        memory_id = content(terminal.ask(tool(1, "create_memory", content="first")))["memory_id"]
+        owner = owner_of(home).pid
+        with stopped(owner):
+            terminal.send(
+                tool(2, "get_memory", memory_id=memory_id),
+                tool(3, "create_memory", content="no key"),
+                tool(4, "create_memory", content="keyed", idempotency_key="key"),
+                request("five", "ping"),
+            )
+            got = answers(terminal, 4)
+            codes = {id_: silence(answer, owner) for id_, answer in got.items()}
+            assert codes == {2: "unavailable", 3: "outcome_unknown", 4: "unavailable", "five": "unavailable"}
+        assert content(terminal.ask(tool(7, "get_memory", memory_id=memory_id)))["memory"]["content"] == "first"
+        assert terminal.ask(request(8, "ping"))["id"] == 8
+        assert terminal.process.poll() is None
+
+
+def test_terminal_goes_on_with_another_owner_when_the_stopped_one_is_killed(home: Path) -> None:
+    with conversation(home, TMWS_REQUEST_TIMEOUT="5") as terminal:
+        terminal.ask(request(1, "ping"))
+        with stopped(owner_of(home).pid):
+            terminal.ask(request(2, "ping"))
+            kill_owner(home)
+        assert terminal.ask(request(3, "ping")) == {"jsonrpc": "2.0", "id": 3, "result": {}}
+
+
+def test_terminal_that_starts_beside_a_stopped_owner_says_so_and_ends_with_its_input(home: Path) -> None:
+    with conversation(home) as first:
+        first.ask(request(1, "ping"))
+        owner = owner_of(home).pid
+        with stopped(owner):
+            finished = run_stdio(home, INITIALIZE, TMWS_REQUEST_TIMEOUT="0.1")
+        assert silence(finished.answer(0), owner) == "unavailable"
+        assert finished.code == 5
+        assert finished.stderr.count("\n") == 1
+        assert first.ask(request(2, "ping"))["id"] == 2
+
+
+def test_terminal_that_was_stopped_itself_takes_what_has_come_meanwhile(home: Path) -> None:
+    with conversation(home) as terminal, scripted_owner(home, timeout=1) as owner:
+        terminal.send(request(1, "ping"))
+        assert owner.receive() == json.loads(request(1, "ping"))
+        with stopped(terminal.process.pid):
+            owner.send({"jsonrpc": "2.0", "id": 1, "result": {"in": "time"}})
+            begun = time.monotonic()
+            until(lambda: time.monotonic() > begun + 4)
+        assert terminal.receive()["result"] == {"in": "time"}

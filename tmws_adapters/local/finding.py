@@ -2,11 +2,13 @@
 
 import os
 import socket
+import time
 
 from tmws_adapters.local.greeting import (
     GREETING_BYTES,
     WIRE,
     Refused,
+    Silent,
     Stranger,
     is_proven,
     line_of,
@@ -22,6 +24,9 @@ from tmws_adapters.local.version import VERSION
 
 PROOF_SECONDS = 30.0
 """How long an owner may take to prove itself: one that has just started imports for a second first, or for longer."""
+
+_SHORTEST_SECONDS = 0.001
+"""The least that a socket is let wait: 0 would mean not at all."""
 
 OPEN_SECONDS = 120.0
 """How long a proven owner may take to accept: it opens the store first, and may have to migrate it."""
@@ -44,13 +49,15 @@ class Link:
         """Send a line, and return the next one.
 
         Raises:
-            OSError: the connection broke, or nothing came for so many seconds.
+            OSError: the connection broke, or the line took more than so many seconds.
             Stranger: what came is no line of a greeting.
         """
-        self.socket.settimeout(seconds)
+        deadline = time.monotonic() + seconds
+        self.socket.settimeout(max(seconds, _SHORTEST_SECONDS))
         self.socket.sendall(line_of(message))
         line = b""
         while not line.endswith(b"\n"):
+            self.socket.settimeout(max(deadline - time.monotonic(), _SHORTEST_SECONDS))
             chunk = self.socket.recv(GREETING_BYTES)
             if not chunk:
                 raise ConnectionResetError
@@ -59,7 +66,7 @@ class Link:
                 raise Stranger
         return parse(line)
 
-    def prove(self) -> None:
+    def prove(self, seconds: float) -> None:
         """Exchange proofs; the owner's is checked, ours is in `welcome` until `speak` sends it.
 
         Raises:
@@ -67,13 +74,13 @@ class Link:
             Stranger: it is not the owner.
         """
         hers = new_nonce()
-        answer = self.ask({"tmws": WIRE, "nonce": hers}, PROOF_SECONDS)
+        answer = self.ask({"tmws": WIRE, "nonce": hers}, seconds)
         his = nonce_in(answer)
         if not is_proven(self.record.secret, "owner", (hers, his), answer.get("proof")):
             raise Stranger
         self.welcome = {**answer, "proof": proof_of(self.record.secret, "client", hers, his)}
 
-    def speak(self, wants: dict[str, object]) -> None:
+    def speak(self, wants: dict[str, object], seconds: float = OPEN_SECONDS) -> None:
         """Say what the connection is for; `welcome` is the owner's answer then.
 
         Raises:
@@ -81,15 +88,17 @@ class Link:
             Stranger: see `ask`.
             Refused: the owner does not want to.
         """
-        self.welcome = self.ask({"proof": self.welcome["proof"], **wants}, OPEN_SECONDS)
+        self.welcome = self.ask({"proof": self.welcome["proof"], **wants}, seconds)
         if self.welcome.get("ok") is not True:
             error = self.welcome.get("error")
             raise Refused(error if isinstance(error, dict) else {"message": "The service refuses without a reason"})
         self.socket.settimeout(None)
 
 
-def find(place: Place, wants: dict[str, object], *, replace: bool = False) -> Link | None:
-    """Return a connection to the owner of a place, or None where there is none to talk to.
+def find(
+    place: Place, wants: dict[str, object], *, replace: bool = False, seconds: float = OPEN_SECONDS
+) -> Link | None:
+    """Return a connection to the owner of a place, or None where there is none to talk to within so many seconds.
 
     With `replace`, an owner of another version that clients started is asked to stop, and counts as none.
 
@@ -97,16 +106,17 @@ def find(place: Place, wants: dict[str, object], *, replace: bool = False) -> Li
         Refused: the owner refuses, or speaks another version of the protocol.
         OSError: the lock's file cannot be opened.
     """
-    link = knock(place)
+    deadline = time.monotonic() + seconds
+    link = knock(place, min(PROOF_SECONDS, seconds))
     if link is None:
         return None
     try:
         if replace and link.record.kind == "owner" and link.welcome.get("version") != VERSION:
-            link.speak({"speak": "stop"})
+            link.speak({"speak": "stop"}, deadline - time.monotonic())
             link.socket.close()
             return None
         _check(link)
-        link.speak(wants)
+        link.speak(wants, min(OPEN_SECONDS, deadline - time.monotonic()))
     except (OSError, Stranger):
         link.socket.close()
         return None
@@ -116,8 +126,10 @@ def find(place: Place, wants: dict[str, object], *, replace: bool = False) -> Li
     return link
 
 
-def knock(place: Place) -> Link | None:
+def knock(place: Place, seconds: float = PROOF_SECONDS) -> Link | None:
     """Return a connection to an owner that has proven itself, or None; it waits for `speak`, or to be closed.
+
+    An owner that is stopped is none after so many seconds: the kernel connects, and nobody answers.
 
     Raises:
         OSError: the lock's file cannot be opened.
@@ -126,13 +138,13 @@ def knock(place: Place) -> Link | None:
     if record is None:
         return None
     try:
-        connection = socket.create_connection(("127.0.0.1", record.port), PROOF_SECONDS)
+        connection = socket.create_connection(("127.0.0.1", record.port), max(seconds, _SHORTEST_SECONDS))
     except OSError:
         return None
     link = Link(connection, record)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        link.prove()
+        link.prove(seconds)
     except (OSError, Stranger, ValueError):
         connection.close()
         return None
@@ -142,6 +154,15 @@ def knock(place: Place) -> Link | None:
 def refusal(code: str, message: str, kind: str = "unavailable") -> Refused:
     """Return a refusal in the form of the owner's own."""
     return Refused({"code": code, "message": message, "kind": kind})
+
+
+def silent(place: Place, seconds: float) -> Silent:
+    """Return what to tell the user when an owner is there and has said nothing for so many seconds."""
+    record = read(place.record)
+    who, end = (f"Process {record.pid}", f"kill -9 {record.pid}") if record else ("Another process", "kill -9")
+    said = f"{who} holds {place.lock} and does not answer (nothing came within {seconds:g} seconds)"
+    remedy = f"It is stopped or stuck: let it go on (kill -CONT), or end it ({end}), and try again"
+    return Silent({"code": "unavailable", "message": f"{said}. {remedy}", "kind": "unavailable"})
 
 
 def unusable(place: Place, error: OSError) -> Refused:

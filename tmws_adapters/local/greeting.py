@@ -38,6 +38,10 @@ class Refused(Exception):
         return str(self.error.get("message"))
 
 
+class Silent(Refused):
+    """Who holds the place is there, and says nothing: it is stopped, or stuck."""
+
+
 def new_nonce() -> str:
     """Return a random number that was never used before, in hexadecimal digits; a secret is one, too."""
     return os.urandom(NONCE_BYTES).hex()

@@ -5,8 +5,8 @@ import select
 import sys
 import time
 
-from tmws_adapters.local.finding import Link, find, refusal, unusable
-from tmws_adapters.local.greeting import Refused, Stranger, parse
+from tmws_adapters.local.finding import Link, find, refusal, silent, unusable
+from tmws_adapters.local.greeting import GREETING_BYTES, Refused, Stranger, parse
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
 
@@ -16,8 +16,9 @@ OWNER = "tmws_mcp.owner"
 START_SECONDS = 60.0
 """How long an owner may take to say that it listens: 0.2 s by measurement, on a machine that is not busy."""
 
-REACH_SECONDS = 120.0
-"""How long to try: an owner that ends may finish what runs first, for one request timeout."""
+REACH_GRACE_SECONDS = 15.0
+"""How much longer than a request may take to try for an owner: one that ends finishes what runs first, and the next one
+imports for a second, or for ten on a machine that is busy."""
 
 STARTS = 5
 """How many owners are started before it is no use."""
@@ -29,35 +30,38 @@ LOG_BYTES = 1024 * 1024
 """The size above which a log is set aside; one former log is kept."""
 
 
-def reach(place: Place, wants: dict[str, object], *, replace: bool = False) -> Link:
+def reach(place: Place, wants: dict[str, object], *, seconds: float, replace: bool = False) -> Link:
     """Return a connection to the owner of a place, which is started where there is none; see `find`.
 
     A new one reads its settings from the environment of this process, which has to name this place.
 
     Raises:
-        Refused: the owner refuses, cannot be started, or does not answer; the error names the remedy.
+        Refused: the owner refuses, or cannot be started; the error names the remedy.
+        Silent: whoever holds the place has not answered within so many seconds.
     """
-    deadline = time.monotonic() + REACH_SECONDS
+    deadline = time.monotonic() + seconds
     started = 0
     try:
-        while time.monotonic() < deadline:
-            link = find(place, wants, replace=replace)
+        while (left := deadline - time.monotonic()) > 0:
+            link = find(place, wants, replace=replace, seconds=left)
             if link is not None:
                 return link
             if is_taken(place.lock):
                 time.sleep(POLL_SECONDS)
             elif started < STARTS:
                 started += 1
-                start(place)
+                start(place, min(START_SECONDS, left))
             else:
                 raise refusal("unavailable", f"The service ended {STARTS} times while it started. {advice(place)}")
     except OSError as error:
         raise unusable(place, error) from None
-    raise refusal("unavailable", f"Another process holds {place.lock} and does not answer. End it and try again")
+    raise silent(place, seconds)
 
 
-def start(place: Place) -> None:
+def start(place: Place, seconds: float = START_SECONDS) -> None:
     """Start an owner, detached from this process, and wait until it listens, sees that there is another one, or dies.
+
+    One that does nothing of that within so many seconds is left alone.
 
     Raises:
         Refused: it says why it cannot start.
@@ -81,12 +85,13 @@ def start(place: Place) -> None:
     finally:
         os.close(told)
         os.close(log)
+    deadline = time.monotonic() + seconds
     try:
-        line = _line(report)
+        line = _line(report, deadline)
     finally:
         os.close(report)
         # It detaches itself by leaving a child behind, so that no zombie of it stays with this process.
-        os.waitpid(process, 0)
+        os.waitpid(process, 0 if time.monotonic() < deadline else os.WNOHANG)
     try:
         error = parse(line).get("error")
     except Stranger:  # it has died without a word, or says what it should not
@@ -115,11 +120,10 @@ def set_aside(log: str) -> None:
         return
 
 
-def _line(report: int) -> bytes:
-    """Return what a starting owner says, or nothing if it ends silently or takes too long."""
+def _line(report: int, deadline: float) -> bytes:
+    """Return what a starting owner says, or nothing if it ends silently, takes too long, or goes on and on."""
     line = b""
-    deadline = time.monotonic() + START_SECONDS
-    while not line.endswith(b"\n"):
+    while not line.endswith(b"\n") and len(line) <= GREETING_BYTES:
         readable, _, _ = select.select([report], [], [], max(0.0, deadline - time.monotonic()))
         chunk = os.read(report, 4096) if readable else b""
         if not chunk:

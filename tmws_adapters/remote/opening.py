@@ -7,7 +7,7 @@ from datetime import timedelta
 from tmws_adapters.local.finding import Link, find
 from tmws_adapters.local.greeting import Refused
 from tmws_adapters.local.place import Place
-from tmws_adapters.local.starting import reach
+from tmws_adapters.local.starting import REACH_GRACE_SECONDS, reach
 from tmws_adapters.local.version import VERSION
 from tmws_adapters.remote.app import RemoteApp
 from tmws_adapters.remote.calls import GRACE_SECONDS, open_calls
@@ -52,7 +52,8 @@ async def open_remote(
     if agent_id is not None:
         wants["agent_id"] = agent_id
     place = Place(str(settings.place))
-    async with open_calls(_saying(lambda: reach(place, wants))) as owner:
+    seconds = settings.timeout.total_seconds() + REACH_GRACE_SECONDS
+    async with open_calls(_saying(lambda: reach(place, wants, seconds=seconds))) as owner:
         yield RemoteApp(owner)
 
 
@@ -66,14 +67,14 @@ async def open_running(settings: Settings, variables: Mapping[str, str]) -> Asyn
     Raises:
         ServiceUnreachable: there is none.
     """
-    place = Place(str(settings.place))
-    async with open_calls(lambda: _running(place, variables)) as owner:
+    place, seconds = Place(str(settings.place)), settings.timeout.total_seconds()
+    async with open_calls(lambda: _running(place, variables, seconds)) as owner:
         yield RemoteApp(owner)
 
 
-def _running(place: Place, variables: Mapping[str, str]) -> Link:
+def _running(place: Place, variables: Mapping[str, str], seconds: float) -> Link:
     try:
-        link = find(place, {"speak": "calls", "transport": "cli", "settings": {**variables}})
+        link = find(place, {"speak": "calls", "transport": "cli", "settings": {**variables}}, seconds=seconds)
     except (OSError, Refused):
         link = None
     if link is not None and link.record.version == VERSION and not link.welcome.get("differs"):
