@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from tmws_adapters.bootstrap import open_parts
 from tmws_adapters.licensing import issued_key, key_pair, license_now, lines_of, verified_key
 from tmws_adapters.settings import Settings
 from tmws_cli.options import invocation_of, with_common_options
+from tmws_cli.secret import given_secret
 from tmws_core.domain.license import FREE, License, Tier, instant
 from tmws_core.domain.license_key import end_of, expired
 from tmws_core.errors import LicenseInvalid
@@ -50,8 +50,7 @@ def show(context: click.Context) -> None:
 def verify(context: click.Context, key: str) -> None:
     """Check a licence key (`-` reads it from stdin) against TMWS_LICENSE_PUBLIC_KEY."""
     settings = invocation_of(context).settings()
-    text = sys.stdin.read() if key == "-" else key
-    verified = license_now(verified_key(text, settings.license_public_key))
+    verified = license_now(verified_key(given_secret("KEY", key), settings.license_public_key))
     if verified.status == "expired":
         raise expired(verified)
     _answer(context, _facts(verified), ["✅ The licence key is valid", *_lines(verified)])

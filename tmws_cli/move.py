@@ -11,6 +11,7 @@ from tmws_adapters.moving import SETTING, Moved, open_move
 from tmws_adapters.settings import Settings
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.progress import progress
+from tmws_cli.secret import warn_of_password
 
 _AGAIN = "The source has changed since. Stop what uses it, and run the same command again: it copies what is missing."
 
@@ -25,6 +26,8 @@ def move(context: click.Context, source: str | None, target: str) -> None:
     URLs are those of TMWS_DATABASE_URL. The source may be in use, the target may not. Interrupted, it goes on when it
     is run again; run again after it has ended, it copies what has changed since.
     """
+    warn_of_password("--from", source)
+    warn_of_password("--to", target)
     invocation = invocation_of(context)
     settings = invocation.settings()
     leaving = settings if source is None else attrs.evolve(settings, database_url=source)

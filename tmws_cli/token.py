@@ -15,8 +15,9 @@ from tmws_adapters.bootstrap import open_parts
 from tmws_adapters.settings import Settings
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.output import printable
+from tmws_cli.secret import given_secret
 from tmws_core.domain.agent import Caller
-from tmws_core.domain.credential import ApiKey
+from tmws_core.domain.credential import ApiKey, is_token, parsed_key
 from tmws_core.services.credentials import TOKEN_DAYS, Credentials
 
 Answer = tuple[dict[str, Any], list[str]]
@@ -83,10 +84,11 @@ def list_(context: click.Context, agent: str | None) -> None:
 @click.argument("what", metavar="ID_OR_TOKEN")
 @click.pass_context
 def revoke(context: click.Context, what: str) -> None:
-    """Revoke an API key or a token at once, by its id or by itself."""
+    """Revoke an API key or a token at once: by its id, or by itself on stdin with `-`."""
+    text = given_secret("ID_OR_TOKEN", what, is_secret=parsed_key(what.strip()) is not None or is_token(what))
 
     async def work(credentials: Credentials, caller: Caller) -> Answer:
-        revoked = await credentials.revoke(caller, what.strip())
+        revoked = await credentials.revoke(caller, text)
         return {"kind": revoked.kind, "id": revoked.id}, [f"Revoked the {revoked.kind} {revoked.id}."]
 
     _run(context, work)

@@ -58,6 +58,35 @@ def test_revocation_is_felt_by_a_running_server_at_once(command: Command) -> Non
         server.stop()
 
 
+def test_credential_is_revoked_over_stdin_and_one_on_the_command_line_is_warned_of(command: Command) -> None:
+    for kind in ("api-key", "jwt"):
+        issued = command.ok("token", "issue", "--agent", "ada", "--kind", kind, "--json").answer
+        over_stdin = command.ok("token", "revoke", "-", stdin=f"{issued['token']}\n")
+        assert (over_stdin.out, over_stdin.err) == (f"Revoked the {kind} {issued['id']}.\n", "")
+        assert command.ok("token", "revoke", issued["id"]).err == ""
+        shown = command.ok("token", "revoke", issued["token"])
+        assert shown.out == f"Revoked the {kind} {issued['id']}.\n"
+        assert "ID_OR_TOKEN is a secret" in shown.err
+        assert issued["token"] not in shown.err
+    for odd, said in ((b"\xff", "UTF-8"), (b"x" * 20_000, "bytes on stdin"), (b"", "no such API key")):
+        assert said in command.run("token", "revoke", "-", stdin=odd).err
+
+
+def test_other_secrets_on_a_command_line_are_warned_of(command: Command) -> None:
+    secret = "postgresql://ada:a-password@127.0.0.1:1/none"
+    for arguments in (
+        ("move", "--to", secret),
+        ("move", "--from", secret, "--to", "x"),
+        ("license", "verify", "TMWS-X"),
+    ):
+        done = command.run(*arguments)
+        assert done.code != 0
+        assert "is a secret" in done.err
+        assert "a-password" not in done.err
+    assert "is a secret" not in command.run("move", "--to", "postgresql://ada@127.0.0.1:1/none").err
+    assert "is a secret" not in command.run("license", "verify", "-", stdin="TMWS-X").err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

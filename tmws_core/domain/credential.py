@@ -39,6 +39,15 @@ class ParsedKey:
     digest: bytes
 
 
+TOKEN_DOTS = 2
+"""What separates the three parts of a token (RFC 7519, section 3)."""
+
+
+def is_token(text: str) -> bool:
+    """Tell whether a text has the form of a token."""
+    return text.count(".") == TOKEN_DOTS
+
+
 def written_key(key_id: str, secret: bytes) -> str:
     """Return a key as its owner keeps it: `tmws_{id}_{secret}_{CRC-32 of both}`, in hexadecimal digits."""
     body = f"tmws_{key_id}_{secret.hex()}"

@@ -7,7 +7,7 @@ import attrs
 
 from tmws_core.domain.agent import ROLES, Caller
 from tmws_core.domain.audit import AuditEvent, Detail
-from tmws_core.domain.credential import ApiKey, parsed_key
+from tmws_core.domain.credential import ApiKey, is_token, parsed_key
 from tmws_core.errors import AgentInactive, StorageUnavailable, Unauthenticated
 from tmws_core.periodic import periodically
 from tmws_core.ports.holders import Holder, Holders
@@ -18,9 +18,6 @@ from tmws_core.trail import Trail
 
 CREDENTIAL_BYTES = 8 * 1024
 """The longest credential that is looked at; tokens of large issuers have 2 KiB."""
-
-TOKEN_DOTS = 2
-"""What separates the three parts of a token (RFC 7519, section 3)."""
 
 INTERVAL_SECONDS = 60.0
 """Between two notes of when keys were used."""
@@ -107,7 +104,7 @@ class Authentication:
         return caller
 
     async def _of_token(self, text: str, attempt: Attempt, known: dict[str, Detail]) -> Caller:
-        if text.count(".") != TOKEN_DOTS:
+        if not is_token(text):
             raise Unauthenticated(reason="The credential is neither an API key nor a token")
         token = await self.tokens.read(text)
         known |= {"issuer": token.issuer} if token.id is None else {"issuer": token.issuer, "token_id": token.id}

@@ -8,7 +8,7 @@ import attrs
 
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.audit import AuditEvent, Detail
-from tmws_core.domain.credential import SECRET_BYTES, ApiKey, digest_of, parsed_key, written_key
+from tmws_core.domain.credential import SECRET_BYTES, ApiKey, digest_of, is_token, parsed_key, written_key
 from tmws_core.errors import AgentInactive, AgentNotFound, CredentialNotFound, InvalidField
 from tmws_core.ports.storage import Storage, UnitOfWork
 from tmws_core.ports.system import Clock, Ids
@@ -126,7 +126,7 @@ class Credentials:
             return await self._revoke_key(caller, what if parsed is None else parsed.id)
         if _TOKEN_ID.fullmatch(what):
             return await self._revoke_token(caller, what, self.clock.now() + LONGEST)
-        if what.count(".") != 2:  # noqa: PLR2004 - the three parts of a token
+        if not is_token(what):
             raise CredentialNotFound
         token = await self.reader.read(what)
         if token.id is None:
