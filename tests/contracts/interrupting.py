@@ -1,18 +1,24 @@
 """Cancels work at a chosen one of its waits, so that every moment at which it can be given up is tried."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from itertools import count
 from types import coroutine
 from typing import Any
 
 import anyio
 
-Work = Callable[[], Awaitable[object]]
+Work = Callable[[], Coroutine[Any, Any, object]]
 
 WAYS = ("scope", "task", "late", "twice")
 """By a scope of anyio; by its task, as asyncio does it; the same in the moment in which the answer is there; and once
 more while the work cleans up."""
+
+TURNS = "turns"
+"""By its task after so many turns of the event loop: for work that lets a task of its own do the waiting."""
+
+GROWTH = 1.2
+"""How many more turns each time: a request to the own machine takes some hundred, spun as fast as they go."""
 
 _Strike = Callable[[Any], None]
 """Takes what the work waits for: a future, or None for a pause of one turn."""
@@ -47,17 +53,28 @@ async def interrupted(work: Work, place: int, way: str) -> tuple[bool, BaseExcep
 
     async def watched() -> None:
         with scope:
-            await _watched(work(), {place: strike, **({place + 1: strike} if way == "twice" else {})})
+            if way == TURNS:
+                await work()
+            else:
+                await _watched(work(), {place: strike, **({place + 1: strike} if way == "twice" else {})})
+
+    def turn(left: int) -> None:
+        if left and not task.done():
+            asyncio.get_running_loop().call_soon(turn, left - 1)
+        elif not task.done():
+            strike(None)
 
     # A task of its own can be cancelled without the test.
     task = asyncio.ensure_future(watched())
+    if way == TURNS:
+        turn(int(GROWTH**place))
     await asyncio.wait([task])
     error = asyncio.CancelledError() if task.cancelled() else task.exception()
     return bool(struck), error
 
 
 @coroutine
-def _watched(work: Awaitable[object], strikes: dict[int, _Strike]) -> Generator[Any, Any, None]:
+def _watched(work: Coroutine[Any, Any, object], strikes: dict[int, _Strike]) -> Generator[Any, Any, None]:
     steps = work.__await__()
     thrown: BaseException | None = None
     answer: Any = None

@@ -4,12 +4,14 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import anyio
 import attrs
 import httpx
 
+from tmws_adapters.cancellation import as_scopes_do
 from tmws_adapters.ollama.answers import PART, UNREACHABLE_REMEDY, AnswerLate, json_in
 from tmws_core.errors import ConfigurationError, EmbedderUnavailable
 
@@ -47,7 +49,7 @@ class Connection:
     async def _object(self, method: str, path: str, body: dict[str, Any] | None, limit: timedelta) -> dict[str, Any]:
         try:
             with anyio.fail_after(limit.total_seconds()):
-                response = await self._patiently(method, path, body)
+                response = await as_scopes_do(partial(self._patiently, method, path, body))
         except TimeoutError as error:
             raise AnswerLate(
                 part=PART,

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +12,7 @@ import attrs
 import httpx
 import orjson
 
+from tmws_adapters.cancellation import as_scopes_do
 from tmws_adapters.remote.app import Lost
 from tmws_adapters.remote.failures import PART, ServiceUnreachable, error_of
 from tmws_core.errors import ConfigurationError, Kind, RequestTimedOut, TmwsError
@@ -46,7 +48,9 @@ class HttpService:
         """See `Service.ask`."""
         try:
             with anyio.fail_after(self.limit):
-                response = await self.client.post(f"mcp/tools/{name}", content=orjson.dumps(arguments))
+                response = await as_scopes_do(
+                    partial(self.client.post, f"mcp/tools/{name}", content=orjson.dumps(arguments))
+                )
         except TimeoutError:
             raise RequestTimedOut(seconds=self.limit) from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:

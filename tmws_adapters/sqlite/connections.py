@@ -14,9 +14,10 @@ import anyio
 import anyio.to_thread
 import attrs
 
+from tmws_adapters.cancellation import in_any_case
 from tmws_adapters.sqlite.errors import storage_error, translated
 from tmws_adapters.sqlite.presence import OpenFile
-from tmws_adapters.sqlite.session import Session, in_any_case
+from tmws_adapters.sqlite.session import Session
 from tmws_core.errors import StorageGone, StorageUnavailable, TmwsError
 
 Synchronous = Literal["FULL", "NORMAL"]

@@ -3,33 +3,17 @@
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import anyio
 import anyio.to_thread
 import attrs
 
+from tmws_adapters.cancellation import in_any_case
 from tmws_adapters.sqlite.errors import storage_error
 
 T = TypeVar("T")
-
-
-async def in_any_case(work: Callable[[], Awaitable[None]]) -> None:
-    """Do work that can be done twice to its end, also where asyncio cancels the task by itself, which no scope shields.
-
-    Such a cancellation is passed on afterwards.
-    """
-    cancelled: BaseException | None = None
-    with anyio.CancelScope(shield=True):
-        while True:
-            try:
-                await work()
-                break
-            except anyio.get_cancelled_exc_class() as error:
-                cancelled = error
-    if cancelled is not None:
-        raise cancelled
 
 
 @attrs.define(eq=False)

@@ -13,6 +13,7 @@ import httpx
 import jwt
 import orjson
 
+from tmws_adapters.cancellation import as_scopes_do
 from tmws_core.errors import ConfigurationError, IssuerUnavailable
 from tmws_core.ports.system import Clock
 
@@ -86,7 +87,7 @@ class IssuerKeys:
     async def _fetch(self) -> None:
         try:
             with anyio.fail_after(FETCH_SECONDS):
-                self._keys = _keys_of(await self._get(self._url or await self._discovered()))
+                self._keys = _keys_of(await as_scopes_do(self._document))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, _Failed) as error:
             self._failure = f"the issuer's keys cannot be fetched ({str(error) or type(error).__name__})"
             logger.warning("⚠️ %s: %s", self._issuer, self._failure)
@@ -94,6 +95,9 @@ class IssuerKeys:
             self._failure = None
             self._fetched = self._clock.monotonic()
         self._next = self._clock.monotonic() + (RETRY_SECONDS if self._failure else ASK_AGAIN_SECONDS)
+
+    async def _document(self) -> dict[str, Any]:
+        return await self._get(self._url or await self._discovered())
 
     async def _discovered(self) -> str:
         for url in discovery_urls(self._issuer):
