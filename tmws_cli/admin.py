@@ -27,6 +27,7 @@ from tmws_cli.output import printable
 from tmws_cli.progress import progress
 from tmws_cli.serving import serve_http
 from tmws_cli.token import token
+from tmws_cli.transfer.drafts import check_target
 from tmws_cli.transfer.exporting import Export
 from tmws_cli.transfer.files import check_regular, is_markdown, opened
 from tmws_cli.transfer.importing import Import, Source, Tally
@@ -105,13 +106,15 @@ def import_(context: click.Context, path: str, format_: str, *, ignore_unknown: 
 def export(context: click.Context, path: str, format_: str) -> None:
     """Write all memories to a file of JSON lines (`-` is stdout), or to a folder of Markdown files.
 
-    Running it again goes on where it was interrupted.
+    A file appears when it is complete; one of that name is replaced then.
     """
     invocation = invocation_of(context)
     if path == "-" and format_ == "markdown":
         raise click.UsageError("Markdown needs a folder.")
     if format_ == "jsonl" and Path(path).is_dir():
         raise click.UsageError(f"{path} is a folder: name a file, or give --format markdown.")
+    if format_ == "jsonl" and path != "-":
+        check_target(Path(path))
     count = anyio.run(_export, invocation.settings(), path, format_)
     if path == "-":
         return

@@ -222,25 +222,6 @@ def test_interrupt_ends_quietly_with_130(command: Command) -> None:
     assert "Traceback" not in err
 
 
-def test_export_that_was_interrupted_goes_on_behind_its_last_complete_line(command: Command) -> None:
-    command.ok("import", "-", stdin=lines(*turns(250)))
-    command.ok("export", "whole.jsonl")
-    whole = (command.directory / "whole.jsonl").read_bytes()
-    assert (command.directory / "whole.jsonl").stat().st_mode & 0o777 == 0o600
-    partial = command.directory / "again.jsonl.partial"
-    marked = whole.splitlines(keepends=True)[:120]
-    marked[0] = marked[0].replace(b"turn number 0", b"what the first run wrote")
-    partial.write_bytes(b"".join(marked) + b'{"memory_id": "torn')
-    assert command.ok("export", "again.jsonl", "--json").answer["memories"] == 250
-    result = (command.directory / "again.jsonl").read_bytes()
-    assert result == whole.replace(b"turn number 0", b"what the first run wrote", 1)
-    assert not partial.exists()
-
-    partial.write_bytes(b'{"memory_id": "00000000-0000-7000-8000-000000000000"}\n')
-    command.ok("export", "again.jsonl")
-    assert (command.directory / "again.jsonl").read_bytes() == whole
-
-
 def test_markdown_folder_becomes_a_memory_a_section(command: Command) -> None:
     folder = command.directory / "handbook"
     (folder / "sub").mkdir(parents=True)

@@ -1,0 +1,144 @@
+"""Files that appear when they are complete: written beside their place, private and durable before they are there."""
+
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+
+from tmws_cli.transfer.files import label
+from tmws_core.errors import InvalidField
+
+PRIVATE_FILE = 0o600
+"""Mode of a file that holds private memories, from its first byte on."""
+
+_SUFFIX = ".partial"
+
+_NAME_CHARACTERS = 50
+"""Of the name of a file in that of its draft: a name of a file has at most 255 bytes."""
+
+
+@attrs.frozen
+class Draft:
+    """What is written so far, under a name that nobody could know before."""
+
+    file: BinaryIO
+    path: Path
+    target: Path
+
+    def complete(self) -> None:
+        """Put it in its place once it is on the disk; whoever looks there finds the former file or the whole new one.
+
+        A link there is replaced, not followed.
+        """
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        os.replace(self.path, self.target)  # noqa: PTH105 - beside os.fsync
+
+
+@contextmanager
+def draft_of(target: Path) -> Iterator[Draft]:
+    """Begin a file that takes its place when it is completed, and vanishes with the block otherwise.
+
+    `sync_folder` makes its name durable. Nothing that is there already is written to or gone on with.
+
+    Raises:
+        InvalidField: what stands at the place is not to be replaced: a folder, a device, a file that is read-only.
+        OSError: it cannot be made.
+    """
+    check_target(target)
+    descriptor, path = _begun(target)
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            yield Draft(file, path, target)
+        finally:
+            with suppress(FileNotFoundError):  # it was completed
+                path.unlink()
+
+
+def check_target(target: Path) -> None:
+    """Refuse a place where something else than a file that may be replaced stands.
+
+    Raises:
+        InvalidField: it does.
+    """
+    try:
+        mode = target.lstat().st_mode
+    except OSError:  # nothing is there, or what writes there will tell
+        return
+    if stat.S_ISLNK(mode):
+        return
+    if not stat.S_ISREG(mode):
+        reason, hint = "is no regular file", "Name another one, or give `-` and redirect stdout"
+    elif not mode & stat.S_IWUSR:
+        reason, hint = "is read-only", "Name another file, or give yourself the right to write it"
+    else:
+        return
+    raise InvalidField(name="path", reason=f"{label(str(target))} {reason}", hint=hint)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable which files a folder has."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def clear_away(folder: Path, name: str = "") -> None:
+    """Remove the drafts that processes of this user have left behind, of one file or of all in a folder.
+
+    One that is still being written is locked, and stays.
+    """
+    beginning = f".{name[:_NAME_CHARACTERS]}"
+    with os.scandir(folder) as entries:
+        found = [entry.name for entry in entries if entry.name.endswith(_SUFFIX) and entry.name.startswith(beginning)]
+    for each in found:
+        with suppress(OSError):
+            _remove_left(folder / each)
+
+
+def _begun(target: Path) -> tuple[int, Path]:
+    """Make a draft and lock it."""
+    while True:
+        path = target.with_name(f".{target.name[:_NAME_CHARACTERS]}.{secrets.token_hex(8)}{_SUFFIX}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, PRIVATE_FILE)
+        if _lock(descriptor, otherwise=True) and _names(path, descriptor):
+            return descriptor, path
+        os.close(descriptor)  # taken for left behind in the moment before it was locked
+
+
+def _remove_left(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1
+        if ours and _lock(descriptor, otherwise=False) and _names(path, descriptor):
+            path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, *, otherwise: bool) -> bool:
+    """Lock a file until it is closed, unless another process has; `otherwise` is for file systems without locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return otherwise
+    return True
+
+
+def _names(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
