@@ -8,7 +8,7 @@ import pytest
 from tests.contracts.builders import DAY, EVERYTHING, memory, new
 from tmws_core.domain.access import Visibility
 from tmws_core.domain.agent import Agent, Belongings, Role
-from tmws_core.domain.memory import AccessLevel, Share
+from tmws_core.domain.memory import AccessLevel, Memory, Share
 from tmws_core.ports.storage import Storage
 
 pytestmark = pytest.mark.anyio
@@ -142,3 +142,19 @@ async def test_of_some_ids_those_of_visible_memories_are_known(storage: Storage)
         assert visible == {mine.id, team.id, listed.id}
         assert await snapshot.memories.visible([*ids, "no id"], EVERYTHING) == set(ids)
         assert await snapshot.memories.visible([], EVERYTHING) == set()
+
+
+async def test_an_agent_is_listed_outside_of_a_namespace_or_only_in_it_and_below(storage: Storage) -> None:
+    def listed(place: str, level: AccessLevel = AccessLevel.SHARED) -> Memory:
+        return memory(namespace=place, access_level=level, shared_with=(Share("bob"), Share("eve")))
+
+    async with storage.write() as unit:
+        await unit.changes.add([new(listed("acme")), new(listed("acme/backend"))])
+    for within, outside in (("acme", False), ("acme/backend", True), ("acm", True), ("globex", True)):
+        async with storage.write() as unit:
+            assert await unit.agents.is_listed_outside("bob", within) is outside
+            assert not await unit.agents.is_listed_outside("ada", within)
+    async with storage.write() as unit:
+        await unit.changes.add([new(listed("acme2"))])
+    async with storage.read() as snapshot:
+        assert await snapshot.agents.is_listed_outside("eve", "acme")

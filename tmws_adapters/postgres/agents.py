@@ -70,6 +70,19 @@ class PostgresAgents:
             number, _ = await self._seats_before(agent_id)
         return number
 
+    async def is_listed_outside(self, agent_id: str, namespace: str) -> bool:
+        """Tell whether a memory is shared with an agent that lies outside a namespace and those below it."""
+        sql = """
+            SELECT EXISTS (
+                SELECT 1 FROM memory_shares AS s JOIN memories_v2 AS m ON m.id = s.memory_id
+                WHERE s.agent_id = %(agent)s
+                    AND m.namespace <> %(within)s AND NOT starts_with(m.namespace, %(within)s || '/')
+            )
+        """
+        with self._session.seeing_all():
+            ((listed,),) = await self._session.rows(sql, {"agent": agent_id, "within": namespace})
+        return bool(listed)
+
     async def belongings(self, agent_ids: Sequence[str]) -> dict[str, Belongings]:
         """Return what agents own, by id; those that own nothing are left out."""
         sql = "SELECT agent_id, memories, bytes FROM agent_belongings WHERE agent_id = ANY(%s::text[]) AND memories > 0"

@@ -58,6 +58,16 @@ class SqliteAgents:
         """
         return await self._number(sql, agent_id)
 
+    async def is_listed_outside(self, agent_id: str, namespace: str) -> bool:
+        """Tell whether a memory is shared with an agent that lies outside a namespace and those below it."""
+        sql = """
+            SELECT EXISTS (
+                SELECT 1 FROM memory_shares AS s JOIN memories_v2 AS m ON m.id = s.memory_id
+                WHERE s.agent_id = ?1 AND m.namespace <> ?2 AND substr(m.namespace, 1, length(?2) + 1) <> ?2 || '/'
+            )
+        """
+        return bool(await self._number(sql, agent_id, namespace))
+
     async def belongings(self, agent_ids: Sequence[str]) -> dict[str, Belongings]:
         """Return what agents own, by id; those that own nothing are left out."""
         sql = """

@@ -10,6 +10,9 @@ from tmws_core.domain.memory import SHARES, AccessLevel, Memory, Share
 from tmws_core.errors import Forbidden, InvalidField, VersionConflict
 from tmws_core.messages.memory import ShareMemory, UpdateMemory
 
+_WITHDRAWING = frozenset({"expires_at", "superseded_by"})
+"""Fields by which a memory goes out of force."""
+
 
 def check_update(request: UpdateMemory) -> None:
     """Refuse an update that changes nothing, or that replaces a memory by itself."""
@@ -30,8 +33,23 @@ def check_change(acting: Caller, memory: Memory, request: UpdateMemory) -> None:
             raise Forbidden(action="change who sees this memory", needs="its owner", name="access_level")
         if request.access_level is AccessLevel.SYSTEM and not acting.may(Permission.ADMINISTER):
             raise Forbidden(action="write system memories", needs="an administrator", name="access_level")
+    _check_publication(acting, memory, request)
     if request.expected_version not in (None, memory.version):
         raise VersionConflict(memory_id=memory.id, expected=request.expected_version, actual=memory.version)
+
+
+def _check_publication(acting: Caller, memory: Memory, request: UpdateMemory) -> None:
+    """Refuse to tell a team anything new that the caller does not belong to any more; to withdraw is free."""
+    level = request.access_level or memory.access_level
+    if level is not AccessLevel.TEAM or memory.namespace == acting.namespace or acting.manages(memory.namespace):
+        return
+    told = sorted(request.given().keys() - _WITHDRAWING)
+    if told and not acting.may(Permission.ANY_NAMESPACE):
+        raise Forbidden(
+            action=f"write to the namespace {memory.namespace}",
+            needs="membership of it; delete the memory, or make it private",
+            name=told[0],
+        )
 
 
 def changed(former: Memory, request: UpdateMemory, writer: Caller, now: datetime, *, embedded: bool) -> Memory:

@@ -36,6 +36,10 @@ class Agents(Protocol):
         """Count the active agents that were registered before this one: all of them if it is not an active one."""
         ...
 
+    async def is_listed_outside(self, agent_id: str, namespace: str) -> bool:
+        """Tell whether a memory is shared with an agent that lies outside a namespace and those below it."""
+        ...
+
     async def belongings(self, agent_ids: Sequence[str]) -> dict[str, Belongings]:
         """Return what agents own, by id; those that own nothing are left out."""
         ...

@@ -73,6 +73,7 @@ class Agents:
         async with self.storage.write() as unit:
             if await unit.agents.find(agent.id) is not None:
                 raise AgentExists(agent_id=agent.id)
+            await _check_claim(unit.agents, caller, agent.id)
             await self.admission.register(unit.agents, agent)
             await self._record(unit, caller, "agent.registered", agent, role=agent.role.value)
             owned = await unit.agents.belongings([agent.id])
@@ -238,6 +239,19 @@ def _check_rights(caller: Caller, namespace: str, role: Role) -> None:
         )
     if not _reaches(caller, role):
         raise Forbidden(action=f"make an agent {role.value}", needs="a role that is not below it", name="role")
+
+
+async def _check_claim(agents: Stored, caller: Caller, agent_id: str) -> None:
+    """Refuse to register a name that others already share memories with: whoever has it reads those.
+
+    They may have meant somebody who comes later, and who that is only they or an administrator can say.
+    """
+    if not caller.may(Permission.MANAGE_AGENTS) and await agents.is_listed_outside(agent_id, caller.namespace):
+        raise Forbidden(
+            action=f"register {agent_id}, with which memories of another namespace are shared",
+            needs="an administrator of all namespaces, or another id",
+            name="agent_id",
+        )
 
 
 def _check_update(request: UpdateAgent) -> None:

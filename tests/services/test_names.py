@@ -1,0 +1,54 @@
+"""What a name gives whoever gets it later, and what a namespace gets from an agent that has left it."""
+
+import attrs
+import pytest
+
+from tests.services.conftest import World
+from tests.services.test_agents import register
+from tmws_core.domain.agent import Role
+from tmws_core.domain.memory import AccessLevel
+from tmws_core.errors import Forbidden, MemoryNotFound
+from tmws_core.messages.agents import RegisterAgent, UpdateAgent
+from tmws_core.messages.memory import CreateMemory, GetMemory, UpdateMemory
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_name_that_another_namespace_shares_with_is_not_there_for_the_taking(world: World) -> None:
+    boss = await register(world, "boss", "globex", Role.NAMESPACE_ADMIN)
+    athena = await register(world, "athena")
+    shared = CreateMemory(content="For Bob.", access_level=AccessLevel.SHARED, shared_with=("bob",))
+    memory_id = (await world.app.call(athena, shared)).memory_id
+    for claim in (RegisterAgent(agent_id="bob"), RegisterAgent(agent_id="bob", namespace="globex/deep")):
+        with pytest.raises(Forbidden) as refusal:
+            await world.app.call(boss, claim)
+        assert refusal.value.field == "agent_id"
+    deputy = await register(world, "deputy", "acme", Role.NAMESPACE_ADMIN)
+    await world.app.call(deputy, RegisterAgent(agent_id="bob"))
+    bob = world.agent("bob")
+    assert (await world.app.call(bob, GetMemory(memory_id=memory_id))).memory.content == "For Bob."
+    await world.app.call(boss, RegisterAgent(agent_id="carol"))
+
+
+async def test_an_agent_that_moved_tells_its_former_team_nothing_new_and_can_withdraw(world: World) -> None:
+    athena, hera = await register(world, "athena"), await register(world, "hera")
+    team = CreateMemory(content="For the team.", access_level=AccessLevel.TEAM)
+    published = (await world.app.call(athena, team)).memory_id
+    private = (await world.app.call(athena, CreateMemory(content="Mine."))).memory_id
+    await world.app.call(world.operator, UpdateAgent(agent_id="athena", namespace="globex"))
+    moved = world.agent("athena", "globex")
+    for request, field in (
+        (UpdateMemory(memory_id=published, content="Secrets of globex."), "content"),
+        (UpdateMemory(memory_id=published, tags=("globex",)), "tags"),
+        (UpdateMemory(memory_id=private, access_level=AccessLevel.TEAM), "access_level"),
+    ):
+        with pytest.raises(Forbidden) as refusal:
+            await world.app.call(moved, request)
+        assert refusal.value.field == field
+    assert (await world.app.call(hera, GetMemory(memory_id=published))).memory.content == "For the team."
+    await world.app.call(moved, UpdateMemory(memory_id=private, content="Mine, still."))
+    fresh = (await world.app.call(moved, attrs.evolve(team, content="For the new team."))).memory_id
+    await world.app.call(moved, UpdateMemory(memory_id=published, access_level=AccessLevel.PRIVATE))
+    for memory_id in (published, fresh):
+        with pytest.raises(MemoryNotFound):
+            await world.app.call(hera, GetMemory(memory_id=memory_id))
