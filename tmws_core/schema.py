@@ -47,6 +47,9 @@ def schema_of(cls: type, *, depth: int = 16) -> JsonSchema:
 
 
 def _default(field: "attrs.Attribute[Any]") -> Any:
+    """Return what counts where nothing is said; `unsaid` names it where saying it makes a difference."""
+    if "unsaid" in field.metadata:
+        return unstructure(field.metadata["unsaid"])
     if field.default is UNSET or isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]  # the stubs make a function of the class
         return None
     return unstructure(field.default)

@@ -149,7 +149,8 @@ def _limit(constraint: object) -> str:
 def _default(field: "attrs.Attribute[Any]") -> str:
     if field.default is attrs.NOTHING:
         return "required"
-    value = None if field.default is UNSET or isinstance(field.default, attrs.Factory) else unstructure(field.default)  # type: ignore[arg-type]  # the stubs make a function of the class
+    default = field.metadata.get("unsaid", field.default)
+    value = None if default is UNSET or isinstance(default, attrs.Factory) else unstructure(default)  # type: ignore[arg-type]  # the stubs make a function of the class
     return "" if value in (None, []) else f"`{str(value).lower()}`"
 
 

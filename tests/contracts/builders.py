@@ -1,6 +1,5 @@
 """Makes what the contracts store."""
 
-import hashlib
 import math
 import struct
 from array import array
@@ -12,9 +11,9 @@ from typing import Any
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.ids import uuid7
-from tmws_core.domain.memory import AccessLevel, Memory, MemoryFilter, MemoryType, normalised
+from tmws_core.domain.memory import AccessLevel, Memory, MemoryFilter, MemoryType, content_hash, identity_of
 from tmws_core.domain.text import lexical_document
-from tmws_core.ports.storage import Fingerprint, NewMemory, Searchable
+from tmws_core.ports.storage import Fingerprint, NewMemory, Searchable, UsedKey
 
 DAY = datetime(2026, 1, 31, tzinfo=UTC)
 """When the memories of the tests are written."""
@@ -50,30 +49,24 @@ def memory(**changes: Any) -> Memory:
     return Memory(**(fields | changes))
 
 
-def new(stored: Memory, *, vector: Vector | None = None, key: str | None = None) -> NewMemory:
+def new(stored: Memory, *, vector: Vector | None = None) -> NewMemory:
     """Return what stores a memory."""
     return NewMemory(
         memory=stored,
         content_hash=content_hash(stored.content),
         lexical=lexical_document(stored.content),
         vector=vector,
-        idempotency_key=key,
     )
 
 
 def fingerprint(stored: Memory, key: str | None = None) -> Fingerprint:
     """Return what makes a memory a repetition."""
-    return Fingerprint(
-        agent_id=stored.agent_id,
-        namespace=stored.namespace,
-        content_hash=content_hash(stored.content),
-        idempotency_key=key,
-    )
+    return Fingerprint(identity=identity_of(stored), idempotency_key=key, at=NOON)
 
 
-def content_hash(content: str) -> str:
-    """Return the hash by which exact duplicates are found."""
-    return hashlib.sha256(normalised(content).encode()).hexdigest()
+def used_key(stored: Memory, key: str, request_hash: str | None = "h") -> UsedKey:
+    """Return a key that a memory was stored with."""
+    return UsedKey(agent_id=stored.agent_id, key=key, memory_id=stored.id, request_hash=request_hash)
 
 
 def vector(*values: float) -> Vector:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import attrs
 
-from tests.contracts.builders import DAY, MODEL, NOON, memory, new, scope, vector
+from tests.contracts.builders import DAY, MODEL, NOON, memory, new, scope, used_key, vector
 from tests.contracts.stores import Store
 from tmws_core.domain.agent import Agent, Role
 from tmws_core.domain.audit import AuditEvent
@@ -36,7 +36,12 @@ async def furnish(store: Store, turns: int = 30) -> list[Memory]:
         await unit.agents.add(ADA)
         await unit.agents.add(BOB)
         await unit.use_model(MODEL, Canary(text="canary", vector=vector(1, 2, 3, 4)))
-        await unit.changes.add([*_special(), *_turns(turns)])
+        special = _special()
+        await unit.changes.add([*special, *_turns(turns)])
+        _, shared, _, superseded, _ = (each.memory for each in special)
+        await unit.changes.remember(
+            [used_key(shared, "k 1"), attrs.evolve(used_key(superseded, "k 2"), duplicate=True)]
+        )
         await _add_credentials(unit)
         await unit.audit([_event(number) for number in range(20)])
     await store.license_clock.note(NOON)
@@ -62,7 +67,9 @@ async def change(store: Store) -> None:
                 await unit.changes.replace(former, new(later))
             elif number % 5 == 4:
                 await unit.changes.add_uses({former.id: Uses(number, NOON + timedelta(microseconds=number))})
-        await unit.changes.add([new(memory(content="later"), vector=vector(4, 3, 2, 1), key=f"later {len(memories)}")])
+        later = memory(content="later")
+        await unit.changes.add([new(later, vector=vector(4, 3, 2, 1))])
+        await unit.changes.remember([used_key(later, f"later {len(memories)}", None)])
         await unit.audit([_event(len(memories))])
 
 
@@ -88,9 +95,9 @@ def _special() -> list[NewMemory]:
     shares = (*(Share(f"agent{9 - number}", SharePermission.WRITE) for number in range(5)), Share("bob"))
     return [
         new(memory(content="kein Vektor ä 引っ越し\n\U0001f600", metadata={"leer": "", "tab": "\t", "null": None})),
-        new(memory(access_level=AccessLevel.SHARED, shared_with=shares, tags=("b", "a", 'quo"te')), key="k 1"),
+        new(memory(access_level=AccessLevel.SHARED, shared_with=shares, tags=("b", "a", 'quo"te'))),
         new(memory(access_level=AccessLevel.PUBLIC, expires_at=NOON, importance=0.1 + 0.2), vector=vector(1, 0, 0, 0)),
-        new(memory(superseded_by="somebody", superseded_at=NOON, source="x"), vector=vector(0, 0, 1, 0), key="k 2"),
+        new(memory(superseded_by="somebody", superseded_at=NOON, source="x"), vector=vector(0, 0, 1, 0)),
         new(
             memory(created_at=DAY - timedelta(days=800), occurred_at=DAY.replace(year=1805)), vector=vector(0, 1, 0, 0)
         ),

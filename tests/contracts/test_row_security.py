@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.contracts.builders import NOON, memory, new, vector
+from tests.contracts.builders import NOON, memory, new, used_key, vector
 from tests.contracts.steps import get, replace, store
 from tests.servers.postgres import PostgresServer, behind
 from tmws_adapters.postgres import open_postgres
@@ -78,8 +78,8 @@ def held(url: str) -> dict[str, Memory]:
 
 async def fill(url: str, memories: list[Memory]) -> None:
     async with open_postgres(url) as opened:
-        stored = [new(each, vector=vector(1, 2, 3, 4), key=f"key of {each.id}") for each in memories]
-        await store(opened.storage, *stored)
+        stored = [new(each, vector=vector(1, 2, 3, 4)) for each in memories]
+        await store(opened.storage, *stored, keys=[used_key(each, f"key of {each.id}") for each in memories])
         for each in memories:
             former = await get(opened.storage, each.id)
             await replace(opened.storage, former, new(attrs.evolve(former, content=f"{each.id} anew", version=2)))

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from tests.contracts.builders import content_hash, vector
+from tests.contracts.builders import vector
 from tests.migrations.places import is_server, raw
 from tmws_core.domain.audit import AuditRecord
 from tmws_core.domain.chain import GENESIS, chained
+from tmws_core.domain.memory import content_hash
 
 ROSE = "018bcfe5-6801-7000-8000-000000000001"
 TEXT, FORMER_TEXT = "The rose blooms in July.", "The rose blooms in June."

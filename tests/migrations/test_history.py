@@ -7,13 +7,13 @@ from tests.contracts.audit_steps import auditing
 from tests.contracts.builders import EVERYTHING, MODEL, fingerprint, new, scope
 from tests.contracts.stores import Store, open_at
 from tests.migrations.former import FORMER_TEXT, KEY, NORTH, ROSE, TEXT, fill
-from tests.migrations.places import differences, downgraded, go, standing, upgraded
+from tests.migrations.places import differences, downgraded, go, is_server, raw, standing, upgraded
 from tmws_adapters.migrations import HEAD
 from tmws_core.domain.access import Visibility
 from tmws_core.domain.agent import Role
-from tmws_core.domain.memory import AccessLevel
+from tmws_core.domain.memory import AccessLevel, content_hash
 from tmws_core.domain.text import query_terms
-from tmws_core.ports.storage import Known
+from tmws_core.ports.storage import UsedKey
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +45,8 @@ async def check(place: str, revision: str) -> None:
         assert (memory.tags, memory.metadata, memory.embedded) == (("garden",), {"mood": "glad"}, True)
         assert [share.agent_id for share in memory.shared_with] == ["grace"]
         assert [former.content for former in history] == [FORMER_TEXT]
-        assert repeated == Known(memory_id=ROSE, embedded=True, duplicate=False)
+        assert repeated.used == UsedKey(agent_id="ada", key="k1", memory_id=ROSE, request_hash=None)
+        assert repeated.keyed == memory
         assert visible == set()
         assert await storage.model() == MODEL
         assert await storage.vectors([memory.document]) == {memory.document: NORTH}
@@ -92,7 +93,7 @@ async def test_a_store_of_each_revision_is_upgraded_with_what_it_holds(place: st
     await change(place)
 
 
-@pytest.mark.parametrize("revision", ["0006", "0005", "0004", "0003", "0002"])
+@pytest.mark.parametrize("revision", ["0007", "0006", "0005", "0004", "0003", "0002"])
 async def test_what_a_store_holds_survives_each_step_back_and_forth(place: str, revision: str) -> None:
     go(place, "0004")
     fill(place, "0004")
@@ -112,6 +113,42 @@ async def test_a_downgrade_takes_one_step_at_a_time(place: str) -> None:
 
     steps = [downgraded(place) for _ in range(3)]
 
-    assert [(step.before, step.after) for step in steps] == [("0007", "0006"), ("0006", "0005"), ("0005", "0004")]
-    assert standing(place).revision == "0004"
+    assert [(step.before, step.after) for step in steps] == [("0008", "0007"), ("0007", "0006"), ("0006", "0005")]
+    assert standing(place).revision == "0005"
     assert differences(place) == []
+
+
+async def test_texts_are_told_apart_to_the_last_space_and_keys_of_what_is_gone_are_free(place: str) -> None:
+    code = "if True:\n    pass"
+    go(place, "0004")
+    fill(place, "0004")
+    folded = content_hash(" ".join(code.split()))
+    with raw(place) as connection:
+        connection.execute(f"UPDATE memories_v2 SET content = '{code}', content_hash = '{folded}'")
+        connection.execute("INSERT INTO idempotency_keys (agent_id, key, memory_id) VALUES ('ada', 'k2', 'gone')")
+
+    upgraded(place)
+
+    async with open_at(place) as store, store.storage.read() as snapshot:
+        memory = await snapshot.memories.get(ROSE, EVERYTHING)
+        known = await snapshot.memories.known(
+            [
+                fingerprint(memory),
+                fingerprint(attrs.evolve(memory, content=" ".join(code.split()))),
+                fingerprint(memory, "k2"),
+            ]
+        )
+    assert [[each.id for each in found.alike] for found in known] == [[ROSE], [], [ROSE]]
+    assert [found.used for found in known] == [None] * 3
+    assert hashes(place) == [content_hash(code)]
+    assert differences(place) == []
+
+    go(place, "0007")
+    assert hashes(place) == [folded]
+
+
+def hashes(place: str) -> list[str]:
+    with raw(place) as connection:
+        if is_server(place):
+            connection.execute("SELECT set_config('tmws.audience', 'all:', false)")
+        return [found for (found,) in connection.execute("SELECT content_hash FROM memories_v2").fetchall()]

@@ -79,65 +79,6 @@ async def test_an_acknowledged_memory_is_found_at_once_by_words_and_by_meaning(w
     assert found.search_source == SOURCE
 
 
-async def test_the_same_text_of_the_same_owner_is_reported_and_not_stored_twice(world: World) -> None:
-    first = await world.app.call(world.agent("athena"), CreateMemory(content="We use uv."))
-    second = await world.app.call(world.agent("athena"), CreateMemory(content="We  use\nuv. "))
-    other = await world.app.call(world.agent("artemis"), CreateMemory(content="We use uv."))
-    assert (second.memory_id, second.duplicate_of) == (first.memory_id, first.memory_id)
-    assert other.duplicate_of is None
-    assert await _total(world) == 2
-
-
-async def test_a_repeated_idempotency_key_answers_with_the_first_memory(world: World) -> None:
-    first = await world.app.call(world.agent("athena"), CreateMemory(content="One.", idempotency_key="k"))
-    second = await world.app.call(world.agent("athena"), CreateMemory(content="Two.", idempotency_key="k"))
-    other = await world.app.call(world.agent("artemis"), CreateMemory(content="Two.", idempotency_key="k"))
-    assert second.memory_id == first.memory_id != other.memory_id
-    assert second.duplicate_of is None
-    assert await _total(world) == 2
-
-
-async def test_an_idempotency_key_does_not_bring_a_deleted_memory_back(world: World) -> None:
-    athena = world.agent("athena")
-    first = await world.app.call(athena, CreateMemory(content="One.", idempotency_key="k"))
-    await world.app.call(athena, DeleteMemory(memory_id=first.memory_id))
-    assert (
-        await world.app.call(athena, CreateMemory(content="One.", idempotency_key="k"))
-    ).memory_id == first.memory_id
-    assert await _total(world) == 0
-
-
-async def test_two_calls_at_once_with_one_key_store_one_memory(world: World) -> None:
-    answers = []
-
-    async def create(content: str) -> None:
-        request = CreateMemory(content=content, idempotency_key="k")
-        answers.append((await world.app.call(world.agent("athena"), request)).memory_id)
-
-    async with anyio.create_task_group() as tasks:
-        for number in range(8):
-            tasks.start_soon(create, f"Text {number}.")
-    assert len(set(answers)) == 1
-    assert await _total(world) == 1
-
-
-async def test_a_batch_answers_in_order_and_stores_repetitions_once(world: World) -> None:
-    batch = CreateMemories(
-        memories=(
-            CreateMemory(content="A."),
-            CreateMemory(content="B.", idempotency_key="k"),
-            CreateMemory(content="A."),
-            CreateMemory(content="C.", idempotency_key="k"),
-        )
-    )
-    results = (await world.app.call(world.agent("athena"), batch)).results
-    first, second, third, fourth = (result.memory_id for result in results)
-    assert first != second
-    assert (third, results[2].duplicate_of) == (first, first)
-    assert (fourth, results[3].duplicate_of) == (second, None)
-    assert await _total(world) == 2
-
-
 async def test_a_batch_with_one_refused_memory_stores_none(world: World) -> None:
     batch = CreateMemories(memories=(CreateMemory(content="A."), CreateMemory(content="B.", namespace="globex")))
     with pytest.raises(Forbidden) as refusal:

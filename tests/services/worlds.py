@@ -7,7 +7,7 @@ from random import Random
 
 import attrs
 
-from tests.contracts.builders import DAY, memory, new
+from tests.contracts.builders import DAY, memory, new, used_key
 from tests.contracts.derived import MemoryIndex
 from tmws_adapters.bootstrap import Parts, compose, open_parts
 from tmws_adapters.partitioned import Costs, open_partitioned
@@ -132,10 +132,11 @@ async def _fill(parts: Parts, random: Random, agents: list[Agent]) -> list[Store
             await unit.agents.add(agent)
         await unit.changes.add(
             [
-                new(attrs.evolve(draft, embedded=has), vector=vector if has else None, key=key)
-                for draft, vector, key, has in zip(drafts, vectors, keys, embedded, strict=True)
+                new(attrs.evolve(draft, embedded=has), vector=vector if has else None)
+                for draft, vector, has in zip(drafts, vectors, embedded, strict=True)
             ]
         )
+        await unit.changes.remember([used_key(draft, key) for draft, key in zip(drafts, keys, strict=True) if key])
     former = {draft.id: {_secret(number)} for number, draft in enumerate(drafts)}
     for number, draft in enumerate(random.sample(drafts, 15)):
         word = f"new{_secret(number)}"

@@ -19,6 +19,7 @@ from tmws_core.errors import (
     CredentialNotFound,
     Forbidden,
     InvalidField,
+    KeyConflict,
     Kind,
     LicenseInvalid,
     LicenseLimit,
@@ -67,6 +68,8 @@ SAMPLES: list[TmwsError] = [
     MemoryNotFound(memory_id=MEMORY_ID),
     MemoryNotFound(memory_id=MEMORY_ID, name="superseded_by"),
     VersionConflict(memory_id=MEMORY_ID, expected=3, actual=5),
+    KeyConflict(memory_id=MEMORY_ID, differs="content"),
+    KeyConflict(memory_id=MEMORY_ID, differs="tags", name="memories[2].idempotency_key"),
     Forbidden(action="call get_memory", needs="the permission memory:read"),
     Forbidden(action="write system memories", needs="an administrator", name="access_level"),
     AgentInactive(action="act for ada", needs="an active agent", name="agent_id"),
@@ -103,8 +106,11 @@ def test_every_class_of_errors_has_a_sample() -> None:
     assert {type(error) for error in SAMPLES} == CLASSES
 
 
-def test_no_two_classes_have_the_same_code() -> None:
-    assert len({cls.code for cls in CLASSES}) == len(CLASSES)
+def test_classes_of_one_code_are_of_one_kind_and_told_apart_by_their_facts() -> None:
+    assert len({(cls.code, *sorted(field.name for field in attrs.fields(cls))) for cls in CLASSES}) == len(CLASSES)
+    assert len({(cls.code, cls.kind) for cls in CLASSES}) == len({cls.code for cls in CLASSES})
+    shared = [cls.code for cls in CLASSES if cls not in (KeyConflict, VersionConflict)]
+    assert len(set(shared)) == len(shared)
 
 
 def test_unknown_code_is_kept_with_everything_that_was_said() -> None:

@@ -6,11 +6,12 @@ from collections.abc import Collection, Sequence
 import attrs
 
 from tmws_adapters.postgres import models
+from tmws_adapters.postgres.known import known
 from tmws_adapters.postgres.locks import lock_owners
 from tmws_adapters.postgres.predicate import inside, visible
-from tmws_adapters.postgres.readers import audience_for, owned_by
+from tmws_adapters.postgres.readers import audience_for
 from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES
-from tmws_adapters.postgres.session import Row, Session
+from tmws_adapters.postgres.session import Session
 from tmws_adapters.sql.memories import HISTORY
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
@@ -27,24 +28,6 @@ _PARTITIONS = """
         END,
         array_agg(document ORDER BY document)
     FROM memories_v2 WHERE model IS NOT NULL GROUP BY 1
-"""
-
-_KNOWN = """
-    SELECT k.memory_id, k.model IS NOT NULL, t.id, t.model IS NOT NULL
-    FROM unnest(%(agents)s::text[], %(namespaces)s::text[], %(hashes)s::text[], %(keys)s::text[]) WITH ORDINALITY
-        AS wanted (agent_id, namespace, content_hash, key, place)
-    LEFT JOIN LATERAL (
-        SELECT known.memory_id, m.model FROM idempotency_keys AS known
-        LEFT JOIN memories_v2 AS m ON m.id = known.memory_id
-        WHERE known.agent_id = wanted.agent_id AND known.key = wanted.key
-    ) AS k ON TRUE
-    LEFT JOIN LATERAL (
-        SELECT m.id, m.model FROM memories_v2 AS m
-        WHERE m.agent_id = wanted.agent_id AND m.namespace = wanted.namespace
-            AND m.content_hash = wanted.content_hash AND m.superseded_at IS NULL
-        ORDER BY m.id LIMIT 1
-    ) AS t ON TRUE
-    ORDER BY wanted.place
 """
 
 
@@ -113,19 +96,9 @@ class PostgresMemoryReader:
         rows = await self._session.rows(sql, {**part.values, "documents": list(documents)})
         return {memory.document: memory for memory in map(FORMS.memory, rows)}
 
-    async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known | None]:
-        """Tell for each fingerprint, in order, which stored memory it repeats; a repeated key wins over a text."""
-        self._session.see(owned_by(each.agent_id for each in fingerprints))
-        self._session.finds_by_key()
-        if self._session.writes:
-            lock_owners(self._session, (each.agent_id for each in fingerprints))
-        values = {
-            "agents": [each.agent_id for each in fingerprints],
-            "namespaces": [each.namespace for each in fingerprints],
-            "hashes": [each.content_hash for each in fingerprints],
-            "keys": [each.idempotency_key for each in fingerprints],
-        }
-        return [_known(row) for row in await self._session.rows(_KNOWN, values)]
+    async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known]:
+        """Tell for each fingerprint, in order, what is stored of it; the key of a memory that is gone is not used."""
+        return await known(self._session, fingerprints)
 
     async def history(self, memory_id: str) -> list[MemoryVersion]:
         """Return the former texts of a memory, oldest first."""
@@ -172,10 +145,3 @@ class PostgresMemoryReader:
             Unembedded(document=document, content=content, occurred_at=occurred_at)
             for document, content, occurred_at in rows
         ]
-
-
-def _known(row: Row) -> Known | None:
-    keyed, keyed_embedded, same_text, same_text_embedded = row
-    if keyed is not None:
-        return Known(memory_id=keyed, embedded=keyed_embedded, duplicate=False)
-    return None if same_text is None else Known(memory_id=same_text, embedded=same_text_embedded, duplicate=True)

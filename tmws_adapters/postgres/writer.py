@@ -13,7 +13,7 @@ from tmws_adapters.postgres.session import Session
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import Memory, Uses
 from tmws_core.errors import MemoryNotFound
-from tmws_core.ports.storage import NewMemory
+from tmws_core.ports.storage import NewMemory, UsedKey
 
 _ADD_USES = """
     INSERT INTO memory_uses AS u (memory_id, uses, used_at)
@@ -36,7 +36,12 @@ _KEEP_TEXT = """
     VALUES (%s, %s, %s, %s, %s, %s)
 """
 
-_INSERT_KEY = "INSERT INTO idempotency_keys (agent_id, key, memory_id) VALUES (%s, %s, %s)"
+_REMEMBER = """
+    INSERT INTO idempotency_keys (agent_id, key, memory_id, request_hash, duplicate)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[])
+    ON CONFLICT (agent_id, key) DO UPDATE SET
+        memory_id = excluded.memory_id, request_hash = excluded.request_hash, duplicate = excluded.duplicate
+"""
 
 
 @attrs.frozen
@@ -46,7 +51,7 @@ class PostgresMemoryWriter:
     _session: Session
 
     async def add(self, new: Sequence[NewMemory]) -> None:
-        """Store memories, their shares, lexical entries, vectors and idempotency keys."""
+        """Store memories, their shares, lexical entries and vectors."""
         if not new:
             return
         session = self._session
@@ -60,11 +65,17 @@ class PostgresMemoryWriter:
         for place, (document, each) in enumerate(numbered, 1):
             if each.vector is not None:
                 session.later(_INSERT_VECTOR, (document, model, each.vector))
-            if each.idempotency_key is not None:
-                session.later(_INSERT_KEY, (each.memory.agent_id, each.idempotency_key, each.memory.id))
             if place % TRIP == 0:
                 await session.flush()
         session.count(changes=1)
+
+    async def remember(self, keys: Sequence[UsedKey]) -> None:
+        """Remember which memories idempotency keys were answered with; a key that was used before is taken over."""
+        if keys:
+            self._session.see(owned_by(each.agent_id for each in keys))
+            lock_owners(self._session, (each.agent_id for each in keys))
+            rows = [(each.agent_id, each.key, each.memory_id, each.request_hash, each.duplicate) for each in keys]
+            self._session.later(_REMEMBER, [list(column) for column in zip(*rows, strict=True)])
 
     async def replace(self, former: Memory, changed: NewMemory) -> None:
         """Put the changed memory in the place of the former one; MemoryNotFound if it is gone."""
@@ -88,11 +99,12 @@ class PostgresMemoryWriter:
         session.count(changes=1)
 
     async def delete(self, memory: Memory) -> None:
-        """Remove a memory with its shares, history, lexical entry and vector; its idempotency key stays."""
+        """Remove a memory with its shares, history, lexical entry, vector and idempotency keys."""
         session = self._session
         session.see(owned_by((memory.agent_id,)))
         lock_owners(session, (memory.agent_id,))
         session.later("DELETE FROM memories_v2 WHERE id = %s", (memory.id,))
+        session.later("DELETE FROM idempotency_keys WHERE memory_id = %s", (memory.id,))
         await turns.remove_text(session, memory.document)
         await turns.refresh(session, await turns.documents_behind(session, memory))
         session.count(changes=1)

@@ -1,6 +1,8 @@
 """Errors that come over a wire, and those of the wire itself."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -64,28 +66,31 @@ class RemoteFailure(TmwsError):
 def error_of(told: Mapping[str, Any], kind: Kind = Kind.INTERNAL) -> TmwsError:
     """Return the error that an error object of the wire stands for.
 
-    The `code` decides the class and `facts` are its arguments. An error that this version words differently than the
-    `message`, or has other facts, has its class, but none of its facts. One of an unknown code is a RemoteFailure, of
-    the kind that the object names, or else of `kind`.
+    The `code` and the `facts`, its arguments, decide the class. An error that this version words differently than the
+    `message`, or has other facts, has the classes of its code, but none of its facts. One of an unknown code is a
+    RemoteFailure, of the kind that the object names, or else of `kind`.
     """
     code, message, field = str(told.get("code")), str(told.get("message")), told.get("field")
     field = field if isinstance(field, str) else None
-    cls = _classes().get(code)
-    if cls is None:
+    classes = _classes().get(code)
+    if classes is None:
         kinds = {each.value: each for each in Kind}
         return RemoteFailure(code=code, kind=kinds.get(str(told.get("kind")), kind), text=message, argument=field)
-    try:
-        error = cls(**told.get("facts", {}))
-    except TypeError:
-        error = None
-    if error is not None and (error.message, error.field) == (message, field):
-        return error
-    return _reworded(code)(code=code, kind=cls.kind, text=message, argument=field)
+    for cls in classes:
+        with suppress(TypeError):
+            error = cls(**told.get("facts", {}))
+            if (error.message, error.field) == (message, field):
+                return error
+    return _reworded(code)(code=code, kind=classes[0].kind, text=message, argument=field)
 
 
 @cache
-def _classes() -> Mapping[str, type[TmwsError]]:
-    return {cls.code: cls for cls in _derived(TmwsError) if cls.__module__.startswith("tmws_core.errors.")}
+def _classes() -> Mapping[str, list[type[TmwsError]]]:
+    found = defaultdict(list)
+    for cls in _derived(TmwsError):
+        if cls.__module__.startswith("tmws_core.errors."):
+            found[cls.code].append(cls)
+    return found
 
 
 def _derived(cls: type[TmwsError]) -> Iterator[type[TmwsError]]:
@@ -97,5 +102,5 @@ def _derived(cls: type[TmwsError]) -> Iterator[type[TmwsError]]:
 @cache
 def _reworded(code: str) -> type[RemoteFailure]:
     """Return a class that is caught as that of a code is, and has the text of the other end."""
-    cls = _classes()[code]
-    return type(cls.__name__, (RemoteFailure, cls), {})
+    classes = _classes()[code]
+    return type(classes[0].__name__, (RemoteFailure, *classes), {})

@@ -136,7 +136,7 @@ USES = _table("memory_uses", "memory_id", uses=Form.PLAIN, used_at=Form.TIME)
 EMBEDDINGS = _table("embeddings", "model document", vector=Form.VECTOR)
 """Of the active model, of the next and of the former one."""
 
-IDEMPOTENCY_KEYS = _table("idempotency_keys", "agent_id key", memory_id=Form.PLAIN)
+IDEMPOTENCY_KEYS = _table("idempotency_keys", "agent_id key", **_plain("memory_id request_hash"), duplicate=Form.FLAG)
 
 API_KEYS = _table(
     "api_keys",

@@ -8,6 +8,7 @@ import attrs
 import orjson
 
 from tmws_adapters.sql.memories import HISTORY
+from tmws_adapters.sqlite.known import known
 from tmws_adapters.sqlite.predicate import inside, visible
 from tmws_adapters.sqlite.rows import FORMS, SELECT_MEMORIES
 from tmws_adapters.sqlite.scopes import Members, Scopes, members_now
@@ -97,9 +98,9 @@ class SqliteMemoryReader:
 
         return await self._session.run(work)
 
-    async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known | None]:
-        """Tell for each fingerprint, in order, which stored memory it repeats; a repeated key wins over a text."""
-        return await self._session.run(lambda connection: [_known(connection, each) for each in fingerprints])
+    async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known]:
+        """Tell for each fingerprint, in order, what is stored of it; the key of a memory that is gone is not used."""
+        return await self._session.run(lambda connection: [known(connection, each) for each in fingerprints])
 
     async def history(self, memory_id: str) -> list[MemoryVersion]:
         """Return the former texts of a memory, oldest first."""
@@ -164,22 +165,3 @@ class SqliteMemoryReader:
 
     def _members(self, connection: sqlite3.Connection, scope: Scope) -> Members:
         return members_now(connection, scope) if self._scopes is None else self._scopes.members(connection, scope)
-
-
-def _known(connection: sqlite3.Connection, fingerprint: Fingerprint) -> Known | None:
-    by_key = """
-        SELECT k.memory_id, m.model IS NOT NULL FROM idempotency_keys AS k
-        LEFT JOIN memories_v2 AS m ON m.id = k.memory_id WHERE k.agent_id = ? AND k.key = ?
-    """
-    by_text = """
-        SELECT id, model IS NOT NULL FROM memories_v2
-        WHERE agent_id = ? AND namespace = ? AND content_hash = ? AND superseded_at IS NULL ORDER BY id LIMIT 1
-    """
-    row = None
-    if fingerprint.idempotency_key is not None:
-        row = connection.execute(by_key, (fingerprint.agent_id, fingerprint.idempotency_key)).fetchone()
-    repeated_key = row is not None
-    if row is None:
-        values = (fingerprint.agent_id, fingerprint.namespace, fingerprint.content_hash)
-        row = connection.execute(by_text, values).fetchone()
-    return None if row is None else Known(memory_id=row[0], embedded=bool(row[1]), duplicate=not repeated_key)

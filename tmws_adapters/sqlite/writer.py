@@ -13,7 +13,7 @@ from tmws_adapters.sqlite.turns import insert_texts, refresh, refresh_behind
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import Memory, Uses
 from tmws_core.errors import MemoryNotFound
-from tmws_core.ports.storage import NewMemory
+from tmws_core.ports.storage import NewMemory, UsedKey
 
 _INSERT = f"""
     INSERT INTO memories_v2 (document, model, {", ".join(WRITTEN_COLUMNS)})
@@ -21,6 +21,10 @@ _INSERT = f"""
 """  # noqa: S608 - names are constants, values are bound
 
 _UPDATE = f"UPDATE memories_v2 SET {', '.join(f'{column} = ?' for column in WRITTEN_COLUMNS)} WHERE id = ?"  # noqa: S608 - as above
+
+_REMEMBER = """
+    INSERT OR REPLACE INTO idempotency_keys (agent_id, key, memory_id, request_hash, duplicate) VALUES (?, ?, ?, ?, ?)
+"""
 
 
 @attrs.frozen
@@ -30,20 +34,28 @@ class SqliteMemoryWriter:
     _session: Session
 
     async def add(self, new: Sequence[NewMemory]) -> None:
-        """Store memories, their shares, lexical entries, vectors and idempotency keys."""
-        await self._session.run(lambda connection: _add(connection, new))
+        """Store memories, their shares, lexical entries and vectors."""
+        if new:
+            await self._session.run(lambda connection: _add(connection, new))
+
+    async def remember(self, keys: Sequence[UsedKey]) -> None:
+        """Remember which memories idempotency keys were answered with; a key that was used before is taken over."""
+        rows = [(each.agent_id, each.key, each.memory_id, each.request_hash, each.duplicate) for each in keys]
+        if rows:
+            await self._session.run(lambda connection: connection.executemany(_REMEMBER, rows))
 
     async def replace(self, former: Memory, changed: NewMemory) -> None:
         """Put the changed memory in the place of the former one; MemoryNotFound if it is gone."""
         await self._session.run(lambda connection: _replace(connection, former, changed))
 
     async def delete(self, memory: Memory) -> None:
-        """Remove a memory with its shares, history, lexical entry and vector; its idempotency key stays."""
+        """Remove a memory with its shares, history, lexical entry, vector and idempotency keys."""
 
         def work(connection: sqlite3.Connection) -> None:
             _documents(connection, 0, edits=1)
             _drop_text(connection, memory.document)
             connection.execute("DELETE FROM memories_v2 WHERE id = ?", (memory.id,))
+            connection.execute("DELETE FROM idempotency_keys WHERE memory_id = ?", (memory.id,))
             refresh_behind(connection, memory)
 
         await self._session.run(work)
@@ -74,14 +86,6 @@ def _add(connection: sqlite3.Connection, new: Sequence[NewMemory]) -> None:
         if each.memory.shared_with:
             insert_shares(connection, each.memory)
     _insert_texts(connection, numbered, model)
-    connection.executemany(
-        "INSERT INTO idempotency_keys (agent_id, key, memory_id) VALUES (?, ?, ?)",
-        [
-            (each.memory.agent_id, each.idempotency_key, each.memory.id)
-            for each in new
-            if each.idempotency_key is not None
-        ],
-    )
 
 
 def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory) -> None:

@@ -1,6 +1,7 @@
 """Memories: what is stored, what is searched by, and the limits of both."""
 
 import enum
+import hashlib
 from datetime import datetime
 from typing import Any
 
@@ -160,6 +161,37 @@ class MemoryStats:
     newest: datetime | None
 
 
-def normalised(content: str) -> str:
-    """Return the text that decides whether two contents are the same: white space runs folded, ends trimmed."""
-    return " ".join(content.split())
+@attrs.frozen(kw_only=True)
+class Identity:
+    """What makes a memory the same as another one: the same text, said by the same agent, to the same, at one time."""
+
+    agent_id: str
+    namespace: str
+    access_level: AccessLevel
+    session_id: str | None
+    sequence: int | None
+    occurred_at: datetime | None
+    content_hash: str
+
+
+def identity_of(memory: Memory) -> Identity:
+    """Return what makes a memory the same as another one."""
+    return Identity(
+        agent_id=memory.agent_id,
+        namespace=memory.namespace,
+        access_level=memory.access_level,
+        session_id=memory.session_id,
+        sequence=memory.sequence,
+        occurred_at=memory.occurred_at,
+        content_hash=content_hash(memory.content),
+    )
+
+
+def content_hash(content: str) -> str:
+    """Return what tells texts apart, to the last space."""
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def in_force(memory: Memory, at: datetime) -> bool:
+    """Tell whether a memory is found without being asked for by its id: not superseded, and not expired."""
+    return memory.superseded_at is None and (memory.expires_at is None or memory.expires_at > at)

@@ -46,6 +46,7 @@ from tmws_core.errors.parts import (
 from tmws_core.errors.requests import (
     ContentTooLarge,
     InvalidField,
+    KeyConflict,
     MalformedRequest,
     MemoryNotFound,
     RequestTimedOut,
@@ -71,6 +72,7 @@ __all__ = [
     "IndexUnavailable",
     "InvalidField",
     "IssuerUnavailable",
+    "KeyConflict",
     "Kind",
     "LicenseInvalid",
     "LicenseLimit",

@@ -166,6 +166,33 @@ class VersionConflict(TmwsError):
 
 
 @attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
+class KeyConflict(TmwsError):
+    """An idempotency key was used for another memory, which can still be found."""
+
+    code = "conflict"
+    kind = Kind.CONFLICT
+
+    memory_id: str
+    differs: str
+    name: str = "idempotency_key"
+
+    @property
+    def problem(self) -> str:
+        """Name the memory, and in what the request differs from the one that stored it."""
+        return f"{self.name}: was used for memory {self.memory_id}, whose {self.differs} is another one"
+
+    @property
+    def remedy(self) -> str:
+        """Say how to go on."""
+        return "Give each memory a key of its own, or change that one with update_memory"
+
+    @property
+    def field(self) -> str | None:
+        """Name the argument at fault."""
+        return self.name
+
+
+@attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
 class MemoryNotFound(TmwsError):
     """No memory with this id exists for the caller, who may not learn whether it exists for anybody else."""
 

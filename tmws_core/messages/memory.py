@@ -35,13 +35,19 @@ _FRACTION = Range(0, 1)
 
 @attrs.frozen(kw_only=True)
 class MemoryCreated:
-    """The memory is stored, durably. `duplicate_of` names the memory that held this very text already."""
+    """The memory is stored, durably. `duplicate_of` names the memory that held this very text already.
+
+    What the request said beside the text was said of that one, too, or is in it now: `merged` names the fields that
+    were put together. With `stored` false, an earlier call had stored it.
+    """
 
     success: bool = True
     memory_id: str
+    stored: bool = True
     embedding_generated: bool
     embedding_latency_ms: float
     duplicate_of: str | None = None
+    merged: tuple[str, ...] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -51,8 +57,8 @@ class CreateMemory(Request[MemoryCreated]):
     content: str = attrs.field(validator=CONTENT)
     agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
     namespace: str | None = attrs.field(default=None, validator=NAMESPACE)
-    memory_type: MemoryType = MemoryType.EPISODIC
-    importance: float = attrs.field(default=0.5, validator=_FRACTION)
+    memory_type: MemoryType | None = attrs.field(default=None, metadata={"unsaid": MemoryType.EPISODIC})
+    importance: float | None = attrs.field(default=None, validator=_FRACTION, metadata={"unsaid": 0.5})
     access_level: AccessLevel = AccessLevel.PRIVATE
     shared_with: tuple[str, ...] = attrs.field(default=(), validator=Items(maximum=SHARES, each=AGENT_ID))
     tags: tuple[str, ...] = attrs.field(default=(), validator=_ITEM_TAGS)

@@ -11,7 +11,7 @@ import attrs
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
-from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
+from tmws_core.domain.memory import Identity, Memory, MemoryStats, MemoryVersion, Uses
 from tmws_core.ports.agents import Agents
 from tmws_core.ports.audit import AuditLog
 from tmws_core.ports.credentials import Credentials
@@ -19,38 +19,59 @@ from tmws_core.ports.credentials import Credentials
 Order = Literal["newest", "oldest"]
 
 
+ALIKE = 32
+"""How many memories with one identity a new one is compared with, the newest: that many differ in a fact seldom."""
+
+
 @attrs.frozen(kw_only=True)
 class NewMemory:
     """A memory to be stored, with what the indexes need of it.
 
     `memory.document` is 0: the store assigns the number. `lexical` is the text as the lexical index stores it;
-    `vector` is None while the embedder has not answered. `content_hash` decides what is an exact duplicate.
+    `vector` is None while the embedder has not answered. `content_hash` is that of the text.
     """
 
     memory: Memory
     content_hash: str
     lexical: str
     vector: Vector | None
-    idempotency_key: str | None = None
 
 
 @attrs.frozen(kw_only=True)
-class Known:
-    """A memory that the store has already: the first answer to an idempotency key, or an exact duplicate."""
+class UsedKey:
+    """An idempotency key of an agent, and the memory that the first call with it was answered with.
 
+    `request_hash` tells one request from another; a version that did not keep it has left None. The memory was there
+    before that call if it is a `duplicate`.
+    """
+
+    agent_id: str
+    key: str
     memory_id: str
-    embedded: bool
-    duplicate: bool
+    request_hash: str | None
+    duplicate: bool = False
 
 
 @attrs.frozen(kw_only=True)
 class Fingerprint:
-    """What makes a new memory a repetition: the owner's idempotency key, or the same text in the same namespace."""
+    """What makes a new memory a repetition `at` a time: the owner's idempotency key, or the same memory in force."""
 
-    agent_id: str
-    namespace: str
-    content_hash: str
+    identity: Identity
     idempotency_key: str | None
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Known:
+    """What the store has already of a new memory.
+
+    `used` is what became of its idempotency key, and `keyed` the memory that it names, which is there. `alike` are
+    those in force that have its identity, oldest first, the newest ALIKE of them.
+    """
+
+    used: UsedKey | None = None
+    keyed: Memory | None = None
+    alike: tuple[Memory, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -152,8 +173,8 @@ class MemoryReader(Protocol):
         """Return the memories of those documents that lie in the scope, by document."""
         ...
 
-    async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known | None]:
-        """Tell for each fingerprint, in order, which stored memory it repeats; a repeated key wins over a text."""
+    async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known]:
+        """Tell for each fingerprint, in order, what is stored of it; the key of a memory that is gone is not used."""
         ...
 
     async def history(self, memory_id: str) -> list[MemoryVersion]:
@@ -183,7 +204,11 @@ class MemoryWriter(Protocol):
     """Changes of memories within one transaction; each brings the lexical entry and the vector along."""
 
     async def add(self, new: Sequence[NewMemory]) -> None:
-        """Store memories, their shares, lexical entries, vectors and idempotency keys."""
+        """Store memories, their shares, lexical entries and vectors."""
+        ...
+
+    async def remember(self, keys: Sequence[UsedKey]) -> None:
+        """Remember which memories idempotency keys were answered with; a key that was used before is taken over."""
         ...
 
     async def replace(self, former: Memory, changed: NewMemory) -> None:
@@ -195,7 +220,7 @@ class MemoryWriter(Protocol):
         ...
 
     async def delete(self, memory: Memory) -> None:
-        """Remove a memory with its shares, history, lexical entry and vector; its idempotency key stays."""
+        """Remove a memory with its shares, history, lexical entry, vector and idempotency keys."""
         ...
 
     async def add_uses(self, uses: Mapping[str, Uses]) -> None:

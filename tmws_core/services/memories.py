@@ -1,6 +1,5 @@
 """Memories: store, read, change, share, delete."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
@@ -14,7 +13,7 @@ from tmws_core.domain.agent import Agent, Belongings, Caller, Permission
 from tmws_core.domain.audit import AuditEvent, Detail
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.events import MemoriesChanged
-from tmws_core.domain.memory import AccessLevel, Memory, Share, normalised
+from tmws_core.domain.memory import Memory, content_hash
 from tmws_core.domain.text import lexical_document, passage
 from tmws_core.embedding import StoreEmbedder
 from tmws_core.errors import (
@@ -22,6 +21,7 @@ from tmws_core.errors import (
     EmbedderUnavailable,
     Forbidden,
     InvalidField,
+    KeyConflict,
     LicenseLimit,
     MemoryNotFound,
     QuotaExceeded,
@@ -29,6 +29,8 @@ from tmws_core.errors import (
 )
 from tmws_core.identity import actor
 from tmws_core.messages import changes, views
+from tmws_core.messages.drafting import draft
+from tmws_core.messages.ledger import Ledger
 from tmws_core.messages.memory import (
     CreateMemories,
     CreateMemory,
@@ -44,32 +46,11 @@ from tmws_core.messages.memory import (
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.audit import Witness
 from tmws_core.ports.bus import Bus
-from tmws_core.ports.storage import Fingerprint, Known, NewMemory, Storage, UnitOfWork
+from tmws_core.ports.storage import NewMemory, Storage, UnitOfWork
 from tmws_core.ports.system import Clock, Ids
 
 _REFUSALS = (InvalidField, Forbidden)
 _LIMITS = (ContentTooLarge, LicenseLimit, QuotaExceeded)
-
-
-@attrs.frozen(kw_only=True)
-class _Draft:
-    """A memory that is about to be stored, and what would make it a repetition."""
-
-    memory: Memory
-    fingerprint: Fingerprint
-
-    @property
-    def passage(self) -> str:
-        return passage(self.memory.content, self.memory.occurred_at)
-
-    def stored(self, vector: Vector | None, lexical: str) -> NewMemory:
-        return NewMemory(
-            memory=attrs.evolve(self.memory, embedded=vector is not None),
-            content_hash=self.fingerprint.content_hash,
-            lexical=lexical,
-            vector=vector,
-            idempotency_key=self.fingerprint.idempotency_key,
-        )
 
 
 @attrs.frozen(kw_only=True)
@@ -95,23 +76,24 @@ class Memories:
         toolset="memory",
         permission=Permission.MEMORY_WRITE,
         effect=Effect.WRITE,
-        raises=(*_LIMITS, *_REFUSALS),
+        raises=(KeyConflict, *_LIMITS, *_REFUSALS),
     )
     async def create(self, caller: Caller, request: CreateMemory) -> MemoryCreated:
         """Store one memory, durably, and make it searchable at once."""
-        return (await self._create(caller, (request,)))[0]
+        return (await self._create(caller, {"": request}))[0]
 
     @operation(
         "create_memories",
         toolset="memory",
         permission=Permission.MEMORY_WRITE,
         effect=Effect.WRITE,
-        raises=(*_LIMITS, *_REFUSALS),
+        raises=(KeyConflict, *_LIMITS, *_REFUSALS),
         command="create-batch",
     )
     async def create_many(self, caller: Caller, request: CreateMemories) -> MemoriesCreated:
         """Store up to 1000 memories at once: all or none."""
-        return MemoriesCreated(results=tuple(await self._create(caller, request.memories)))
+        placed = {f"memories[{index}].": each for index, each in enumerate(request.memories)}
+        return MemoriesCreated(results=tuple(await self._create(caller, placed)))
 
     @operation(
         "update_memory",
@@ -148,7 +130,7 @@ class Memories:
                 former,
                 NewMemory(
                     memory=changed,
-                    content_hash=_content_hash(changed.content),
+                    content_hash=content_hash(changed.content),
                     lexical=lexical,
                     vector=vectors[0] if vectors else None,
                 ),
@@ -194,7 +176,7 @@ class Memories:
             changed = changes.shared(former, request, caller, self.clock.now())
             await unit.changes.replace(
                 former,
-                NewMemory(memory=changed, content_hash=_content_hash(changed.content), lexical="", vector=None),
+                NewMemory(memory=changed, content_hash=content_hash(changed.content), lexical="", vector=None),
             )
             await self._record(unit, caller, "memory.shared", [changed], acting)
         await self._announce([changed])
@@ -202,76 +184,52 @@ class Memories:
             memory_id=changed.id, access_level=changed.access_level, shared_with=views.shares(changed.shared_with)
         )
 
-    async def _create(self, caller: Caller, requests: Sequence[CreateMemory]) -> list[MemoryCreated]:
-        async with self.storage.read() as snapshot:
-            named = dict.fromkeys(request.agent_id for request in requests)
-            owners = {agent_id: await actor(snapshot.agents, caller, agent_id, self.witness) for agent_id in named}
-            drafts = [self._draft(caller, owners[request.agent_id], request) for request in requests]
-            fingerprints = [draft.fingerprint for draft in drafts]
-            known = await snapshot.memories.known(fingerprints)
-        fresh = _first_of_each(drafts, known)
-        if not fresh:
-            return [_answer(draft, found, 0.0) for draft, found in zip(drafts, known, strict=True)]
-        vectors, milliseconds = await self._embed([draft.passage for draft in fresh])
-        lexical = await each_aside(lexical_document, [draft.memory.content for draft in fresh])
-        async with self.storage.write() as unit:
-            taken = await unit.memories.known([draft.fingerprint for draft in fresh])
-            vectors = await self._usable(unit, vectors)
-            new = [
-                draft.stored(vectors[index] if vectors else None, lexical[index])
-                for index, draft in enumerate(fresh)
-                if taken[index] is None
-            ]
-            await self._register(unit, new)
-            await unit.changes.add(new)
-            await self.admission.check(unit.agents, {item.memory.agent_id for item in new})
-            await self._record(unit, caller, "memory.created", [item.memory for item in new])
-            stored = await unit.memories.known(fingerprints) if len(new) < len(drafts) else list(map(_itself, new))
-        await self._announce([item.memory for item in new])
-        each = round(milliseconds / len(fresh), 3)
-        return [_answer(*row, each) for row in zip(drafts, map(_either, stored, known), strict=True)]
-
-    def _draft(self, caller: Caller, owner: Caller, request: CreateMemory) -> _Draft:
-        if not owner.may(Permission.MEMORY_WRITE):
-            raise Forbidden(action=f"store as {owner.agent_id}", needs="a role that may write", name="agent_id")
-        namespace = request.namespace or owner.namespace
-        elsewhere = namespace != owner.namespace
-        if elsewhere and not caller.may(Permission.ANY_NAMESPACE) and not caller.manages(namespace):
-            raise Forbidden(action=f"write to the namespace {namespace}", needs="membership of it", name="namespace")
-        if request.access_level is AccessLevel.SYSTEM and not caller.may(Permission.ADMINISTER):
-            raise Forbidden(action="write system memories", needs="an administrator", name="access_level")
-        if request.shared_with and request.access_level is not AccessLevel.SHARED:
-            raise InvalidField(name="shared_with", reason="needs the access level shared", hint="Set access_level")
+    async def _create(self, caller: Caller, requests: Mapping[str, CreateMemory]) -> list[MemoryCreated]:
+        """Store memories, and return the answers to the requests, which are given by their places."""
         now = self.clock.now()
-        memory = Memory(
-            id=self.ids.new(),
-            document=0,
-            agent_id=owner.agent_id,
-            namespace=namespace,
-            content=request.content,
-            memory_type=request.memory_type,
-            importance=request.importance,
-            access_level=request.access_level,
-            shared_with=tuple(Share(agent_id) for agent_id in dict.fromkeys(request.shared_with)),
-            tags=tuple(dict.fromkeys(request.tags)),
-            metadata=request.metadata,
-            session_id=request.session_id,
-            sequence=request.sequence,
-            occurred_at=request.occurred_at,
-            expires_at=request.expires_at,
-            source=request.source,
-            written_by=caller.agent_id,
-            transport=caller.transport,
-            created_at=now,
-            updated_at=now,
-        )
-        fingerprint = Fingerprint(
-            agent_id=owner.agent_id,
-            namespace=namespace,
-            content_hash=_content_hash(request.content),
-            idempotency_key=request.idempotency_key,
-        )
-        return _Draft(memory=memory, fingerprint=fingerprint)
+        async with self.storage.read() as snapshot:
+            named = dict.fromkeys(request.agent_id for request in requests.values())
+            owners = {agent_id: await actor(snapshot.agents, caller, agent_id, self.witness) for agent_id in named}
+            drafts = [
+                draft(caller, owners[request.agent_id], place, request, self.ids.new(), now)
+                for place, request in requests.items()
+            ]
+            expected = await Ledger.settled(snapshot.memories, caller, drafts, now)
+        if not expected.writes:
+            return expected.answers({})
+        passages = [each.passage for each in expected.added]
+        vectors, milliseconds = await self._embed(passages) if passages else (None, 0.0)
+        lexical = await each_aside(lexical_document, [each.memory.content for each in expected.added])
+        async with self.storage.write() as unit:
+            ledger = await Ledger.settled(unit.memories, caller, drafts, now)
+            vectors = await self._usable(unit, vectors)
+            ids = [each.memory.id for each in expected.added]
+            made = {memory_id: vectors[place] if vectors else None for place, memory_id in enumerate(ids)}
+            texts = dict(zip(ids, lexical, strict=True))
+            new = [each.stored(made.get(each.memory.id), texts.get(each.memory.id)) for each in ledger.added]
+            changed = await self._write(unit, new, ledger)
+            await self._record(unit, caller, "memory.created", [item.memory for item in new])
+            await self._record(unit, caller, "memory.updated", changed)
+        await self._announce([*(item.memory for item in new), *changed])
+        each = round(milliseconds / max(len(passages), 1), 3)
+        return ledger.answers(dict.fromkeys((item.memory.id for item in new if item.vector is not None), each))
+
+    async def _write(self, unit: UnitOfWork, new: Sequence[NewMemory], ledger: Ledger) -> list[Memory]:
+        """Write what a ledger has settled, and return the memories that were changed by it."""
+        changed = [memory for _, memory in ledger.changed.values()]
+        owners = {item.memory.agent_id for item in new}
+        others = {memory.agent_id for memory in changed} - owners
+        owned = await self.admission.belongings(unit.agents, others) if others else {}
+        await self._register(unit, new)
+        for former, memory in ledger.changed.values():
+            await unit.changes.replace(
+                former,
+                NewMemory(memory=memory, content_hash=content_hash(memory.content), lexical="", vector=None),
+            )
+        await unit.changes.add(new)
+        await unit.changes.remember([*ledger.keys.values()])
+        await self.admission.check(unit.agents, owners | set(owned), owned)
+        return changed
 
     async def _embed(self, passages: Sequence[str]) -> tuple[list[Vector] | None, float]:
         """Return the vectors and the milliseconds they took; no vectors while the embedder is down."""
@@ -332,49 +290,6 @@ class Memories:
                     unembedded=sum(not memory.embedded for memory in memories),
                 )
             )
-
-
-def _content_hash(content: str) -> str:
-    return hashlib.sha256(normalised(content).encode()).hexdigest()
-
-
-def _first_of_each(drafts: Sequence[_Draft], known: Sequence[Known | None]) -> list[_Draft]:
-    """Return the drafts that repeat neither what is stored nor an earlier draft."""
-    seen: set[tuple[str, ...]] = set()
-    fresh = []
-    for draft, found in zip(drafts, known, strict=True):
-        fingerprint = draft.fingerprint
-        keys: set[tuple[str, ...]] = {(fingerprint.agent_id, fingerprint.namespace, fingerprint.content_hash)}
-        if fingerprint.idempotency_key is not None:
-            keys.add((fingerprint.agent_id, fingerprint.idempotency_key))
-        if found is None and not keys & seen:
-            fresh.append(draft)
-        seen |= keys
-    return fresh
-
-
-def _itself(new: NewMemory) -> Known:
-    return Known(memory_id=new.memory.id, embedded=new.memory.embedded, duplicate=False)
-
-
-def _either(later: Known | None, earlier: Known | None) -> Known | None:
-    return later or earlier
-
-
-def _answer(draft: _Draft, found: Known | None, milliseconds: float) -> MemoryCreated:
-    if found is None or found.memory_id == draft.memory.id:
-        embedded = found is not None and found.embedded
-        return MemoryCreated(
-            memory_id=draft.memory.id,
-            embedding_generated=embedded,
-            embedding_latency_ms=milliseconds if embedded else 0.0,
-        )
-    return MemoryCreated(
-        memory_id=found.memory_id,
-        embedding_generated=found.embedded,
-        embedding_latency_ms=0.0,
-        duplicate_of=found.memory_id if found.duplicate else None,
-    )
 
 
 async def _check_successor(unit: UnitOfWork, visibility: Visibility, request: UpdateMemory) -> None:
