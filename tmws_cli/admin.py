@@ -184,6 +184,8 @@ def _tally_facts(tally: Tally) -> dict[str, Any]:
         "stored": tally.stored,
         "without_vector": tally.without_vector,
         "already_there": tally.already_there,
+        "merged": tally.merged,
+        "superseded": tally.superseded,
         "refused": tally.refused,
         "refusals": [{"place": refusal.place, "message": refusal.reason} for refusal in tally.refusals],
     }
@@ -191,6 +193,10 @@ def _tally_facts(tally: Tally) -> dict[str, Any]:
 
 def _print_tally(tally: Tally) -> None:
     print(f"Stored {tally.stored}, already there {tally.already_there}, refused {tally.refused}")
+    if tally.merged:
+        print(f"Added something to {tally.merged} that were there")
+    if tally.superseded:
+        print(f"Replaced {tally.superseded} by what stands in their places now")
     if tally.refusals:
         more = ", …" if tally.refused > len(tally.refusals) else ""
         print(f"Refused: {', '.join(refusal.place for refusal in tally.refusals)}{more}")

@@ -12,7 +12,7 @@ import attrs
 import psycopg
 import pytest
 
-from tests.contracts.builders import DAY, EVERYTHING, MODEL, memory, new, scope, vector
+from tests.contracts.builders import DAY, EVERYTHING, MODEL, memory, new, scope, used_key, vector
 from tests.contracts.interrupting import WAYS, interruptions
 from tests.contracts.steps import store
 from tests.contracts.stores import STORES, Store
@@ -91,7 +91,8 @@ class World:
         self.begun.append(ids)
         async with self.opened.storage.write() as unit:
             await unit.use_model(MODEL)
-            await unit.changes.add([new(each, vector=QUERY, key=each.id) for each in memories])
+            await unit.changes.add([new(each, vector=QUERY) for each in memories])
+            await unit.changes.remember([used_key(each, each.id) for each in memories])
             await unit.audit([event(memories[0])])
         self.told.append(ids)
 

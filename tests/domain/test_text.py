@@ -11,7 +11,7 @@ from tests.pathological import texts
 from tmws_adapters.postgres.words import counts_of
 from tmws_core.domain.dates import period_in
 from tmws_core.domain.dialogue import Question, speaker_of
-from tmws_core.domain.memory import CONTENT_BYTES, normalised
+from tmws_core.domain.memory import CONTENT_BYTES, content_hash
 from tmws_core.domain.text import MARKS, lexical_document, query_terms
 
 BLOWN_UP = 2.0
@@ -23,7 +23,7 @@ READINGS: dict[str, Callable[[str], object]] = {
     "speaker": speaker_of,
     "question": lambda text: Question.of(f"when {text[:-5]}").nudge(text),
     "times": lambda text: period_in(text, datetime(2024, 1, 1, tzinfo=UTC)),
-    "repetition": normalised,
+    "repetition": content_hash,
 }
 
 TEXTS = texts(2 * CONTENT_BYTES)

@@ -109,17 +109,20 @@ def test_strict_import_stops_at_the_first_bad_line(command: Command) -> None:
     assert done.answer["refusals"][0]["place"] == "line 2"
 
 
-def test_foreign_ids_tell_memories_apart_only_together_with_their_text(command: Command) -> None:
+def test_foreign_ids_tell_memories_apart_only_together_with_what_is_said_of_them(command: Command) -> None:
     source = lines(
         {"id": 1, "content": "first dump", "created_at": "2024-01-01T00:00:00Z"},
         {"id": 1, "content": "second dump", "agent_id": None},
         {"id": 1, "content": "first dump", "importance": 1.0},
     )
     answer = command.ok("import", "-", "--json", stdin=source).answer
-    assert (answer["stored"], answer["already_there"]) == (2, 1)
-    first, second = exported(command)
+    assert (answer["stored"], answer["already_there"]) == (3, 0)
+    first, second, third = exported(command)
     assert first["occurred_at"] == "2024-01-01T00:00:00Z"
     assert second["content"] == "second dump"
+    assert (third["content"], third["importance"]) == ("first dump", 1.0)
+    again = command.ok("import", "-", "--json", stdin=source).answer
+    assert (again["stored"], again["already_there"]) == (0, 3)
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import attrs
 
 from tmws_cli.transfer.history import beginning, retell
 from tmws_cli.transfer.links import Links
-from tmws_cli.transfer.records import Record, Refusal, reason_of
+from tmws_cli.transfer.records import Record, Refusal, exact_key, reason_of
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
-from tmws_core.errors import Kind, TmwsError
-from tmws_core.messages.memory import CreateMemories, CreateMemory, ListMemories, MemoryCreated
+from tmws_core.errors import KeyConflict, Kind, TmwsError
+from tmws_core.messages.memory import CreateMemories, CreateMemory, MemoryCreated, UpdateMemory
 
 BATCH = 100
 """Memories of one transaction: long enough for the disk, short enough to lose half a second's work at a kill."""
@@ -47,13 +47,16 @@ class Source(Protocol):
 class Tally:
     """What an import has done so far.
 
-    Of the stored ones, `without_vector` wait for the embedder. `unlinked` counts replaced memories whose successor was
-    not found.
+    Of the stored ones, `without_vector` wait for the embedder. `merged` were there, and had something added to them;
+    `superseded` were there, and had stood in a place where a page has something else now. `unlinked` counts replaced
+    memories whose successor was not found.
     """
 
     stored: int = 0
     without_vector: int = 0
     already_there: int = 0
+    merged: int = 0
+    superseded: int = 0
     refused: int = 0
     unlinked: int = 0
     refusals: list[Refusal] = attrs.field(factory=list)
@@ -61,7 +64,7 @@ class Tally:
     @property
     def done(self) -> int:
         """Count what was looked at."""
-        return self.stored + self.already_there + self.refused
+        return self.stored + self.already_there + self.merged + self.refused
 
     def refuse(self, refusal: Refusal) -> None:
         """Count what could not be stored."""
@@ -83,7 +86,6 @@ class Import:
     on_refusal: Callable[[Refusal], None]
     tally: Tally = attrs.field(factory=Tally, init=False)
     _links: Links = attrs.field(init=False)
-    _newest: str = attrs.field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
         self._links = Links(self.app, self.caller)
@@ -94,9 +96,6 @@ class Import:
         Raises:
             TmwsError: the store failed; what was stored stays, and running it again goes on from there.
         """
-        request = ListMemories(limit=1, include_expired=True, include_superseded=True)
-        for memory in (await self.app.call(self.caller, request)).memories:
-            self._newest = memory.memory_id
         items = iter(source)
         while found := await anyio.to_thread.run_sync(partial(self._take, items)):
             await self._store([item for item in found if isinstance(item, Record)])
@@ -122,7 +121,7 @@ class Import:
         if not records:
             return
         try:
-            results = await self._create([beginning(record) for record in records])
+            results = await self._create([(record, beginning(record)) for record in records])
         except Exception as error:
             if not _concerns_one(error):
                 raise
@@ -136,33 +135,65 @@ class Import:
                     break
             return
         for record, result in zip(records, results, strict=True):
-            self._count(result)
             try:
-                await self._complete(record, result)
+                self._count(await self._complete(record, result))
             except Exception as error:
                 if not _concerns_one(error):
                     raise
+                self._count(result)
                 self._refuse(Refusal(place=record.place, reason=f"is not stored whole: {reason_of(error)}"))
 
-    async def _create(self, requests: Sequence[CreateMemory]) -> tuple[MemoryCreated, ...]:
-        return (await self.app.call(self.caller, CreateMemories(memories=tuple(requests)))).results
+    async def _create(self, wanted: Sequence[tuple[Record, CreateMemory]]) -> Sequence[MemoryCreated]:
+        """Store what is wanted of records, and return the answers.
 
-    async def _complete(self, record: Record, result: MemoryCreated) -> None:
-        """Restore what creating a memory cannot say."""
+        A key that was made of what a record is called, and stands for something else by now, gives way to one that is
+        made of all that it says. That of a place in a page gives way to none: a text that stood there once, and stands
+        there again, is not the memory that was superseded since.
+        """
+        try:
+            request = CreateMemories(memories=tuple(memory for _, memory in wanted))
+            return (await self.app.call(self.caller, request)).results
+        except KeyConflict as conflict:
+            if len(wanted) > 1:
+                raise
+            ((record, memory),) = wanted
+            # A server of another version may word the error otherwise, and name no memory.
+            former = getattr(conflict, "memory_id", None)
+            if record.given_key or former is None:
+                raise
+            if not record.is_edition:
+                return [await self._call(attrs.evolve(memory, idempotency_key=exact_key(memory)))]
+            created = await self._call(attrs.evolve(memory, idempotency_key=None))
+            await self._supersede(former, created, memory)
+            return [created]
+
+    async def _call(self, memory: CreateMemory) -> MemoryCreated:
+        return await self.app.call(self.caller, memory)
+
+    async def _supersede(self, former: str, created: MemoryCreated, memory: CreateMemory) -> None:
+        """Replace the memory of a former edition, and let the key of its place stand for the present one."""
+        await self.app.call(self.caller, UpdateMemory(memory_id=former, superseded_by=created.memory_id))
+        self.tally.superseded += 1
+        await self._call(memory)
+
+    async def _complete(self, record: Record, result: MemoryCreated) -> MemoryCreated:
+        """Restore what creating a memory cannot say, and return the answer of what stands for the record."""
         if record.former and result.duplicate_of is not None:
             # Another memory has the first text: this one is stored with its last one, without those before.
-            (result,) = await self._create([record.request])
+            last = attrs.evolve(record.request, idempotency_key=exact_key(record.request))
+            result = await self._call(last)
             record = attrs.evolve(record, former=())
         await self._links.restore(record, result.memory_id)
         if record.former:
             await retell(self.app, self.caller, record, result.memory_id)
+        return result
 
     def _count(self, result: MemoryCreated) -> None:
-        # Ids sort by time: what this import stored sorts behind all that was there when it looked.
-        if result.memory_id > self._newest:
-            self._newest = result.memory_id
+        if result.stored:
             self.tally.stored += 1
             self.tally.without_vector += not result.embedding_generated
+        elif result.merged:
+            self.tally.merged += 1
         else:
             self.tally.already_there += 1
 

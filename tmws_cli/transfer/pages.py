@@ -1,7 +1,8 @@
 """A Markdown file, or a folder of them, as memories: one a section, or one a file where we exported it."""
 
 import codecs
-import hashlib
+import platform
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,12 +80,16 @@ class MarkdownPages:
         above = page.count("\n") - text.count("\n")
         text = readable(text)
         title = _title(place, front.values.get("title"), text)
+        file = f"{platform.node()}:{path.resolve()}"
+        seen: Counter[tuple[str, ...]] = Counter()
         for number, section in enumerate(sections(text)):
+            spot = "\0".join((file, str(seen[section.headings]), *section.headings))
+            seen[section.headings] += 1
             fields = shared | _own_fields(place, number, title, section)
-            yield from contained(f"{place}:{above + section.line}", [self._record(place, fields)])
+            yield from contained(f"{place}:{above + section.line}", [self._record(place, fields, edition_of=spot)])
 
-    def _record(self, place: str, fields: dict[str, Any]) -> Record:
-        return record_of(place, fields, ignore_unknown=self._ignore_unknown)
+    def _record(self, place: str, fields: dict[str, Any], edition_of: str | None = None) -> Record:
+        return record_of(place, fields, ignore_unknown=self._ignore_unknown, edition_of=edition_of)
 
 
 def _size(path: Path) -> int:
@@ -111,14 +116,11 @@ def _decoded(raw: bytes) -> str:
 
 def _own_fields(place: str, number: int, page: str, section: Section) -> dict[str, Any]:
     path = [page, *section.headings[1:]] if section.headings[:1] == (page,) else [page, *section.headings]
-    content = f"{' > '.join(path)}\n\n{section.text}"
-    identity = hashlib.sha256("\0".join((place, *section.headings, content)).encode()).hexdigest()
     return {
-        "content": content,
+        "content": f"{' > '.join(path)}\n\n{section.text}",
         "source": f"{place}#{section.anchor}"[-_LABEL_CHARACTERS:],
         "session_id": place[-_LABEL_CHARACTERS:],
         "sequence": number,
-        "idempotency_key": f"import:{identity}",
     }
 
 

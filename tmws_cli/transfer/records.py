@@ -10,7 +10,7 @@ import attrs
 from tmws_core.domain.memory import AccessLevel, SharePermission
 from tmws_core.errors import InvalidField, TmwsError
 from tmws_core.messages.memory import CreateMemory, MemoryView
-from tmws_core.wire import structure
+from tmws_core.wire import structure, unstructure
 
 FIELDS = frozenset(field.name for field in attrs.fields(CreateMemory))
 
@@ -33,7 +33,8 @@ class Record:
 
     `place` says where it stands, for people. `identity` is its id in the store that it comes from, `superseded_by` the
     id there of the memory that replaced it, `writers` the agents on its list that may change it, and `former` the texts
-    that it had before, oldest first.
+    that it had before, oldest first. With a `given_key`, the file names its idempotency key itself; otherwise that is
+    made of what the memory is called, or for an `is_edition` of the place in a page, whatever stands there now.
     """
 
     place: str
@@ -42,6 +43,8 @@ class Record:
     superseded_by: str | None = None
     writers: tuple[str, ...] = ()
     former: tuple[str, ...] = ()
+    given_key: bool = False
+    is_edition: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -74,11 +77,12 @@ def reason_of(error: Exception) -> str:
             return f"cannot be read ({type(error).__name__}: {error})"[:500]
 
 
-def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool) -> Record:
+def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool, edition_of: str | None = None) -> Record:
     """Return the memory that the fields of a file describe.
 
     Without an idempotency key it gets one that depends on its identity there and its text, so that importing a file
-    again stores nothing twice and a changed text is not taken for the one that was imported first.
+    again stores nothing twice and a changed text is not taken for the one that was imported first. As the edition of a
+    place in a page, its key depends on that place alone.
 
     Raises:
         InvalidField: a field is unknown or not valid.
@@ -95,8 +99,9 @@ def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool) ->
     dated = not own and given.get("occurred_at") is None and created_at is not None
     if dated:
         given["occurred_at"] = created_at
-    if given.get("idempotency_key") is None:
-        given["idempotency_key"] = _key(identity, fields)
+    given_key = given.get("idempotency_key") is not None
+    if not given_key:
+        given["idempotency_key"] = _key(identity, fields) if edition_of is None else f"import:{_digest(edition_of)}"
     dropped = {*_IDENTITIES, *_ANSWER_ONLY} | (given.keys() - FIELDS if ignore_unknown else set())
     wanted = {name: value for name, value in given.items() if name not in dropped and value is not None}
     try:
@@ -110,7 +115,14 @@ def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool) ->
         superseded_by=superseded_by if isinstance(superseded_by, str) else None,
         writers=writers,
         former=former,
+        given_key=given_key,
+        is_edition=edition_of is not None,
     )
+
+
+def exact_key(request: CreateMemory) -> str:
+    """Return a key that depends on all that a request says."""
+    return f"import:{_digest(unstructure(request))}"
 
 
 def _identity(given: Mapping[str, Any]) -> str | None:
