@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 import anyio
 import attrs
@@ -151,3 +152,33 @@ def _hidden(random: Random) -> Step:
 
 def _text(random: Random) -> str:
     return " ".join(random.choices(WORDS, [9, 6, 4, 3, 2, 1, 1], k=random.randrange(1, 12)))
+
+
+OUTSIDE: dict[str, dict[str, Any]] = {
+    "somebody else's": {"agent_id": "bob"},
+    "of another namespace": {"agent_id": "bob", "namespace": "globex", "access_level": AccessLevel.TEAM},
+    "shared with others": {
+        "agent_id": "bob",
+        "access_level": AccessLevel.SHARED,
+        "shared_with": (Share("alice"),),
+    },
+    "expired": {"agent_id": "eve", "expires_at": NOON},
+    "superseded": {"agent_id": "eve", "superseded_by": "somebody", "superseded_at": NOON},
+    "filtered out": {"agent_id": "eve", "tags": ()},
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("writing", [False, True], ids=["in a snapshot", "in a unit of work"])
+async def test_documents_outside_of_a_scope_are_not_read(opened: Store, *, writing: bool) -> None:
+    inside = memory(agent_id="eve", tags=("red",))
+    outside = {reason: memory(**({"tags": ("red",)} | fields)) for reason, fields in OUTSIDE.items()}
+    async with opened.storage.write() as unit:
+        await unit.changes.add([new(each) for each in (inside, *outside.values())])
+
+    wanted = Scope(visibility=EVE, filter=MemoryFilter(tags_any=("red",)), at=NOON)
+    async with opened.storage.write() if writing else opened.storage.read() as reading:
+        found = await reading.memories.of_documents(range(99), wanted)
+
+    reasons = {each.id: reason for reason, each in outside.items()}
+    assert [reasons.get(each.id, "inside") for each in found.values()] == ["inside"]

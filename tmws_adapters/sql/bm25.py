@@ -9,8 +9,3 @@ K1, B = 1.2, 0.75
 def idf(documents: float, count: float) -> float:
     """Return the weight of a word that `count` of so many documents have; it falls, and is positive."""
     return math.log1p((max(documents - count, 0.0) + 0.5) / (count + 0.5))
-
-
-def part(frequency: float, tokens: float, average: float) -> float:
-    """Return what a word adds that a document of so many tokens has so often, in times of its weight."""
-    return frequency * (K1 + 1) / (frequency + K1 * (1 - B + B * tokens / average))

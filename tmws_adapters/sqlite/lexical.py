@@ -70,8 +70,8 @@ def _search(matches: Matches, terms: Sequence[str], limit: int) -> list[Hit]:
     scores = _scores(matches, telling, counts, bound)
     if len(scores) < min(limit, ENOUGH) and len(telling) < len(counts):
         scores |= _scores(matches, [*counts], counts, bound)
-    hits = [Hit(document, round(score, DIGITS)) for document, score in scores.items()]
-    return sorted(hits, key=lambda hit: (hit.score, hit.document), reverse=True)[:limit]
+    best = sorted([(round(score, DIGITS), document) for document, score in scores.items()], reverse=True)[:limit]
+    return [Hit(document, score) for score, document in best]
 
 
 def _telling(counts: Mapping[str, float], bound: int) -> list[str]:

@@ -6,11 +6,12 @@ what is left is how often a text has a word.
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 import orjson
 
-from tmws_adapters.sql.bm25 import K1, B, idf, part
+from tmws_adapters.sql.bm25 import K1, B, idf
 from tmws_adapters.sqlite.scopes import Members
 
 WEIGHTS = "3.0, 1.0, 0.5, 0.0"
@@ -38,6 +39,9 @@ REMEMBERED, LONGEST = 10_000, 64
 SAMPLE = 1000
 """The newest members, whose lengths are averaged: 1 ms whenever the store has changed."""
 
+MOST_SHARE = 0.8
+"""A scope with less of the store than this has its matches told apart before they are looked at."""
+
 REACHED = 50_000
 """Matches that are fetched together at most, where those of the newest members are few: 10 ms."""
 
@@ -52,11 +56,14 @@ _NEWEST = """
 _SHARES = f"""
     SELECT group_concat(document), group_concat(share) FROM (
         SELECT rowid AS document, bm25(memories_fts, {WEIGHTS}) / bm25(memories_fts, {ENDLESS}) AS share
-        FROM memories_fts WHERE memories_fts MATCH :match AND rowid BETWEEN :lowest AND :highest
+        FROM memories_fts WHERE memories_fts MATCH :match AND rowid BETWEEN :lowest AND :highest AND {{among}}
         ORDER BY rowid DESC LIMIT -1
     )
 """  # noqa: S608 - texts are constants, values are bound
 """How much of what a word may add it adds: frequency / (frequency + K1 * (1 - B + B * tokens / average))."""
+
+_AMONG = "+rowid IN (SELECT value FROM json_each(:among))"
+"""Which matches are looked at; with the plus FTS5 does not look each of them up by itself."""
 
 _SIZES = """
     SELECT group_concat(id), group_concat(hex(sz)) FROM memories_fts_docsize
@@ -69,14 +76,6 @@ _AVERAGES = "SELECT block FROM memories_fts_data WHERE id = 1"
 
 _BITS, _MORE = 7, 0x80
 """The bits of a number that a byte holds, and the one that says that more of it follow."""
-
-
-@attrs.frozen
-class Size:
-    """The tokens of an entry: those of its texts, and `whole` with the words of its readers."""
-
-    texts: int
-    whole: int
 
 
 @attrs.frozen
@@ -117,31 +116,44 @@ class Matches:
         """Return the scores of the members from the number `lowest` on that hold any of the words, by their counts."""
         shares = {term: self._shares(term, lowest) for term in counts}
         documents = {document for found in shares.values() for document, _ in found}
-        sizes, mean = self._sizes(documents), self._mean()
-        average, count = self._average(), self.members.count
-        scores: dict[int, float] = {}
+        lengths = self._lengths(documents)
+        count = self.members.count
+        scores = dict.fromkeys(documents, 0.0)
         for term, found in shares.items():
-            weight = idf(count, counts[term])
+            weight = idf(count, counts[term]) * (K1 + 1)
             for document, share in found:
-                size = sizes[document]
-                frequency = K1 * (1 - B + B * size.whole / mean) * share / (1 - share)
-                added = weight * part(round(frequency * STEPS) / STEPS, size.texts, average)
-                scores[document] = scores.get(document, 0.0) + added
+                whole, own = lengths[document]
+                frequency = round(whole * share / (1 - share) * STEPS) / STEPS
+                scores[document] += weight * frequency / (frequency + own)
         return scores
 
+    def _lengths(self, documents: Iterable[int]) -> dict[int, tuple[float, float]]:
+        """Return the part of BM25 that comes from the length of documents: as FTS5 has it, and as the members do."""
+        mean, average = self._mean(), self._average()
+        least, whole, own = K1 * (1 - B), K1 * B / mean, K1 * B / average
+        return {
+            document: (least + whole * (texts + readers), least + own * texts)
+            for document, texts, readers in self._sizes(documents)
+        }
+
     def _shares(self, term: str, lowest: int) -> list[tuple[int, float]]:
-        values = {"match": self._match([term]), "lowest": max(lowest, self.members.first), "highest": self.members.last}
-        documents, shares = self.connection.execute(_SHARES, values).fetchone()
         marks = self.members.marks
-        found = zip(_listed(documents), _listed(shares), strict=True)
-        return [(int(document), share) for document, share in found if marks[int(document)]]
+        lowest = max(lowest, self.members.first)
+        values: dict[str, str | int] = {"match": self._match([term]), "lowest": lowest, "highest": self.members.last}
+        among = "TRUE"
+        if not self.readers and self.members.count < MOST_SHARE * self.members.last:
+            found = [document for document in self._numbers(_NEWEST, {**values, "limit": -1}) if marks[document]]
+            among, values["among"] = _AMONG, orjson.dumps(found).decode()
+        documents, shares = self.connection.execute(_SHARES.format(among=among), values).fetchone()
+        pairs = zip(_listed(documents), _listed(shares), strict=True)
+        return [(document, share) for document, share in pairs if marks[document]]
 
     def _average(self) -> float:
         """Return how many tokens the newest members have."""
         known = self.members.known
         if not known.average:
-            sizes = self._sizes(self.members.newest(SAMPLE))
-            known.average = max(sum(size.texts for size in sizes.values()) / max(len(sizes), 1), 1.0)
+            tokens = [texts for _, texts, _ in self._sizes(self.members.newest(SAMPLE))]
+            known.average = max(sum(tokens) / max(len(tokens), 1), 1.0)
         return known.average
 
     def _mean(self) -> float:
@@ -149,15 +161,19 @@ class Matches:
         entries, *tokens = _varints(self.connection.execute(_AVERAGES).fetchone()[0])
         return sum(tokens) / entries
 
-    def _sizes(self, documents: Iterable[int]) -> dict[int, Size]:
+    def _sizes(self, documents: Iterable[int]) -> Iterator[tuple[int, int, int]]:
+        """Yield documents with the tokens of their texts, and of their readers."""
         values = {"documents": orjson.dumps([*documents]).decode()}
         numbers, sizes = self.connection.execute(_SIZES, values).fetchone()
-        columns = (bytes.fromhex(each) for each in (sizes or "").split(",") if each)
-        return {int(number): _size(each) for number, each in zip(_listed(numbers), columns, strict=True)}
+        found = _listed(numbers)
+        data = bytes.fromhex((sizes or "").replace(",", ""))
+        # As a rule no column has more than 127 tokens, and its number is one byte.
+        columns = data if len(data) == COLUMNS * len(found) else [*_varints(data)]
+        text, previous, before_previous, readers = (columns[place::COLUMNS] for place in range(COLUMNS))
+        return zip(found, map(sum, zip(text, previous, before_previous, strict=True)), readers, strict=True)
 
     def _numbers(self, sql: str, values: dict[str, str | int]) -> list[int]:
-        found: list[int] = orjson.loads(f"[{self.connection.execute(sql, values).fetchone()[0] or ''}]")
-        return found
+        return _listed(self.connection.execute(sql, values).fetchone()[0])
 
     def _match(self, terms: Sequence[str]) -> str:
         """Return the FTS5 expression for any of the terms in the texts, and for one word of each list of readers."""
@@ -170,15 +186,9 @@ def _any_of(terms: Sequence[str]) -> str:
     return " OR ".join(f'"{term}"' for term in quoted)
 
 
-def _listed(text: str | None) -> list[float]:
-    found: list[float] = orjson.loads(f"[{text or ''}]")
+def _listed(text: str | None) -> list[Any]:
+    found: list[Any] = orjson.loads(f"[{text or ''}]")
     return found
-
-
-def _size(columns: bytes) -> Size:
-    # As a rule each of the four columns has less than 128 tokens.
-    *texts, readers = columns if len(columns) == COLUMNS else _varints(columns)
-    return Size(sum(texts), sum(texts) + readers)
 
 
 def _varints(data: bytes) -> Iterator[int]:
