@@ -51,7 +51,9 @@ async def learnt(world: World, eve: Caller) -> list[object]:
                 arguments["cursor"] = cursor
     counted = await world.app.call_wire(eve, "get_memory_stats", {})
     listed = [await world.app.call_wire(eve, name, {"limit": 2}) for name in ("list_agents", "list_memories")]
-    return [*seen, counted, *listed]
+    figures = await world.app.call_wire(eve, "get_system_stats", {})
+    figures.pop("uptime_seconds")
+    return [*seen, counted, figures, *listed]
 
 
 def secrets(texts: Sequence[str]) -> list[CreateMemory]:
