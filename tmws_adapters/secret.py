@@ -44,7 +44,7 @@ def secret_of(configured: str, home: Path, *, required: bool) -> str:
         )
     path = home / _FILE
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make(path)
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:

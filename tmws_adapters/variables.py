@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from tmws_adapters.paths import located
 from tmws_core.errors import ConfigurationError
 
 _SECRETS = frozenset({"TMWS_SECRET_KEY", "TMWS_SECRET_KEY_PREVIOUS", "TMWS_LICENSE_KEY"})
@@ -68,13 +69,12 @@ def _boolean(key: str, value: str) -> bool:
 
 def _path(key: str, value: str) -> Path:
     """Return a path that means the same wherever the process goes later."""
-    try:
-        return Path(value.strip()).expanduser().absolute()
-    except (RuntimeError, OSError):
-        # There is no such home, or the directory that a relative path begins in is gone.
+    path = located(value.strip())
+    if path is None:
         raise ConfigurationError(
             setting=key, reason=f"{value.strip()[:60]!r} leads nowhere", hint="Give an absolute path"
-        ) from None
+        )
+    return Path(path)
 
 
 def _shown(key: str, value: str) -> str:

@@ -23,6 +23,7 @@ from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import read
 from tmws_adapters.settings import Settings
+from tmws_adapters.settings.files import NAME
 from tmws_cli.audit import examine_log
 from tmws_core.errors import IndexUnavailable, PartUnavailable, TmwsError
 
@@ -83,7 +84,12 @@ def _settings(settings: Settings) -> Check:
     if settings.without_effect:
         names = ", ".join(settings.without_effect)
         return Check("settings", "warning", f"without effect in this version: {names}", "Remove them")
-    return Check("settings", "ok", f"{settings.environment}, agent {settings.agent_id} in {settings.agent_namespace}")
+    read = f"from {', '.join(map(str, settings.files))} and the environment" if settings.files else "from no file"
+    detail = f"{settings.environment}, agent {settings.agent_id} in {settings.agent_namespace}; {read}"
+    stranger = Path(NAME)
+    if os.path.lexists(stranger) and stranger.absolute() not in settings.files:
+        detail += f"; {NAME} in the working directory is there and ignored, see --env-file"
+    return Check("settings", "ok", detail)
 
 
 def _directory(path: Path) -> Check:

@@ -6,7 +6,12 @@ import click
 from tmws_adapters.logs import configure_logging
 from tmws_adapters.settings import Settings, load_settings
 
-VARIABLES = {"--home": "TMWS_HOME", "--agent-id": "TMWS_AGENT_ID", "--namespace": "TMWS_AGENT_NAMESPACE"}
+VARIABLES = {
+    "--home": "TMWS_HOME",
+    "--env-file": "TMWS_ENV_FILE",
+    "--agent-id": "TMWS_AGENT_ID",
+    "--namespace": "TMWS_AGENT_NAMESPACE",
+}
 """The setting behind each option."""
 
 
@@ -50,6 +55,7 @@ def _options() -> list[click.Option]:
             ["--json", "as_json"], is_flag=True, expose_value=False, callback=_as_json, help="Answer as JSON."
         ),
         _flag("--home", "DIR", "The data directory, instead of TMWS_HOME."),
+        _flag("--env-file", "FILE", "A file with settings, instead of TMWS_ENV_FILE."),
         _flag("--agent-id", "AGENT", "In whose name, instead of TMWS_AGENT_ID."),
         _flag("--namespace", "NAMESPACE", "The agent's namespace, instead of TMWS_AGENT_NAMESPACE."),
     ]

@@ -23,14 +23,14 @@ def speak(place: Place) -> int:
 
 
 def become_terminal(flags: Mapping[str, str]) -> None:
-    """Replace this process by an agent terminal, whose environment holds what a `.env` and the options say.
+    """Replace this process by an agent terminal, whose environment holds what files and options say.
 
     Raises:
         ConfigurationError: the settings are not understood.
     """
     from pathlib import Path  # noqa: PLC0415 - most terminals need none of it
 
-    from tmws_adapters.settings import load_settings, merged_variables  # noqa: PLC0415
+    from tmws_adapters.settings import ENV_FILE, load_settings, merged_variables  # noqa: PLC0415
 
     database = str(load_settings(flags=flags).place)
     variables = merged_variables(flags=flags)
@@ -38,7 +38,8 @@ def become_terminal(flags: Mapping[str, str]) -> None:
         if name.endswith("_FILE") and name != "TMWS_LOG_FILE":
             variables[name] = str(Path(value).absolute())  # the owner may work in another directory
     words = [sys.executable, "-P", "-m", "tmws_cli.terminal", database]
-    os.execve(sys.executable, words, {**os.environ, **variables})  # noqa: S606 - no shell is wanted
+    inherited = {name: value for name, value in os.environ.items() if name != ENV_FILE}
+    os.execve(sys.executable, words, {**inherited, **variables})  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

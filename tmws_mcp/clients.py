@@ -32,7 +32,7 @@ from tmws_mcp.failure import error_body
 from tmws_mcp.server import mcp_server
 from tmws_mcp.session import Session
 from tmws_mcp.tasks import ungrouped
-from tmws_mcp.terminals import Wants, differing, program_of, terminal_of
+from tmws_mcp.terminals import Wants, check_alike, differing, program_of, terminal_of
 from tmws_mcp.wire import Wire
 
 logger = logging.getLogger("tmws")
@@ -187,6 +187,7 @@ class LocalClients:
         if speak not in ("mcp", "calls"):
             raise InvalidField(name="speak", reason="is unknown", hint="Give mcp, calls or stop")
         terminal = terminal_of(wants, self.settings)
+        check_alike(wants, terminal, self.settings, self.holding.record)
         await self._settled.wait()
         if self._error is not None:
             raise self._error

@@ -124,7 +124,7 @@ def connect(place: Place, introduction: list[bytes], *, replace: bool) -> Connec
         Refused: see `reach`.
     """
     variables = {name: value for name, value in os.environ.items() if name.startswith("TMWS_")}
-    wants: dict[str, object] = {"speak": "mcp", "settings": variables}
+    wants: dict[str, object] = {"speak": "mcp", "settings": variables, "complete": True}
     seconds = _patience(variables.get("TMWS_REQUEST_TIMEOUT", "")) + REACH_GRACE_SECONDS
     connection = Connection(reach(place, wants, replace=replace, seconds=seconds))
     try:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import attrs
 
+from tmws_adapters.local.record import Record
 from tmws_adapters.settings import Settings, load_settings, name_of
 from tmws_core.domain.agent import Caller
-from tmws_core.errors import InvalidField
+from tmws_core.errors import ConfigurationError, InvalidField
 
 Wants = Mapping[str, object]
 """The last line of a client's greeting."""
@@ -43,6 +44,48 @@ def program_of(wants: Wants, terminal: Settings) -> Caller:
     """Return in whose name a program calls: the agent's that it names, or the operator's."""
     transport = "cli" if wants.get("transport") == "cli" else "python"
     return terminal.agent(transport) if "agent_id" in wants else terminal.operator(transport)
+
+
+def check_alike(wants: Wants, terminal: Settings, settings: Settings, record: Record) -> None:
+    """Let nobody's texts go where the owner's settings send them and not the client's.
+
+    A client that says all it has, and meets an owner that another terminal started, means the defaults as well; other
+    clients mean what they say. A server was started by whoever runs the machine.
+
+    Raises:
+        ConfigurationError: what is stored, or what sees the texts, would be something else.
+    """
+    hers, his = _destinations(terminal), _destinations(settings)
+    differing = {name for name in hers.keys() | his.keys() if hers.get(name) != his.get(name)}
+    if not (wants.get("complete") is True and record.kind == "owner"):
+        given = _variables(wants) or {}
+        differing = {name for name in differing if {name, f"{name}_FILE"} & given.keys()}
+    if differing:
+        raise ConfigurationError(
+            setting=", ".join(sorted(differing)),
+            reason=f"process {record.pid}, which owns the database, works with other values",
+            hint=f"Set the same ones everywhere, best in .env in TMWS_HOME, or end it with: kill {record.pid}",
+        )
+
+
+def _destinations(settings: Settings) -> dict[str, object]:
+    """Return by variable what decides where texts and vectors go, and whether it is recorded, as far as it counts."""
+    found: dict[str, object] = {
+        "TMWS_DATABASE_URL_READ": settings.database_url_read,
+        "TMWS_REDIS_URL": settings.redis_url,
+        "TMWS_AUDIT_LOG_ENABLED": settings.audit_log_enabled,
+        "TMWS_EMBEDDER": settings.uses_ollama,
+        "TMWS_VECTOR_BACKEND": (settings.uses_chroma, settings.uses_pgvector),
+    }
+    if settings.uses_ollama:
+        found |= {"TMWS_OLLAMA_BASE_URL": settings.ollama_base_url, "TMWS_OLLAMA_MODEL": settings.ollama_model}
+    else:
+        found["TMWS_ONNX_MODEL_DIR"] = settings.onnx_model_dir
+    if settings.uses_chroma:
+        found |= {"TMWS_CHROMA_URL": settings.chroma_url, "TMWS_CHROMA_COLLECTION": settings.chroma_collection}
+    if settings.uses_chroma and not settings.chroma_url:
+        found["TMWS_CHROMA_PERSIST_DIRECTORY"] = settings.chroma_directory.resolve()
+    return found
 
 
 def differing(wants: Wants, terminal: Settings, settings: Settings) -> list[str]:

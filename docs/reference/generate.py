@@ -66,8 +66,13 @@ def operations() -> dict[str, Operation]:
 def settings_page() -> Iterator[str]:
     """Yield settings.md."""
     yield from ("# Settings", "", NOTICE, "")
-    yield "Read once, at the start: defaults, then the file `.env` in the working directory, then the environment,"
-    yield "then options of the command; the later ones win. An unknown variable that begins with `TMWS_` is refused."
+    yield "Read once, at the start: defaults, then the file `.env` in `TMWS_HOME`, then the file that `TMWS_ENV_FILE`"
+    yield "or `--env-file` names, then the environment, then options of the command; the later ones win. An unknown"
+    yield "variable that begins with `TMWS_` is refused. A `.env` in the working directory is ignored, and nothing like"
+    yield "`${NAME}` is expanded. `TMWS_HOME` and `TMWS_ENV_FILE` lead to these files: only the environment, and for"
+    yield from ("`TMWS_HOME` a file that is named, can set them.", "")
+    yield "The file in `TMWS_HOME` has to be UTF-8 text, must belong to the user or to root, and must not be writable"
+    yield from ("by every user; otherwise nothing starts. A file that is named may belong to anybody.", "")
     yield from ("Any variable can be read from a file: `TMWS_AGENT_ID_FILE=/run/secrets/agent` names it.", "")
     yield from ("| variable | values | default | meaning |", "|---|---|---|---|")
     for name, hint, default, meaning in settings():
@@ -110,7 +115,7 @@ def _values(hint: Any) -> str:
 
 def example() -> Iterator[str]:
     """Yield .env.example."""
-    yield "# All settings with their defaults; docs/reference/settings.md explains them. Copy to .env and edit."
+    yield "# All settings with their defaults; docs/reference/settings.md explains them. Copy to .env in TMWS_HOME."
     for name, _, default, meaning in settings():
         yield from ("", f"# {meaning}", f"#{name}={default}")
 

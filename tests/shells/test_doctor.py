@@ -120,3 +120,13 @@ def test_unknown_setting_is_told(tmp_path: Path) -> None:
     assert done.code == 1
     assert check_named(done, "settings")["remedy"] == "Did you mean TMWS_PORT?"
     assert check_named(done, "everything else")["detail"] == "not looked at"
+
+
+def test_files_with_settings_are_named_and_a_strangers_is_ignored(tmp_path: Path) -> None:
+    command = Command(tmp_path).using(TMWS_PORT=free_port())
+    command.home.mkdir(mode=0o700)
+    (command.home / ".env").write_text("TMWS_AGENT_ID=athena\n", encoding="utf-8")
+    (tmp_path / ".env").write_text("TMWS_AGENT_ID=stranger\n", encoding="utf-8")
+    detail = check_named(command.run("doctor", "--json"), "settings")["detail"]
+    assert f"agent athena in default; from {command.home}/.env and the environment; .env in the working" in detail
+    assert "ignored" in detail

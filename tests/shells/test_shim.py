@@ -123,15 +123,36 @@ def test_input_that_ends_within_a_line_too_long_is_answered(home: Path) -> None:
 
 
 @pytest.mark.embedded("the directory is named in a file")
-def test_settings_from_a_dotenv_file_options_and_files_reach_the_owner(tmp_path: Path) -> None:
+def test_settings_from_files_and_options_reach_the_owner_and_a_strangers_file_does_not(tmp_path: Path) -> None:
     command = Command(tmp_path)
-    (tmp_path / ".env").write_text("TMWS_AGENT_NAMESPACE=acme\nTMWS_HOME=elsewhere\n", encoding="utf-8")
+    (tmp_path / ".env").write_text("TMWS_AGENT_NAMESPACE=other\nTMWS_HOME=elsewhere\nTMWS_TYPO=1\n", encoding="utf-8")
+    (tmp_path / "named").write_text("TMWS_AGENT_NAMESPACE=acme\nTMWS_HOME=elsewhere\n", encoding="utf-8")
     (tmp_path / "agent").write_text("athena\n", encoding="utf-8")
+    (tmp_path / "third").mkdir()
+    (tmp_path / "third" / ".env").write_text("TMWS_AGENT_NAMESPACE=other\n", encoding="utf-8")
     store = tool(1, "create_memory", content="mine").decode()
-    done = command.using(TMWS_HOME="", TMWS_AGENT_ID_FILE="agent").ok("--home", "third", stdin=store)
+    terminal = command.using(TMWS_HOME="", TMWS_AGENT_ID_FILE="agent")
+    done = terminal.ok("--home", "third", "--env-file", "named", stdin=store)
     memory = command.using(TMWS_HOME="third").ok("memory", "get", _memory_id(done.out), "--json").answer["memory"]
     assert (memory["agent_id"], memory["namespace"]) == ("athena", "acme")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_owner_refuses_terminals_whose_texts_would_go_elsewhere(home: Path) -> None:
+    secret = "http://user:hunter2@127.0.0.1:9"
+    with conversation(home, TMWS_OLLAMA_BASE_URL=secret, TMWS_AUDIT_LOG_ENABLED="false") as first:
+        first.ask(request(1, "ping"))
+        plain = run_stdio(home, request(1, "ping"))
+        alike = run_stdio(home, request(1, "ping"), TMWS_OLLAMA_BASE_URL=secret, TMWS_AUDIT_LOG_ENABLED="off")
+        assert first.ask(request(2, "ping"))["id"] == 2
+        owner = owner_of(home).pid
+    assert alike.answer(1)["result"] == {}
+    assert plain.code == 2
+    error = plain.answer(1)["error"]
+    assert error["data"]["code"] == "configuration"
+    for name in ("TMWS_AUDIT_LOG_ENABLED", "TMWS_EMBEDDER", "TMWS_OLLAMA_BASE_URL", f"kill {owner}"):
+        assert name in error["message"]
+    assert "hunter2" not in str(plain)
 
 
 def test_database_is_found_by_its_url(home: Path) -> None:

@@ -4,6 +4,11 @@ import os
 from _blake2 import blake2b  # hashlib is it, and 4 MB of OpenSSL
 from collections.abc import Mapping
 
+from tmws_adapters.paths import located
+
+HOME = "~/.tmws"
+"""The data directory where none is named."""
+
 DATABASE = "tmws.db"
 """The database in a data directory."""
 
@@ -38,13 +43,13 @@ class Place:
 def place_at_once(variables: Mapping[str, str]) -> Place | None:
     """Return the place that the environment names, or None where only the settings can tell.
 
-    They are needed for a file `.env` in the working directory, and for a variable that names a file.
+    They are needed for a file `.env` in the data directory, for a variable that names a file, and to say what is wrong.
     """
     in_files = [name for name in variables if name.startswith("TMWS_") and name.endswith("_FILE")]
-    if in_files not in ([], ["TMWS_LOG_FILE"]) or os.path.isfile(".env"):
+    home = located(variables.get("TMWS_HOME", "").strip() or HOME)
+    if in_files not in ([], ["TMWS_LOG_FILE"]) or home is None or os.path.lexists(os.path.join(home, ".env")):
         return None
     url = variables.get("TMWS_DATABASE_URL", "").strip()
-    home = os.path.expanduser(variables.get("TMWS_HOME", "").strip() or "~/.tmws")
     if url.startswith(SERVER_SCHEMES):
         return Place(os.path.join(home, stand_in(url)))
     if url:

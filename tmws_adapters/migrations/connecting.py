@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tmws_adapters.migrations.file import writable_file
+from tmws_adapters.paths import located
 from tmws_core.errors import ConfigurationError, StorageBusy
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ def configured_path() -> Path:
     """Return the SQLite file that the environment names."""
     url = os.environ.get(URL_SETTING)
     if not url:
-        return Path(os.environ.get(HOME_SETTING) or Path.home() / ".tmws") / "tmws.db"
+        home = located(os.environ.get(HOME_SETTING, "").strip() or "~/.tmws")
+        if home is None:
+            raise ConfigurationError(setting=HOME_SETTING, reason="leads nowhere", hint="Give an absolute path")
+        return Path(home) / "tmws.db"
     parts = urlsplit(url)
     if parts.scheme not in {"sqlite", "sqlite+aiosqlite"} or parts.netloc or not parts.path[1:]:
         raise ConfigurationError(

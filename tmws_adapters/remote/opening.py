@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import attrs
+
 from tmws_adapters.local.finding import Link, find
 from tmws_adapters.local.greeting import Refused
 from tmws_adapters.local.place import Place
@@ -12,8 +14,24 @@ from tmws_adapters.local.version import VERSION
 from tmws_adapters.remote.app import RemoteApp
 from tmws_adapters.remote.calls import GRACE_SECONDS, open_calls
 from tmws_adapters.remote.failures import PART, ServiceUnreachable, error_of
-from tmws_adapters.settings import Settings, load_settings
+from tmws_adapters.settings import Settings, load_settings, name_of
 from tmws_core.errors import Kind
+
+_DESTINATIONS = (
+    "home",
+    "database_url",
+    "database_url_read",
+    "redis_url",
+    "vector_backend",
+    "chroma_url",
+    "chroma_persist_directory",
+    "chroma_collection",
+    "embedder",
+    "ollama_base_url",
+    "ollama_model",
+    "onnx_model_dir",
+    "audit_log_enabled",
+)
 
 
 @asynccontextmanager
@@ -39,16 +57,19 @@ async def open_remote(
     if url is not None:
         from tmws_adapters.remote.http import open_http  # noqa: PLC0415 - httpx takes 0.1 s, and the owner needs none
 
-        limit = (settings or Settings()).timeout + timedelta(seconds=GRACE_SECONDS)
+        # Settings of its own would need a data directory, which who talks to a server has not.
+        seconds = attrs.fields(Settings).request_timeout.default if settings is None else settings.request_timeout
+        limit = timedelta(seconds=seconds + GRACE_SECONDS)
         async with open_http(url, token, limit) as server:
             yield RemoteApp(server)
         return
     settings = settings or load_settings()
     names = {
+        **_destinations(settings),
         "TMWS_AGENT_ID": agent_id or settings.agent_id,
         "TMWS_AGENT_NAMESPACE": namespace or settings.agent_namespace,
     }
-    wants: dict[str, object] = {"speak": "calls", "settings": names}
+    wants: dict[str, object] = {"speak": "calls", "settings": names, "complete": True}
     if agent_id is not None:
         wants["agent_id"] = agent_id
     place = Place(str(settings.place))
@@ -70,6 +91,12 @@ async def open_running(settings: Settings, variables: Mapping[str, str]) -> Asyn
     place, seconds = Place(str(settings.place)), settings.timeout.total_seconds()
     async with open_calls(lambda: _running(place, variables, seconds)) as owner:
         yield RemoteApp(owner)
+
+
+def _destinations(settings: Settings) -> dict[str, str]:
+    """Return the variables that say where texts and vectors go, for an owner that goes by others to refuse."""
+    values = {name: getattr(settings, name) for name in _DESTINATIONS}
+    return {name_of(name): str(value) for name, value in values.items() if value not in (None, "")}
 
 
 def _running(place: Place, variables: Mapping[str, str], seconds: float) -> Link:

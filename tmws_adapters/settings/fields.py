@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import attrs
 
+from tmws_adapters.local.place import HOME
+from tmws_adapters.paths import located
 from tmws_core.domain.constraints import Text
 from tmws_core.errors import ConfigurationError, InvalidField
 
@@ -60,3 +63,19 @@ def moment(_instance: object, attribute: "attrs.Attribute[Any]", value: str) -> 
             reason=f"{value[:40]!r} is not a time",
             hint="Give RFC 3339, such as 2026-12-31T00:00:00Z",
         )
+
+
+def default_home() -> Path:
+    """Return the data directory of a user who names none.
+
+    Raises:
+        ConfigurationError: the user has no home.
+    """
+    path = located(HOME)
+    if path is None:
+        raise ConfigurationError(
+            setting="TMWS_HOME",
+            reason="is not set, and this user has no home directory",
+            hint="Set TMWS_HOME to a directory for the data",
+        )
+    return Path(path)

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import attrs
-from dotenv import dotenv_values
 
-from tmws_adapters.local.place import SERVER_SCHEMES
+from tmws_adapters.local.place import HOME, SERVER_SCHEMES
+from tmws_adapters.paths import located
 from tmws_adapters.settings.fields import PREFIX, name_of
+from tmws_adapters.settings.files import NAME, variables_in
 from tmws_adapters.settings.values import TOOLSETS, Settings
 from tmws_adapters.variables import parse
 from tmws_core.domain.nearest import nearest
@@ -21,6 +22,11 @@ RESERVED: Mapping[str, str] = {
     "TMWS_METRICS_PORT": "figures are in get_system_stats",
 }
 """Names of the product's other deployments: accepted, so that one .env serves all, and reported as without effect."""
+
+ENV_FILE = "TMWS_ENV_FILE"
+"""Names a further file with settings; read from the environment only."""
+
+HOME_SETTING = name_of("home")
 
 SECRET_CHARACTERS = 32
 """The shortest secret key: 128 bits, if it is hexadecimal."""
@@ -34,23 +40,26 @@ def known_names() -> list[str]:
 def load_settings(
     environ: Mapping[str, str] | None = None,
     *,
-    dotenv: Path | None = Path(".env"),
+    dotenv: Path | Literal["usual"] | None = "usual",
     flags: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Return the settings: defaults, then the file `dotenv`, then the environment, then flags; the later ones win.
+    """Return the settings: defaults, then files, then the environment, then flags; the later ones win.
 
-    Any variable NAME can be read from the file that NAME_FILE names. Keys without the prefix TMWS_ are ignored.
+    The usual files are `.env` in TMWS_HOME and the one that TMWS_ENV_FILE names; `dotenv` is another one instead, or
+    none. Never is one found in the working directory, which may be a stranger's. Any variable NAME can be read from the
+    file that NAME_FILE names. Keys without the prefix TMWS_ are ignored.
 
     Raises:
         ConfigurationError: a variable is unknown or malformed, or a file cannot be read.
     """
-    values = _resolved(merged_variables(environ, dotenv=dotenv, flags=flags))
+    given = _given(environ, dotenv, flags or {})
+    values = _resolved(given.variables)
     hints = get_type_hints(Settings)
     fields = {name_of(field.name): field.name for field in attrs.fields(Settings) if "doc" in field.metadata}
     parsed: dict[str, Any] = {
         fields[key]: parse(key, value, hints[fields[key]]) for key, value in values.items() if key in fields
     }
-    settings = Settings(**parsed, without_effect=tuple(sorted(values.keys() & RESERVED.keys())))
+    settings = Settings(**parsed, without_effect=tuple(sorted(values.keys() & RESERVED.keys())), files=given.files)
     _check_together(settings)
     return settings
 
@@ -58,27 +67,75 @@ def load_settings(
 def merged_variables(
     environ: Mapping[str, str] | None = None,
     *,
-    dotenv: Path | None = Path(".env"),
+    dotenv: Path | Literal["usual"] | None = "usual",
     flags: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return what `load_settings` reads, with the prefix TMWS_, before anything of it is looked at.
 
     Raises:
-        ConfigurationError: the file `dotenv` cannot be read.
+        ConfigurationError: a file cannot be read.
     """
-    merged: dict[str, str] = {}
-    for layer in (_dotenv(dotenv), os.environ if environ is None else environ, flags or {}):
-        merged.update({key: value for key, value in layer.items() if key.startswith(PREFIX)})
-    return merged
+    return _given(environ, dotenv, flags or {}).variables
 
 
-def _dotenv(path: Path | None) -> dict[str, str]:
-    if path is None or not path.is_file():
-        return {}
-    try:
-        return {key: value for key, value in dotenv_values(path).items() if value is not None}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(setting=str(path), reason=f"cannot be read: {error}") from None
+@attrs.frozen
+class _Given:
+    variables: dict[str, str]
+    files: tuple[Path, ...]
+
+
+def _given(
+    environ: Mapping[str, str] | None, dotenv: Path | Literal["usual"] | None, flags: Mapping[str, str]
+) -> _Given:
+    given = _ours(os.environ if environ is None else environ) | _ours(flags)
+    name = given.pop(ENV_FILE, "").strip()
+    files: list[Path] = []
+    if isinstance(dotenv, Path):
+        files.append(dotenv)
+        given = _ours(variables_in(dotenv, named=False)) | given
+    elif dotenv == "usual":
+        if name:
+            files.append(_named(name))
+            given = _ours(variables_in(files[0], named=True)) | given
+        home = _home_of(given)
+        if home is not None:
+            found = _in_home(home)
+            files[:0] = [home / NAME] if found else []
+            given = found | given
+    return _Given(given, tuple(files))
+
+
+def _ours(variables: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in variables.items() if key.startswith(PREFIX)}
+
+
+def _named(name: str) -> Path:
+    path = located(name)
+    if path is None:
+        raise ConfigurationError(setting=ENV_FILE, reason=f"{name[:60]!r} leads nowhere", hint="Give an absolute path")
+    return Path(path)
+
+
+def _home_of(given: Mapping[str, str]) -> Path | None:
+    """Return the data directory, or None if there is none that could hold a file; the settings say why."""
+    named = f"{HOME_SETTING}_FILE"
+    home = _content_of(named, Path(given[named])) if given.get(named, "").strip() else given.get(HOME_SETTING, "")
+    path = located(home.strip() or HOME)
+    return None if path is None else Path(path)
+
+
+def _in_home(home: Path) -> dict[str, str]:
+    """Return what the file in the data directory says; where that is and what else is read is not for it to say."""
+    found = _ours(variables_in(home / NAME, named=False))
+    again = found.pop(HOME_SETTING, "").strip()
+    misplaced = [name for name in (ENV_FILE, f"{HOME_SETTING}_FILE") if name in found]
+    if misplaced or (again and located(again) != str(home)):
+        raise ConfigurationError(
+            setting=str(home / NAME),
+            reason=f"sets {misplaced[0] if misplaced else HOME_SETTING}, which leads to this file",
+            hint="Set it in the environment",
+        )
+    return found
 
 
 def _resolved(raw: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from tmws_adapters.local.place import DATABASE, SERVER_SCHEMES, path_of, stand_in
-from tmws_adapters.settings.fields import between, checked, doc, moment
+from tmws_adapters.settings.fields import between, checked, default_home, doc, moment
 from tmws_core.domain.agent import AGENT_ID, Caller, operator
 from tmws_core.domain.namespace import NAMESPACE
 from tmws_core.errors import ConfigurationError
@@ -31,7 +31,7 @@ class Settings:
         default="development", metadata=doc("What the instance is for.")
     )
     home: Path = attrs.field(
-        factory=lambda: Path.home() / ".tmws", metadata=doc("The data directory: `tmws.db` and the logs.")
+        factory=default_home, metadata=doc("The data directory: `tmws.db`, the logs and a file `.env`.")
     )
     database_url: str = attrs.field(
         default="",
@@ -267,6 +267,7 @@ class Settings:
     without_effect: tuple[str, ...] = attrs.field(
         default=(), metadata={"computed": "reserved variables that are set, see RESERVED"}
     )
+    files: tuple[Path, ...] = attrs.field(default=(), eq=False, metadata={"computed": "the files that were read"})
 
     @property
     def uses_postgres(self) -> bool:
