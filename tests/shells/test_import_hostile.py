@@ -1,5 +1,6 @@
 """Files that are damaged, endless, elsewhere or made to hurt are refused by themselves; their neighbours are stored."""
 
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -11,11 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.shells.command import Command, without_the_rights_of_root
+from tests.stacks import stacked
+from tmws_adapters.bootstrap import open_app
+from tmws_adapters.settings import load_settings
 from tmws_cli.transfer.files import PAGE_BYTES
+from tmws_cli.transfer.importing import Import
 from tmws_cli.transfer.lines import JsonLines
 from tmws_cli.transfer.markdown import HEADING_CHARACTERS, SECTION_BYTES, sections
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.records import Record, Refusal
+from tmws_core.domain.agent import Caller
+from tmws_core.messages.memory import CreateMemories
 
 BOMB = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9 if n else ['x'])}]\n" for n in range(9))
 
@@ -195,6 +202,29 @@ def test_bad_json_lines_are_refused_by_themselves(command: Command) -> None:
     texts = {memory["content"] for memory in exported(command)}
     assert {line["content"] for line in map(json.loads, good)} <= texts
     assert not any(line.startswith("error: forged") for line in done.err.splitlines())
+
+
+@pytest.mark.anyio
+async def test_defect_that_one_memory_meets_refuses_that_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").mkdir()
+    chosen = load_settings(
+        stacked({"TMWS_HOME": str(tmp_path / "home"), "TMWS_ONNX_MODEL_DIR": "missing"}), dotenv=None
+    )
+    lines = io.BytesIO(b'{"content": "one"}\n{"content": "met"}\n{"content": "two"}\n')
+    async with open_app(chosen) as app:
+        call = app.call
+
+        async def defective(caller: Caller, request: Any) -> Any:
+            if isinstance(request, CreateMemories) and any(each.content == "met" for each in request.memories):
+                raise ZeroDivisionError("a defect")
+            return await call(caller, request)
+
+        monkeypatch.setattr(app, "call", defective)
+        run = Import(app=app, caller=chosen.operator("cli"), on_refusal=lambda _: None)
+        tally = await run.run(JsonLines(lines, None, False), lambda _position, _memories: None)  # noqa: FBT003
+    assert tally.refusals == [Refusal(place="line 2", reason="cannot be taken (ZeroDivisionError: a defect)")]
+    assert tally.refused == 1
+    assert tally.done == 3
 
 
 def test_pages_take_time_that_grows_with_their_length() -> None:

@@ -134,7 +134,8 @@ class Watched:
             folder.mkdir(exist_ok=True)
         env = environment(self.home, **settings)
         env |= {"HOME": str(self.user), "TMPDIR": str(self.temporary), "PYTHONDONTWRITEBYTECODE": "1"}
-        for name in [name for name in env if name.startswith("XDG_") or name == "ORT_DISABLE_TELEMETRY"]:
+        inherited = [name for name in env if name.startswith(("XDG_", "ORT_", "HF_")) and name not in settings]
+        for name in inherited:
             del env[name]
         if self.recorder == "strace":
             assert STRACE

@@ -74,7 +74,7 @@ def reason_of(error: Exception) -> str:
         case OSError():
             return f"cannot be read ({error.strerror or error})"
         case _:
-            return f"cannot be read ({type(error).__name__}: {error})"[:500]
+            return f"cannot be taken ({type(error).__name__}: {error})"[:500]
 
 
 def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool, edition_of: str | None = None) -> Record:
