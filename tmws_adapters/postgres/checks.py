@@ -51,7 +51,9 @@ _SIDES = {
     """,
     "agents whose belongings are miscounted": """
         SELECT count(*) FROM agent_belongings AS a FULL JOIN (
-            SELECT agent_id, count(*) AS memories, sum(octet_length(content) + octet_length(metadata)) AS bytes
+            SELECT agent_id, count(*) AS memories, sum(octet_length(content) + octet_length(metadata) + coalesce(
+                (SELECT sum(octet_length(h.content)) FROM memory_history AS h WHERE h.memory_id = memories_v2.id), 0
+            )) AS bytes
             FROM memories_v2 GROUP BY 1
         ) AS m ON m.agent_id = a.agent_id
         WHERE (coalesce(a.memories, 0), coalesce(a.bytes, 0)) <> (coalesce(m.memories, 0), coalesce(m.bytes, 0))
