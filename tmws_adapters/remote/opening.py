@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-import attrs
-
 from tmws_adapters.local.finding import Link, find
 from tmws_adapters.local.greeting import Refused
 from tmws_adapters.local.place import Place
@@ -14,7 +12,7 @@ from tmws_adapters.local.version import VERSION
 from tmws_adapters.remote.app import RemoteApp
 from tmws_adapters.remote.calls import GRACE_SECONDS, open_calls
 from tmws_adapters.remote.failures import PART, ServiceUnreachable, error_of
-from tmws_adapters.settings import Settings, load_settings, name_of
+from tmws_adapters.settings import REQUEST_SECONDS, Settings, load_settings, name_of
 from tmws_core.errors import Kind
 
 _DESTINATIONS = (
@@ -58,7 +56,7 @@ async def open_remote(
         from tmws_adapters.remote.http import open_http  # noqa: PLC0415 - httpx takes 0.1 s, and the owner needs none
 
         # Settings of its own would need a data directory, which who talks to a server has not.
-        seconds = attrs.fields(Settings).request_timeout.default if settings is None else settings.request_timeout
+        seconds = REQUEST_SECONDS if settings is None else settings.request_timeout
         limit = timedelta(seconds=seconds + GRACE_SECONDS)
         async with open_http(url, token, limit) as server:
             yield RemoteApp(server)

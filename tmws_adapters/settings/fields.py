@@ -14,6 +14,9 @@ from tmws_core.errors import ConfigurationError, InvalidField
 
 PREFIX = "TMWS_"
 
+REQUEST_SECONDS = 60.0
+"""How long a request may take where nobody says: MCP clients give up after as long."""
+
 
 def name_of(field: str) -> str:
     """Return the variable of a field."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from tmws_adapters.local.place import DATABASE, SERVER_SCHEMES, path_of, stand_in
-from tmws_adapters.settings.fields import between, checked, default_home, doc, moment
+from tmws_adapters.settings.fields import REQUEST_SECONDS, between, checked, default_home, doc, moment
 from tmws_core.domain.agent import AGENT_ID, Caller, operator
 from tmws_core.domain.namespace import NAMESPACE
 from tmws_core.errors import ConfigurationError
@@ -147,7 +147,7 @@ class Settings:
         metadata=doc("Processes that serve a PostgreSQL database; unset: one for each processor, 4 at most."),
     )
     request_timeout: float = attrs.field(
-        default=60.0, validator=between(0.1, 3600), metadata=doc("Seconds that one request may take.")
+        default=REQUEST_SECONDS, validator=between(0.1, 3600), metadata=doc("Seconds that one request may take.")
     )
     owner_idle_seconds: float = attrs.field(
         default=300.0,
