@@ -32,9 +32,17 @@ _MISSING = """
 """
 
 _PREPARE = """
-    INSERT INTO embeddings (document, model, vector) SELECT document, %s, %b FROM memories_v2 WHERE document = %s
+    INSERT INTO embeddings (document, model, vector)
+    SELECT document, %s, %b FROM memories_v2 WHERE document = %s FOR SHARE SKIP LOCKED
     ON CONFLICT (document, model) DO NOTHING
 """
+"""Whoever is about to delete a memory, or to give it another text, would not see the vector, and leave it behind."""
+
+_ORPHANS = """
+    DELETE FROM embeddings AS e WHERE model = %s
+        AND NOT EXISTS (SELECT FROM memories_v2 AS m WHERE m.document = e.document)
+"""
+"""Deletes what migrations of earlier versions left behind."""
 
 _HOLDER = """
     SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
@@ -128,6 +136,7 @@ class _PostgresMigration:
             values = {"after": 0, "limit": spare + 1, "model": number}
             if len(await session.rows(_MISSING, values)) > spare:
                 return False
+            await session.run(_ORPHANS, (number,))
             await _activate(session, number)
             return True
 

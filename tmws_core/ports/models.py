@@ -40,11 +40,17 @@ class Migration(Protocol):
         ...
 
     async def missing(self, after: int, limit: int) -> list[Unembedded]:
-        """Return texts without a vector of the next model, by document, beginning behind the document `after`."""
+        """Return texts without a vector of the next model, by document, beginning behind the document `after`.
+
+        Others may come before it as well: numbers are given before they are committed.
+        """
         ...
 
     async def prepare(self, vectors: Mapping[int, Vector]) -> int:
-        """Add vectors of the next model by document and return how many; documents that are gone are passed over."""
+        """Add vectors of the next model by document and return how many.
+
+        Documents that are gone are passed over, and so are those that somebody is changing: they stay missing.
+        """
         ...
 
     async def switch(self, spare: int) -> bool:

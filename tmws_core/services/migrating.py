@@ -15,7 +15,11 @@ BATCH = 64
 """Texts embedded together; one batch takes about half a second with the bundled model."""
 
 SPARE = BATCH
-"""Texts that may wait for their vectors at the switch: those that are written between the last batch and the switch."""
+"""Texts that may wait for their vectors at the switch: those that are written between the last batch and the switch.
+Twice as many with each switch that is refused for more: writers that are faster than the embedder do not hold it up."""
+
+AGAIN = 0.2
+"""Seconds before texts are looked for anew that came behind the place where the migration was."""
 
 FORGOTTEN = 2000
 """Vectors deleted in one transaction, for which others wait to write: 27 ms at most with 384 values."""
@@ -96,23 +100,31 @@ class Migrating:
     async def _fill(
         self, migration: Migration, identity: Identity, report: Callable[[int], None], rate: float | None
     ) -> tuple[int, int]:
-        """Prepare vectors until nothing is missing, and switch; return how many were made and refused."""
+        """Prepare vectors until hardly any is missing, and switch; return how many were made and refused.
+
+        Numbers are given before they are committed: texts come behind the place where this is as well, and are found
+        when it begins again.
+        """
         batch = BATCH if rate is None else max(1, min(BATCH, int(rate)))
-        after = embedded = refused = 0
+        after = embedded = 0
+        refused: set[int] = set()
+        spare = SPARE
         while True:
             earliest = anyio.current_time() + (batch / rate if rate else 0)
             texts = await migration.missing(after, batch)
-            vectors = await vectors_of(self.embedder, texts)
+            vectors = await vectors_of(self.embedder, [text for text in texts if text.document not in refused])
             embedded += await migration.prepare(vectors)
-            refused += len(texts) - len(vectors)
+            refused.update(text.document for text in texts if text.document not in vectors)
             if texts:
                 after = texts[-1].document
                 report(embedded)
             if len(texts) < batch:
                 await self._prove(identity)
                 await _forget(migration, "former")
-                if await migration.switch(refused + SPARE):
-                    return embedded, refused
+                if await migration.switch(len(refused) + spare):
+                    return embedded, len(refused)
+                after, spare = 0, 2 * spare
+                earliest = max(earliest, anyio.current_time() + AGAIN)
             await anyio.sleep_until(earliest)
 
     async def _prove(self, identity: Identity) -> None:
