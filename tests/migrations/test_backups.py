@@ -89,7 +89,7 @@ def test_only_the_newest_copies_stay(former: Path) -> None:
     made = [upgrade(former).backup, *(downgrade(former).backup for _ in range(4))]
 
     assert [each.name for each in made if each] == [
-        f"tmws.db.before-{each}" for each in ("0008", "0007", "0006", "0005", "0004")
+        f"tmws.db.before-{each}" for each in ("0009", "0008", "0007", "0006", "0005")
     ]
     assert backups(former) == made[::-1][:KEPT]
     assert contents(backups(former)[0]) == [TEXT]
@@ -112,7 +112,7 @@ def test_the_alembic_command_makes_the_copy_as_well(former: Path) -> None:
     assert [each.name for each in backups(former)] == [f"tmws.db.before-{HEAD}", "tmws.db.before-0004"]
 
     assert alembic(former, "downgrade", "-1").returncode == 0
-    assert [each.name for each in backups(former)] == ["tmws.db.before-0007", f"tmws.db.before-{HEAD}"]
+    assert [each.name for each in backups(former)] == ["tmws.db.before-0008", f"tmws.db.before-{HEAD}"]
     assert alembic(former, "current").returncode == 0
     assert len(backups(former)) == KEPT
 
@@ -187,4 +187,4 @@ def test_a_disk_without_room_for_the_copy_stops_the_upgrade_before_it_begins(ful
     assert standing(str(path)).revision == "0003"
     assert contents(path) == [TEXT]
     assert backups(path) == []
-    assert "tmws.db.before-0007.unfinished" not in names(path)
+    assert f"tmws.db.before-{HEAD}.unfinished" not in names(path)

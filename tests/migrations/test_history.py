@@ -93,7 +93,7 @@ async def test_a_store_of_each_revision_is_upgraded_with_what_it_holds(place: st
     await change(place)
 
 
-@pytest.mark.parametrize("revision", ["0007", "0006", "0005", "0004", "0003", "0002"])
+@pytest.mark.parametrize("revision", ["0008", "0007", "0006", "0005", "0004", "0003", "0002"])
 async def test_what_a_store_holds_survives_each_step_back_and_forth(place: str, revision: str) -> None:
     go(place, "0004")
     fill(place, "0004")
@@ -111,9 +111,11 @@ async def test_what_a_store_holds_survives_each_step_back_and_forth(place: str, 
 async def test_a_downgrade_takes_one_step_at_a_time(place: str) -> None:
     upgraded(place)
 
-    steps = [downgraded(place) for _ in range(3)]
+    steps = [downgraded(place) for _ in range(4)]
 
-    assert [(step.before, step.after) for step in steps] == [("0008", "0007"), ("0007", "0006"), ("0006", "0005")]
+    assert [(step.before, step.after) for step in steps] == [
+        (f"000{number}", f"000{number - 1}") for number in (9, 8, 7, 6)
+    ]
     assert standing(place).revision == "0005"
     assert differences(place) == []
 

@@ -52,7 +52,7 @@ def edit(place: str, statement: str) -> None:
         connection.execute(statement)
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", HEAD])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", HEAD])
 def test_every_revision_is_what_its_revision_makes(place: str, revision: str) -> None:
     go(place, revision)
 

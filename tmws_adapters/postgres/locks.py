@@ -2,7 +2,8 @@
 
 A unit is the caller's own code, so it cannot be run again: transactions are READ COMMITTED, and what depends on what
 was read is locked before it is read. The locks last until the transaction ends. They are taken in one order, so that no
-two units wait for each other: a registration, the owners of the memories, all at once, and then the number of seats.
+two units wait for each other: a registration, the owners of the memories, all at once, what replaces what, and then
+the number of seats.
 
 A lock is taken along with the next statement that has an answer, which therefore sees what its former holder did.
 """
@@ -30,6 +31,9 @@ model. Who changes the model: held by a transaction that lasts as long as the ch
 PARTITIONS = 0x746D_7703
 """The class of the lock for making partitions."""
 
+SUCCESSIONS = 0x746D_7705
+"""The class of the lock of what replaces what: alone for whoever says so, shared by those that delete memories."""
+
 _LOCK = """
     SELECT pg_advisory_xact_lock_shared(%(models)s, %(active)s),
         (SELECT count(pg_advisory_xact_lock(%(owners)s, key)) FROM unnest(%(keys)s::integer[]) AS key)
@@ -42,6 +46,16 @@ def lock_owners(session: Session, agent_ids: Iterable[str]) -> None:
     if keys:
         session.later(_LOCK, {"models": MODELS, "active": ACTIVE, "owners": OWNERS, "keys": keys})
         session.locked.update(keys)
+
+
+def lock_successions(session: Session) -> None:
+    """Keep everybody else from deleting memories, and from changing what replaces what, until the transaction ends."""
+    session.later("SELECT pg_advisory_xact_lock(%s, 0)", (SUCCESSIONS,))
+
+
+def share_successions(session: Session) -> None:
+    """Let memories be deleted by others, but keep them from changing what replaces what, until the transaction ends."""
+    session.later("SELECT pg_advisory_xact_lock_shared(%s, 0)", (SUCCESSIONS,))
 
 
 def lock_models(session: Session, number: int) -> None:

@@ -7,12 +7,12 @@ import attrs
 
 from tmws_adapters.postgres import models
 from tmws_adapters.postgres.known import known
-from tmws_adapters.postgres.locks import lock_owners
+from tmws_adapters.postgres.locks import lock_owners, lock_successions
 from tmws_adapters.postgres.predicate import inside, visible
 from tmws_adapters.postgres.readers import audience_for
 from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES
 from tmws_adapters.postgres.session import Session
-from tmws_adapters.sql.memories import HISTORY
+from tmws_adapters.sql.memories import HISTORY, SUCCESSORS
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
 from tmws_core.errors import MemoryNotFound
@@ -50,6 +50,13 @@ class PostgresMemoryReader:
         if row is None:
             raise MemoryNotFound(memory_id=memory_id)
         return FORMS.memory(row)
+
+    async def successors(self, memory_id: str) -> list[str]:
+        """Return what has replaced a memory, what has replaced that, and so on, whoever may see them."""
+        if self._session.writes:
+            lock_successions(self._session)
+        with self._session.seeing_all():
+            return [row[0] for row in await self._session.rows(SUCCESSORS.format(id="%s"), (memory_id,))]
 
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
         """Return those of the ids whose memories exist and are visible."""

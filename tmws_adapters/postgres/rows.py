@@ -53,12 +53,15 @@ _INSERT = f"""
     FROM json_populate_recordset(NULL::memories_v2, %s::json) AS new ORDER BY document
 """  # noqa: S608 - names are constants, values are bound
 
-_UPDATE = f"""
-    UPDATE memories_v2 AS m SET ({_NAMES}) = (
-        SELECT {_NAMES} FROM json_populate_record(NULL::memories_v2, %(row)s::json) AS new
+_UPDATE = """
+    UPDATE memories_v2 AS m SET ({names}) = (
+        SELECT {names} FROM json_populate_record(NULL::memories_v2, %(row)s::json) AS new
     )
     WHERE m.id = %(id)s
-"""  # noqa: S608 - as above
+"""
+_LINKS = ("superseded_by", "superseded_at")
+_UPDATE_ALL = _UPDATE.format(names=_NAMES)
+_UPDATE_UNLINKED = _UPDATE.format(names=", ".join(name for name in _COLUMNS if name not in _LINKS))
 
 
 FORMS = Forms(time=native, items=list)
@@ -80,10 +83,14 @@ def insert_memories(session: Session, numbered: list[tuple[int, NewMemory]], mod
     insert_shares(session, [new.memory for _, new in numbered])
 
 
-async def update_memory(session: Session, new: NewMemory) -> bool:
-    """Write what may change of a memory's row, and tell whether there is one."""
+async def update_memory(session: Session, new: NewMemory, *, links: bool) -> bool:
+    """Write what may change of a memory's row, and tell whether there is one.
+
+    What replaces it is left alone without `links`: whoever deletes its successor changes that without the lock of its
+    owner.
+    """
     values = {"row": orjson.dumps(_values_of(new)).decode(), "id": new.memory.id}
-    return await session.run(_UPDATE, values) > 0
+    return await session.run(_UPDATE_ALL if links else _UPDATE_UNLINKED, values) > 0
 
 
 def insert_shares(session: Session, memories: list[Memory]) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from tmws_adapters.postgres import turns
-from tmws_adapters.postgres.locks import lock_owners, share_models
+from tmws_adapters.postgres.locks import lock_owners, share_models, share_successions
 from tmws_adapters.postgres.models import ACTIVE_MODEL, model_for, number_of
 from tmws_adapters.postgres.readers import owned_by, readers_of
 from tmws_adapters.postgres.rows import insert_memories, insert_shares, update_memory
 from tmws_adapters.postgres.session import Session
+from tmws_adapters.sql.memories import RELINK
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import Memory, Uses
 from tmws_core.errors import MemoryNotFound
@@ -22,6 +23,8 @@ _ADD_USES = """
     JOIN memories_v2 AS m ON m.id = added.id ORDER BY m.id
     ON CONFLICT (memory_id) DO UPDATE SET uses = u.uses + excluded.uses, used_at = greatest(u.used_at, excluded.used_at)
 """
+
+_RELINK = RELINK.format(id="%s")
 
 _DOCUMENTS = "SELECT nextval('documents') FROM generate_series(1, %s)"
 """Takes the numbers of so many documents, ascending."""
@@ -82,7 +85,8 @@ class PostgresMemoryWriter:
         session, memory = self._session, changed.memory
         session.see(owned_by((former.agent_id,)))
         lock_owners(session, (former.agent_id,))
-        if not await update_memory(session, changed):
+        links = (memory.superseded_by, memory.superseded_at) != (former.superseded_by, former.superseded_at)
+        if not await update_memory(session, changed, links=links):
             raise MemoryNotFound(memory_id=memory.id)
         session.later("DELETE FROM memory_shares WHERE memory_id = %s", (memory.id,))
         insert_shares(session, [memory])
@@ -103,6 +107,7 @@ class PostgresMemoryWriter:
         session = self._session
         session.see(owned_by((memory.agent_id,)))
         lock_owners(session, (memory.agent_id,))
+        await self._relink(memory)
         session.later("DELETE FROM memories_v2 WHERE id = %s", (memory.id,))
         session.later("DELETE FROM idempotency_keys WHERE memory_id = %s", (memory.id,))
         await turns.remove_text(session, memory.document)
@@ -134,6 +139,19 @@ class PostgresMemoryWriter:
                 await session.flush()
         session.count(changes=1)
         return len(waiting)
+
+    async def _relink(self, memory: Memory) -> None:
+        """Let what a memory had replaced, whoever owns it, be replaced by the memory's own successor, or by nothing.
+
+        Whoever deletes the successor at the same time waits until this memory is gone, and then finds linked to the
+        successor what this one had replaced: it looks again until there is nothing.
+        """
+        session = self._session
+        share_successions(session)
+        with session.seeing_all():
+            session.later("SELECT 1 FROM memories_v2 WHERE id = %s FOR UPDATE", (memory.id,))
+            while await session.row("SELECT 1 FROM memories_v2 WHERE superseded_by = %s LIMIT 1", (memory.id,)):
+                await session.run(_RELINK, (memory.id,))
 
     async def _replace_text(self, former: Memory, changed: NewMemory) -> None:
         session, memory = self._session, changed.memory

@@ -23,6 +23,25 @@ A text is valid from the moment at which the one before it ended. The column `va
 kind before its end, as earlier versions wrote it, too.
 """
 
+SUCCESSORS = """
+    WITH RECURSIVE chain (id) AS (
+        SELECT superseded_by FROM memories_v2 WHERE id = {id} AND superseded_by IS NOT NULL
+        UNION
+        SELECT m.superseded_by FROM chain JOIN memories_v2 AS m ON m.id = chain.id WHERE m.superseded_by IS NOT NULL
+    )
+    SELECT id FROM chain
+"""
+"""The query for what has replaced a memory, and what has replaced that; it ends even where they replace each other."""
+
+RELINK = """
+    UPDATE memories_v2 AS m SET
+        superseded_by = CASE WHEN m.id <> gone.superseded_by THEN gone.superseded_by END,
+        superseded_at = CASE WHEN m.id <> gone.superseded_by THEN m.superseded_at END
+    FROM (SELECT id, nullif(superseded_by, id) AS superseded_by FROM memories_v2 WHERE id = {id}) AS gone
+    WHERE m.superseded_by = gone.id
+"""
+"""Lets what a memory had replaced be replaced by the successor of that memory, or by nothing if it has none."""
+
 
 @attrs.frozen
 class Forms:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import attrs
 import orjson
 
-from tmws_adapters.sql.memories import HISTORY
+from tmws_adapters.sql.memories import HISTORY, SUCCESSORS
 from tmws_adapters.sqlite.known import known
 from tmws_adapters.sqlite.predicate import inside, visible
 from tmws_adapters.sqlite.rows import FORMS, SELECT_MEMORIES
@@ -51,6 +51,11 @@ class SqliteMemoryReader:
             return FORMS.memory(row)
 
         return await self._session.run(work)
+
+    async def successors(self, memory_id: str) -> list[str]:
+        """Return what has replaced a memory, what has replaced that, and so on, whoever may see them."""
+        sql = SUCCESSORS.format(id="?")
+        return await self._session.run(lambda connection: [row[0] for row in connection.execute(sql, (memory_id,))])
 
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
         """Return those of the ids whose memories exist and are visible."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from tmws_adapters.sql.memories import RELINK
 from tmws_adapters.sqlite.models import model_for
 from tmws_adapters.sqlite.rows import WRITTEN_COLUMNS, insert_shares, values_of
 from tmws_adapters.sqlite.session import Session
@@ -25,6 +26,8 @@ _UPDATE = f"UPDATE memories_v2 SET {', '.join(f'{column} = ?' for column in WRIT
 _REMEMBER = """
     INSERT OR REPLACE INTO idempotency_keys (agent_id, key, memory_id, request_hash, duplicate) VALUES (?, ?, ?, ?, ?)
 """
+
+_RELINK = RELINK.format(id="?")
 
 
 @attrs.frozen
@@ -54,6 +57,7 @@ class SqliteMemoryWriter:
         def work(connection: sqlite3.Connection) -> None:
             _documents(connection, 0, edits=1)
             _drop_text(connection, memory.document)
+            connection.execute(_RELINK, (memory.id,))
             connection.execute("DELETE FROM memories_v2 WHERE id = ?", (memory.id,))
             connection.execute("DELETE FROM idempotency_keys WHERE memory_id = ?", (memory.id,))
             refresh_behind(connection, memory)

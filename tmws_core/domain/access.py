@@ -94,7 +94,7 @@ def may_write(caller: Caller, memory: Memory) -> bool:
 
 
 def may_manage(caller: Caller, memory: Memory) -> bool:
-    """Tell whether a caller that sees a memory may delete it, share it or change who sees it."""
+    """Tell whether a caller that sees a memory may delete it, let it end, share it or change who sees it."""
     if not caller.may(Permission.MEMORY_WRITE):
         return False
     if memory.access_level is AccessLevel.SYSTEM:

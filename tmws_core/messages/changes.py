@@ -1,5 +1,6 @@
 """What requests make of memories: pure, so that a unit of work can apply it to what it has just read."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import attrs
@@ -10,8 +11,8 @@ from tmws_core.domain.memory import SHARES, AccessLevel, Memory, Share
 from tmws_core.errors import Forbidden, InvalidField, VersionConflict
 from tmws_core.messages.memory import ShareMemory, UpdateMemory
 
-_WITHDRAWING = frozenset({"expires_at", "superseded_by"})
-"""Fields by which a memory goes out of force."""
+_ENDS = {"expires_at": "change when this memory expires", "superseded_by": "change what replaces this memory"}
+"""Fields by which a memory goes out of force, and what changing them is."""
 
 
 def check_update(request: UpdateMemory) -> None:
@@ -34,6 +35,7 @@ def check_change(acting: Caller, memory: Memory, request: UpdateMemory) -> None:
         if request.access_level is AccessLevel.SYSTEM and not acting.may(Permission.ADMINISTER):
             raise Forbidden(action="write system memories", needs="an administrator", name="access_level")
     _check_publication(acting, memory, request)
+    _check_end(acting, memory, request)
     if request.expected_version not in (None, memory.version):
         raise VersionConflict(memory_id=memory.id, expected=request.expected_version, actual=memory.version)
 
@@ -43,13 +45,31 @@ def _check_publication(acting: Caller, memory: Memory, request: UpdateMemory) ->
     level = request.access_level or memory.access_level
     if level is not AccessLevel.TEAM or memory.namespace == acting.namespace or acting.manages(memory.namespace):
         return
-    told = sorted(request.given().keys() - _WITHDRAWING)
+    told = sorted(request.given().keys() - _ENDS.keys())
     if told and not acting.may(Permission.ANY_NAMESPACE):
         raise Forbidden(
             action=f"write to the namespace {memory.namespace}",
             needs="membership of it; delete the memory, or make it private",
             name=told[0],
         )
+
+
+def check_successor(memory: Memory, successors: Collection[str]) -> None:
+    """Refuse a successor that this memory has replaced, by itself or by what came between them."""
+    if memory.id in successors:
+        raise InvalidField(
+            name="superseded_by",
+            reason="has been replaced by this memory",
+            hint="Name a memory that is in force, or first clear the superseded_by of the one you named",
+        )
+
+
+def _check_end(acting: Caller, memory: Memory, request: UpdateMemory) -> None:
+    """Refuse to let a memory end, or come back, to whoever may not delete it: nobody finds what has ended."""
+    given = request.given()
+    for name, action in _ENDS.items():
+        if given.get(name, getattr(memory, name)) != getattr(memory, name) and not may_manage(acting, memory):
+            raise Forbidden(action=action, needs="its owner or an administrator", name=name)
 
 
 def changed(former: Memory, request: UpdateMemory, writer: Caller, now: datetime, *, embedded: bool) -> Memory:

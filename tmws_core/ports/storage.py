@@ -144,6 +144,13 @@ class MemoryReader(Protocol):
         """Return one memory; MemoryNotFound unless it exists and is visible."""
         ...
 
+    async def successors(self, memory_id: str) -> list[str]:
+        """Return what has replaced a memory, what has replaced that, and so on, whoever may see them.
+
+        In a unit of work nobody changes until its end what replaces what.
+        """
+        ...
+
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
         """Return those of the ids whose memories exist and are visible."""
         ...
@@ -220,7 +227,10 @@ class MemoryWriter(Protocol):
         ...
 
     async def delete(self, memory: Memory) -> None:
-        """Remove a memory with its shares, history, lexical entry, vector and idempotency keys."""
+        """Remove a memory with its shares, history, lexical entry, vector and idempotency keys.
+
+        What it had replaced is replaced by its own successor, or is in force again if it has none.
+        """
         ...
 
     async def add_uses(self, uses: Mapping[str, Uses]) -> None:

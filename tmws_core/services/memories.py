@@ -15,6 +15,7 @@ from tmws_core.domain.embedding import Vector
 from tmws_core.domain.events import MemoriesChanged
 from tmws_core.domain.memory import Memory, content_hash
 from tmws_core.domain.text import lexical_document, passage
+from tmws_core.domain.unset import UNSET
 from tmws_core.embedding import StoreEmbedder
 from tmws_core.errors import (
     ContentTooLarge,
@@ -118,7 +119,7 @@ class Memories:
         async with self.storage.write() as unit:
             former = await unit.memories.get(request.memory_id, visibility_of(acting))
             changes.check_change(acting, former, request)
-            await _check_successor(unit, visibility_of(acting), request)
+            await _check_successor(unit, visibility_of(acting), former, request)
             vectors = await self._usable(unit, vectors)
             changed = changes.changed(former, request, caller, now, embedded=vectors is not None)
             if changed.embedded_by != expected.embedded_by:
@@ -292,8 +293,13 @@ class Memories:
             )
 
 
-async def _check_successor(unit: UnitOfWork, visibility: Visibility, request: UpdateMemory) -> None:
-    if isinstance(request.superseded_by, str):
+async def _check_successor(unit: UnitOfWork, visibility: Visibility, memory: Memory, request: UpdateMemory) -> None:
+    if request.superseded_by is UNSET:
+        return
+    # Also where there is to be none: nobody may say otherwise meanwhile.
+    successors = await unit.memories.successors(request.superseded_by or memory.id)
+    if request.superseded_by is not None:
+        changes.check_successor(memory, successors)
         try:
             await unit.memories.get(request.superseded_by, visibility)
         except MemoryNotFound as error:
