@@ -1,6 +1,7 @@
 """What belongs into the audit log and has no transaction of its own: reads, refusals, attempts to authenticate."""
 
 import logging
+from collections.abc import Sequence
 
 import anyio
 import attrs
@@ -72,14 +73,19 @@ class Trail:
         noted, dropped = list(self._noted.values()), self._dropped
         self._noted, self._dropped = {}, 0
         try:
-            with anyio.CancelScope(shield=True):
-                async with self.storage.write() as unit:
-                    await unit.audit([*map(_counted, noted), *self._gap(dropped)])
+            async with self.storage.write() as unit:
+                await unit.audit([*map(_counted, noted), *self._gap(dropped)])
         except (StorageUnavailable, AuditBroken):
-            later, self._noted = self._noted.values(), {}
-            self._dropped += dropped
-            for each in (*noted, *later):
-                self._keep(each.event, each.count)
+            self._restore(noted, dropped)
+        except anyio.get_cancelled_exc_class():
+            self._restore(noted, dropped)
+            raise
+
+    def _restore(self, noted: Sequence[_Noted], dropped: int) -> None:
+        later, self._noted = self._noted.values(), {}
+        self._dropped += dropped
+        for each in (*noted, *later):
+            self._keep(each.event, each.count)
 
     def _keep(self, event: AuditEvent, count: int) -> None:
         key = (event.event_type, event.agent_id, tuple(event.details.items()))

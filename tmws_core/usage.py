@@ -1,5 +1,8 @@
 """How often memories are read, told to the store now and then."""
 
+import logging
+
+import anyio
 import attrs
 
 from tmws_core.domain.memory import Uses
@@ -7,6 +10,8 @@ from tmws_core.errors import StorageUnavailable
 from tmws_core.periodic import periodically
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock
+
+logger = logging.getLogger("tmws")
 
 INTERVAL_SECONDS = 10.0
 """Between two transactions: what a crash forgets is a few counts."""
@@ -27,7 +32,11 @@ class Usage:
 
     async def run(self) -> None:
         """Store what was noted every INTERVAL_SECONDS, and once more when cancelled."""
-        await periodically(self.flush, INTERVAL_SECONDS)
+        try:
+            await periodically(self.flush, INTERVAL_SECONDS)
+        finally:
+            if self._noted:
+                logger.warning("⚠️ The uses of %d memories could not be counted", len(self._noted))
 
     async def flush(self) -> None:
         """Store what was noted; while the store is out of reach it stays noted."""
@@ -39,6 +48,12 @@ class Usage:
             async with self.storage.write() as unit:
                 await unit.changes.add_uses(noted)
         except StorageUnavailable:
-            for memory_id, uses in noted.items():
-                later = self._noted.get(memory_id)
-                self._noted[memory_id] = uses if later is None else Uses(uses.count + later.count, later.last)
+            self._restore(noted)
+        except anyio.get_cancelled_exc_class():
+            self._restore(noted)
+            raise
+
+    def _restore(self, noted: dict[str, Uses]) -> None:
+        for memory_id, uses in noted.items():
+            later = self._noted.get(memory_id)
+            self._noted[memory_id] = uses if later is None else Uses(uses.count + later.count, later.last)

@@ -1,8 +1,10 @@
 """Who calls: an API key or a token, and what the registry says of its agent."""
 
 import hmac
+import logging
 from datetime import datetime
 
+import anyio
 import attrs
 
 from tmws_core.domain.agent import ROLES, Caller
@@ -15,6 +17,8 @@ from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock
 from tmws_core.ports.tokens import TokenReader
 from tmws_core.trail import Trail
+
+logger = logging.getLogger("tmws")
 
 CREDENTIAL_BYTES = 8 * 1024
 """The longest credential that is looked at; tokens of large issuers have 2 KiB."""
@@ -70,7 +74,11 @@ class Authentication:
 
     async def run(self) -> None:
         """Store when keys were used, every INTERVAL_SECONDS, and once more when cancelled."""
-        await periodically(self.flush, INTERVAL_SECONDS)
+        try:
+            await periodically(self.flush, INTERVAL_SECONDS)
+        finally:
+            if self._uses:
+                logger.warning("⚠️ When %d API keys were used last could not be stored", len(self._uses))
 
     async def flush(self) -> None:
         """Store when keys were used; while the store is out of reach it is remembered."""
@@ -82,8 +90,14 @@ class Authentication:
             async with self.storage.write() as unit:
                 await unit.credentials.note_uses(uses)
         except StorageUnavailable:
-            for key_id, moment in uses.items():
-                self._uses.setdefault(key_id, moment)
+            self._restore(uses)
+        except anyio.get_cancelled_exc_class():
+            self._restore(uses)
+            raise
+
+    def _restore(self, uses: dict[str, datetime]) -> None:
+        for key_id, moment in uses.items():
+            self._uses.setdefault(key_id, moment)
 
     async def _of_key(self, text: str, attempt: Attempt, known: dict[str, Detail]) -> Caller:
         parsed = parsed_key(text)

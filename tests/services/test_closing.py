@@ -1,0 +1,85 @@
+"""What is still to be stored when the service ends is stored, or said; a store that is away holds nothing up."""
+
+import logging
+
+import anyio
+import pytest
+
+from tests.contracts.builders import DAY
+from tests.servers.postgres import own_server
+from tmws_adapters.postgres import open_postgres
+from tmws_adapters.system import SystemClock
+from tmws_core.domain.audit import AuditEvent
+from tmws_core.periodic import LAST_SECONDS, periodically
+from tmws_core.trail import Trail
+from tmws_core.usage import Usage
+
+pytestmark = pytest.mark.anyio
+
+HANG = 20.0
+"""Seconds that closing never takes: half of what a store that is away is waited for, and far more than LAST_SECONDS."""
+
+
+async def test_what_was_noted_is_said_and_not_waited_for_while_postgresql_is_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with own_server() as server, server.database() as url:
+        async with open_postgres(url) as store:
+            clock = SystemClock()
+            trail = Trail(storage=store.storage, clock=clock, enabled=True)
+            usage = Usage(storage=store.storage, clock=clock)
+            server.stop()
+            with anyio.fail_after(HANG), caplog.at_level(logging.WARNING, "tmws"):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(trail.run)
+                    tasks.start_soon(usage.run)
+                    await anyio.wait_all_tasks_blocked()
+                    trail.note(AuditEvent(timestamp=DAY, event_type="memory.read", agent_id="ada", details={}))
+                    usage.note("a memory")
+                    tasks.cancel_scope.cancel()
+            server.start()
+    assert "1 events of the audit log could not be written" in caplog.text
+    assert "The uses of 1 memories could not be counted" in caplog.text
+
+
+async def test_work_that_is_under_way_when_it_is_to_end_has_a_while_and_no_longer() -> None:
+    begun, ended = anyio.Event(), list[str]()
+
+    async def never() -> None:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("cut off")
+
+    with anyio.fail_after(HANG):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(periodically, never, 0.0)
+            await begun.wait()
+            tasks.cancel_scope.cancel()
+    assert ended == ["cut off", "cut off"]
+    assert LAST_SECONDS * 2 < HANG
+
+
+async def test_work_that_is_under_way_comes_to_its_end_and_is_done_once_more() -> None:
+    go, done = anyio.Event(), list[str]()
+
+    async def work() -> None:
+        await go.wait()
+        done.append("whole")
+
+    with anyio.fail_after(HANG):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(periodically, work, 0.0)
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+            go.set()
+    assert done == ["whole", "whole"]
+
+
+async def test_what_work_raises_comes_out_as_it_is() -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await periodically(fail, 0.0)
