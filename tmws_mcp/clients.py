@@ -168,8 +168,13 @@ class LocalClients:
             self._count(-1)
 
     async def _talk(self, wire: Wire) -> None:
-        with anyio.fail_after(GREETING_SECONDS):
-            wants = await self._greet(wire)
+        try:
+            with anyio.fail_after(GREETING_SECONDS):
+                wants = await self._greet(wire)
+        except (ValueError, RecursionError) as error:
+            # Anybody may connect: what they send is neither shown nor a reason for a traceback.
+            logger.warning("⚠️ A client on this machine could not be greeted: %s", type(error).__name__)
+            raise Stranger from None
         try:
             await self._do(wants, wire)
         except TmwsError as error:

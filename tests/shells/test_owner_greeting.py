@@ -10,7 +10,7 @@ import pytest
 
 from tests.shells.owners import Raw, is_owned, raw, until
 from tests.shells.serving import PATIENCE, HttpServer, conversation, http_server, request
-from tmws_adapters.local.greeting import new_nonce
+from tmws_adapters.local.greeting import TOLD, new_nonce, reason_in
 from tmws_mcp.clients import CONNECTIONS
 
 pytestmark = pytest.mark.embedded("a server owns the directory")
@@ -22,7 +22,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     home = tmp_path_factory.mktemp("greeting") / "home"
     with http_server(home) as running:
         yield home, running
-        running.stop()
+        log = running.stop()
+        assert "Traceback" not in log
+        assert all(len(line) < 2000 for line in log.splitlines())
 
 
 @pytest.fixture
@@ -53,8 +55,13 @@ def test_client_with_a_wrong_secret_is_hung_up_on(home: Path) -> None:
         b"[]\n",
         b'{"tmws": 1, "nonce": 7}\n',
         b'{"tmws": 1, "nonce": "' + b"x" * 40_000,
+        b'{"tmws": 1, "nonce": "' + b"\\ud800" * 64 + b'"}\n',
+        b'{"tmws": 1, "nonce": "' + "é".encode() * 64 + b'"}\n',
+        b"[" * 30_000 + b"\n",
+        b'{"tmws": ' + b"9" * 20_000 + b', "nonce": 1e400}\n',
+        b"\xff\xfe\x00\n",
     ],
-    ids=["HTTP", "nothing", "no object", "no nonce", "too long"],
+    ids=["HTTP", "nothing", "no object", "no nonce", "too long", "halves", "accents", "deep", "digits", "no text"],
 )
 def test_what_is_no_greeting_is_hung_up_on_without_a_word(home: Path, line: bytes) -> None:
     with raw(home) as connection:
@@ -181,3 +188,20 @@ def test_program_keeps_an_owner_alive_and_may_stop_it(tmp_path: Path) -> None:
             assert stopping.greet(speak="stop") == {"ok": True}
             assert program.receive() is None
     until(lambda: not is_owned(home))
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ({"code": "x", "message": "a\n\x1b[2Jb" * 5000}, "a  [2Jb"),
+        ({"code": "x", "message": ["a"] * 3}, "['a', 'a', 'a']"),
+        ("no object", "The service refuses without a reason"),
+        (None, "The service refuses without a reason"),
+        ({"message": "One line."}, "One line."),
+    ],
+)
+def test_reason_of_the_other_end_is_one_line_of_bounded_length(error: object, message: str) -> None:
+    said = str(reason_in(error)["message"])
+    assert said.startswith(message)
+    assert len(said) <= TOLD
+    assert said.isprintable()

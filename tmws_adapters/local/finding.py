@@ -16,6 +16,7 @@ from tmws_adapters.local.greeting import (
     nonce_in,
     parse,
     proof_of,
+    reason_in,
 )
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
@@ -90,8 +91,7 @@ class Link:
         """
         self.welcome = self.ask({"proof": self.welcome["proof"], **wants}, seconds)
         if self.welcome.get("ok") is not True:
-            error = self.welcome.get("error")
-            raise Refused(error if isinstance(error, dict) else {"message": "The service refuses without a reason"})
+            raise Refused(reason_in(self.welcome.get("error")))
         self.socket.settimeout(None)
 
 

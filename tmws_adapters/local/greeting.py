@@ -19,6 +19,9 @@ WIRE = 1
 GREETING_BYTES = 32 * 1024
 """The longest line of a greeting; it holds the settings of a terminal, among them a public key."""
 
+TOLD = 1000
+"""Characters of a message that are passed on: our own have 300."""
+
 NONCE_BYTES = 32
 """Random bytes of a nonce and of a secret."""
 
@@ -82,9 +85,19 @@ def nonce_in(message: dict[str, object]) -> str:
         Stranger: it has none.
     """
     nonce = message.get("nonce")
-    if not isinstance(nonce, str) or len(nonce) != 2 * NONCE_BYTES:
+    if not isinstance(nonce, str) or len(nonce) != 2 * NONCE_BYTES or not nonce.isascii():
         raise Stranger
     return nonce
+
+
+def reason_in(error: object) -> dict[str, object]:
+    """Return the error that the other end gives as a reason, with a message of one line that is not too long."""
+    if not isinstance(error, dict):
+        return {"message": "The service refuses without a reason"}
+    message = str(error.get("message"))
+    if len(message) > TOLD or not message.isprintable():
+        message = "".join(each if each.isprintable() else " " for each in message[:TOLD])
+    return {**error, "message": message}
 
 
 def line_of(message: dict[str, object]) -> bytes:

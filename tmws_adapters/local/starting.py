@@ -6,7 +6,7 @@ import sys
 import time
 
 from tmws_adapters.local.finding import Link, find, refusal, silent, unusable
-from tmws_adapters.local.greeting import GREETING_BYTES, Refused, Stranger, parse
+from tmws_adapters.local.greeting import GREETING_BYTES, Refused, Stranger, parse, reason_in
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
 
@@ -97,7 +97,7 @@ def start(place: Place, seconds: float = START_SECONDS) -> None:
     except Stranger:  # it has died without a word, or says what it should not
         return
     if isinstance(error, dict):
-        raise Refused(error)
+        raise Refused(reason_in(error))
 
 
 def advice(place: Place) -> str:
