@@ -37,6 +37,7 @@ WITHOUT_EMBEDDER: tuple[str, ...] = (
     "audit query",
     "audit verify",
     "audit prune",
+    "audit sign",
     "db analyze",
     "db check",
     "db current",
