@@ -107,6 +107,6 @@ async def test_the_same_text_and_the_same_key_stay_one_memory_though_the_clock_w
     async with service(settings, clock) as app:
         first = await app.call(caller, CreateMemory(content="Once.", idempotency_key="key"))
         clock.time -= timedelta(days=1)
-        again = await app.call(caller, CreateMemory(content="Twice.", idempotency_key="key"))
+        again = await app.call(caller, CreateMemory(content="Once.", idempotency_key="key"))
         same = await app.call(caller, CreateMemory(content="Once."))
         assert {again.memory_id, same.memory_id, same.duplicate_of} == {first.memory_id}
