@@ -12,7 +12,7 @@ from tmws_adapters.postgres.agents import PostgresAgents, PostgresCredentials
 from tmws_adapters.postgres.audit import PostgresAuditLog
 from tmws_adapters.postgres.connections import Connections, Reading
 from tmws_adapters.postgres.edits import forget_edits
-from tmws_adapters.postgres.partitions import LOOK, make_partitions
+from tmws_adapters.postgres.partitions import LOOK, SOON, make_partitions
 from tmws_adapters.postgres.reader import PostgresMemoryReader
 from tmws_adapters.postgres.replicas import Replicas
 from tmws_adapters.postgres.session import Session
@@ -142,7 +142,8 @@ class PostgresStorage:
             return
         self._looked = time.monotonic()
         try:
-            await make_partitions(self._connections)
+            if not await make_partitions(self._connections):
+                self._looked += SOON - LOOK
             await forget_edits(self._connections)
         except StorageUnavailable as error:
             # The default partition takes what has no other, and edits are forgotten the next time.

@@ -1,0 +1,127 @@
+"""The partitions of the months are made, and walled off, while others read for as long as they like."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import anyio
+import psycopg
+import pytest
+
+from tests.contracts.builders import memory, new
+from tests.contracts.steps import store
+from tests.servers.postgres import PostgresServer, behind
+from tmws_adapters.postgres import open_postgres
+from tmws_adapters.postgres.upkeep import PostgresUpkeep
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 8
+"""Seconds: less than a lock is waited for elsewhere."""
+
+PARTITIONS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'memories_v2'::regclass ORDER BY 1"
+
+HAND_MADE = """
+    CREATE TABLE by_hand (LIKE memories_v2 INCLUDING ALL);
+    ALTER TABLE memories_v2 ATTACH PARTITION by_hand FOR VALUES FROM ('2020-01-01') TO ('2020-02-01')
+"""
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> Iterator[str]:
+    with postgres.database() as created:
+        yield created
+
+
+def partitions(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        return [name for (name,) in connection.execute(PARTITIONS).fetchall()]
+
+
+async def make_missing(url: str) -> list[str]:
+    """Open the store once, and drop the partitions of the months again, as if these had just begun."""
+    async with open_postgres(url):
+        made = partitions(url)
+    with psycopg.connect(url) as connection:
+        for name in made:
+            if name != "memories_v2_default":
+                connection.execute(f"DROP TABLE {name}".encode())
+    return made
+
+
+async def test_a_server_starts_and_reads_and_writes_while_a_long_reader_keeps_partitions_from_being_made(
+    url: str,
+) -> None:
+    made = await make_missing(url)
+    now = datetime.now(UTC)  # noqa: TID251 - the server makes partitions by its own clock
+    with behind(url) as reader:
+        reader.execute("SELECT count(*) FROM memories_v2")
+        with anyio.fail_after(LIMIT):
+            async with open_postgres(url) as opened:
+                await store(opened.storage, new(memory(created_at=now)))
+                assert (await opened.storage.health()).memories == 1
+        assert partitions(url) == ["memories_v2_default"]
+
+    async with open_postgres(url):
+        # This month's rows are in the default partition now.
+        assert partitions(url) == [name for name in made if not name.endswith(f"{now:%Y_%m}")]
+
+
+async def test_nobody_waits_long_behind_a_partition_that_cannot_be_made(url: str) -> None:
+    await make_missing(url)
+    longest = 0.0
+    async with anyio.create_task_group() as tasks:
+        with behind(url) as reader:
+            reader.execute("SELECT count(*) FROM memories_v2")
+
+            async def start() -> None:
+                async with open_postgres(url):
+                    pass
+                done.set()
+
+            done = anyio.Event()
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as other:
+                tasks.start_soon(start)
+                while not done.is_set():
+                    began = anyio.current_time()
+                    await other.execute("SELECT count(*) FROM memories_v2")
+                    longest = max(longest, anyio.current_time() - began)
+
+    assert longest < LIMIT
+
+
+async def test_a_partition_by_hand_over_a_month_keeps_neither_the_server_nor_other_months_from_their_own(
+    url: str,
+) -> None:
+    made = await make_missing(url)
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE by_hand (LIKE memories_v2 INCLUDING ALL)")
+        now = datetime.now(UTC)  # noqa: TID251 - as above
+        connection.execute(
+            "ALTER TABLE memories_v2 ATTACH PARTITION by_hand"
+            f" FOR VALUES FROM ('{now:%Y-%m}-01T00:00Z') TO ('{now:%Y-%m}-15T00:00Z')".encode()
+        )
+
+    async with open_postgres(url) as opened:
+        await store(opened.storage, new(memory()))
+
+    assert len(partitions(url)) == len(made)
+    assert "by_hand" in partitions(url)
+
+
+async def test_a_partition_by_hand_is_told_of_and_walled_off_at_the_next_start(url: str) -> None:
+    async with open_postgres(url):
+        pass
+    with psycopg.connect(url) as connection:
+        connection.execute(HAND_MADE)
+    found = [each for each in PostgresUpkeep(url).differences() if "by_hand" in each.part]
+    assert [each.problem for each in found] == ["row-level security of partition by_hand is missing"]
+
+    async with open_postgres(url):
+        pass
+
+    assert PostgresUpkeep(url).differences() == []
+    with psycopg.connect(url) as connection:
+        security = connection.execute(
+            "SELECT relrowsecurity, relforcerowsecurity FROM pg_class WHERE relname = 'by_hand'"
+        ).fetchone()
+    assert security == (True, True)
