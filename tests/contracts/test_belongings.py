@@ -35,10 +35,12 @@ async def counted(storage: Storage) -> dict[str, Belongings]:
 async def there(storage: Storage) -> dict[str, Belongings]:
     async with storage.read() as snapshot:
         page = await snapshot.memories.page(scope(), after=None, limit=9999, order="oldest")
+        former_texts = {each.id: await snapshot.memories.history(each.id) for each in page}
     owned: dict[str, Belongings] = {}
     for each in page:
         former = owned.get(each.agent_id, Belongings())
-        owned[each.agent_id] = Belongings(former.memories + 1, former.bytes + size(each))
+        history = sum(len(text.content.encode()) for text in former_texts[each.id])
+        owned[each.agent_id] = Belongings(former.memories + 1, former.bytes + size(each) + history)
     return owned
 
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.contracts.builders import NOON, memory, new, used_key, vector
+from tests.contracts.builders import EVERYTHING, NOON, memory, new, used_key, vector
 from tests.contracts.steps import get, replace, store
 from tests.servers.postgres import PostgresServer, behind
 from tmws_adapters.postgres import open_postgres
@@ -57,6 +57,28 @@ async def connections(url: str) -> AsyncIterator[Connections]:
     opener = Opener(url=url, statement_timeout=timedelta(seconds=30))
     async with open_connections(opener, pool_size=1, max_overflow=0, patience=timedelta(seconds=30)) as opened:
         yield opened
+
+
+async def test_a_deleted_memory_leaves_no_row_behind_that_only_a_superuser_would_see(
+    postgres: PostgresServer, url: str
+) -> None:
+    rose = memory(access_level=AccessLevel.SHARED, shared_with=(Share("bob"),))
+    async with open_postgres(url) as opened:
+        await store(opened.storage, new(rose))
+        rose = await get(opened.storage, rose.id)
+        changed = attrs.evolve(rose, content="Roses bloom again.", version=2)
+        await replace(opened.storage, rose, new(changed))
+        async with opened.storage.write() as unit:
+            await unit.changes.add_uses({rose.id: Uses(3, NOON)})
+        async with opened.storage.write() as unit:
+            await unit.changes.delete(await unit.memories.get(rose.id, EVERYTHING))
+
+    with psycopg.connect(postgres.superuser_url(url.rpartition("/")[2])) as superuser:
+        left = {
+            table: superuser.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchall()
+            for table in (*OF_MEMORIES, "memories_v2", "memory_words", "embeddings")
+        }
+    assert set(map(str, left.values())) == {"[(0,)]"}
 
 
 @pytest.fixture

@@ -11,12 +11,16 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
+from tmws_adapters.migrations import HEAD
 from tmws_adapters.migrations.connecting import connected, connected_server
 from tmws_adapters.migrations.runner import configuration, downgrade, downgrade_server, known, upgrade, upgrade_server
 from tmws_adapters.migrations.shape import Difference
 from tmws_adapters.migrations.standing import Change, Standing
 from tmws_adapters.postgres.upkeep import PostgresUpkeep
 from tmws_adapters.sqlite.upkeep import SqliteUpkeep
+
+REVISIONS = [f"{number:04}" for number in range(1, int(HEAD) + 1)]
+"""All revisions, the oldest first: they are numbered in their order."""
 
 FUTURE = "9001"
 LATER = "9002"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.contracts.stores import open_at
 from tests.migrations.former import TEXT, fill
-from tests.migrations.places import go, standing
+from tests.migrations.places import REVISIONS, go, standing
 from tests.migrations.test_sqlite import alembic
 from tests.servers.disk import mounted
 from tmws_adapters.migrations import HEAD
@@ -89,7 +89,7 @@ def test_only_the_newest_copies_stay(former: Path) -> None:
     made = [upgrade(former).backup, *(downgrade(former).backup for _ in range(4))]
 
     assert [each.name for each in made if each] == [
-        f"tmws.db.before-{each}" for each in ("0009", "0008", "0007", "0006", "0005")
+        f"tmws.db.before-{each}" for each in REVISIONS[: -len(made) - 1 : -1]
     ]
     assert backups(former) == made[::-1][:KEPT]
     assert contents(backups(former)[0]) == [TEXT]
@@ -112,7 +112,7 @@ def test_the_alembic_command_makes_the_copy_as_well(former: Path) -> None:
     assert [each.name for each in backups(former)] == [f"tmws.db.before-{HEAD}", "tmws.db.before-0004"]
 
     assert alembic(former, "downgrade", "-1").returncode == 0
-    assert [each.name for each in backups(former)] == ["tmws.db.before-0008", f"tmws.db.before-{HEAD}"]
+    assert [each.name for each in backups(former)] == [f"tmws.db.before-{REVISIONS[-2]}", f"tmws.db.before-{HEAD}"]
     assert alembic(former, "current").returncode == 0
     assert len(backups(former)) == KEPT
 

@@ -7,7 +7,7 @@ from tests.contracts.audit_steps import auditing
 from tests.contracts.builders import EVERYTHING, MODEL, fingerprint, new, scope
 from tests.contracts.stores import Store, open_at
 from tests.migrations.former import FORMER_TEXT, KEY, NORTH, ROSE, TEXT, fill
-from tests.migrations.places import differences, downgraded, go, is_server, raw, standing, upgraded
+from tests.migrations.places import REVISIONS, differences, downgraded, go, is_server, raw, standing, upgraded
 from tmws_adapters.migrations import HEAD
 from tmws_core.domain.access import Visibility
 from tmws_core.domain.agent import Role
@@ -52,7 +52,8 @@ async def check(place: str, revision: str) -> None:
         assert await storage.vectors([memory.document]) == {memory.document: NORTH}
         assert [await found(store, each) for each in (EVERYTHING, GRACE, STRANGER)] == [[TEXT], [TEXT], []]
         assert [agent.id for agent in agents] == ["ada", "grace"]
-        assert (belongings["ada"].memories, belongings["ada"].bytes) == (1, len(TEXT) + len('{"mood":"glad"}'))
+        owned = len(TEXT) + len('{"mood":"glad"}') + len(FORMER_TEXT)
+        assert (belongings["ada"].memories, belongings["ada"].bytes) == (1, owned)
         log = await auditing(storage).verify()
         assert (log.rows, log.breach) == (1, None)
         if revision >= "0002":
@@ -93,7 +94,7 @@ async def test_a_store_of_each_revision_is_upgraded_with_what_it_holds(place: st
     await change(place)
 
 
-@pytest.mark.parametrize("revision", ["0008", "0007", "0006", "0005", "0004", "0003", "0002"])
+@pytest.mark.parametrize("revision", REVISIONS[-2:0:-1])
 async def test_what_a_store_holds_survives_each_step_back_and_forth(place: str, revision: str) -> None:
     go(place, "0004")
     fill(place, "0004")
@@ -113,10 +114,8 @@ async def test_a_downgrade_takes_one_step_at_a_time(place: str) -> None:
 
     steps = [downgraded(place) for _ in range(4)]
 
-    assert [(step.before, step.after) for step in steps] == [
-        (f"000{number}", f"000{number - 1}") for number in (9, 8, 7, 6)
-    ]
-    assert standing(place).revision == "0005"
+    assert [(step.before, step.after) for step in steps] == [*zip(REVISIONS[:0:-1], REVISIONS[-2::-1], strict=True)][:4]
+    assert standing(place).revision == REVISIONS[-5]
     assert differences(place) == []
 
 

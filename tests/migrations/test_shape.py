@@ -7,7 +7,7 @@ import pytest
 from tests.contracts.builders import memory, new, vector
 from tests.contracts.steps import get, store
 from tests.contracts.stores import open_at
-from tests.migrations.places import differences, go, is_server, raw, upgraded
+from tests.migrations.places import REVISIONS, differences, go, is_server, raw, upgraded
 from tmws_adapters.migrations import HEAD
 from tmws_core.domain.embedding import Canary, EmbeddingModel
 from tmws_core.errors import SchemaDirty
@@ -52,7 +52,7 @@ def edit(place: str, statement: str) -> None:
         connection.execute(statement)
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", HEAD])
+@pytest.mark.parametrize("revision", REVISIONS)
 def test_every_revision_is_what_its_revision_makes(place: str, revision: str) -> None:
     go(place, revision)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.migrations.places import go, raw, write_future
+from tests.migrations.places import REVISIONS, go, raw, write_future
 from tests.servers.postgres import GUARDED, PASSWORD, PostgresServer
 from tests.shells.command import Command, without_the_rights_of_root
 from tests.shells.serving import http_server
@@ -59,12 +59,12 @@ def test_the_schema_is_made_looked_at_taken_back_and_made_again(command: Command
     assert (made["before"], made["after"], made["backup"]) == (None, HEAD, None)
     assert (current["state"], current["dialect"]) == ("current", "sqlite" if is_file(place) else "postgresql")
     assert current["server"].split(".")[0].isdecimal()
-    assert f"from revision {HEAD} to 0008" in back.out
+    assert f"from revision {HEAD} to {REVISIONS[-2]}" in back.out
     assert "Install the older version now" in back.out
     assert ("The copy before:" in back.out) == is_file(place)
-    assert f"db downgrade: changing the schema from revision {HEAD} back to 0008" in back.err
+    assert f"db downgrade: changing the schema from revision {HEAD} back to {REVISIONS[-2]}" in back.err
     assert (older.code, older.answer["state"], older.answer["problems"]) == (1, "older", [])
-    assert f"from revision 0008 to {HEAD}" in again.out
+    assert f"from revision {REVISIONS[-2]} to {HEAD}" in again.out
     assert (nothing["before"], nothing["after"]) == (HEAD, HEAD)
     assert [hit["content"] for hit in found["results"]] == ["The rose blooms in June."]
 
@@ -146,7 +146,7 @@ def test_a_database_that_is_served_is_not_downgraded(command: Command) -> None:
     assert (refused.code, refused.answer["error"]["code"]) == (5, "storage_busy")
     assert "try again" in refused.answer["error"]["message"]
     assert looked["success"]
-    assert command.ok("db", "downgrade", "--json").answer["after"] == "0008"
+    assert command.ok("db", "downgrade", "--json").answer["after"] == REVISIONS[-2]
 
 
 def test_an_older_file_with_an_owner_is_not_upgraded_under_it(tmp_path: Path) -> None:

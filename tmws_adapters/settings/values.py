@@ -223,7 +223,7 @@ class Settings:
     quota_bytes: int = attrs.field(
         default=0,
         validator=between(0, 999_999_999),
-        metadata=doc("Bytes of content and metadata that one agent may own; 0: any number."),
+        metadata=doc("Bytes of content, former texts and metadata that one agent may own; 0: any number."),
     )
     allow_insecure: bool = attrs.field(default=False, metadata=doc("Serve other machines without authentication."))
     cors_origins: tuple[str, ...] = attrs.field(

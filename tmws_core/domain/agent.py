@@ -93,7 +93,10 @@ class Agent:
 
 @attrs.frozen
 class Belongings:
-    """What an agent owns: how many memories, and the bytes of their contents (UTF-8) and metadata (compact JSON)."""
+    """What an agent owns: how many memories, and the bytes of their contents, former texts and metadata.
+
+    Texts are counted in UTF-8, metadata as compact JSON.
+    """
 
     memories: int = 0
     bytes: int = 0
