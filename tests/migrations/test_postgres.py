@@ -12,6 +12,7 @@ import pytest
 
 from tests.contracts.builders import memory, new, vector
 from tests.contracts.steps import store
+from tests.migrations.places import go
 from tests.servers.postgres import PostgresServer
 from tmws_adapters.migrations import HEAD
 from tmws_adapters.migrations.runner import upgrade_server
@@ -91,6 +92,7 @@ def test_an_upgrade_of_the_newest_schema_changes_nothing(url: str) -> None:
 
 
 def test_a_failed_upgrade_leaves_the_database_as_it_was(bare: str) -> None:
+    go(bare, "0003")
     with psycopg.connect(bare) as connection:
         connection.execute("CREATE TABLE audit_head (somebody text)")
     before = schema(bare)

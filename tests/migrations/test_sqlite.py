@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.migrations.places import go
 from tmws_adapters.migrations import HEAD
 from tmws_adapters.migrations.connecting import configured_path
 from tmws_adapters.migrations.runner import newest, upgrade
@@ -59,15 +60,16 @@ def test_an_upgrade_of_the_newest_schema_changes_nothing(tmp_path: Path) -> None
 
 def test_a_failed_upgrade_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "tmws.db"
+    go(str(path), "0003")
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE security_audit_logs (somebody TEXT)")
+        connection.execute("CREATE TABLE audit_head (somebody TEXT)")
+    before = schema(path)
 
-    with pytest.raises(SchemaDirty, match="table security_audit_logs already exists") as raised:
+    with pytest.raises(SchemaDirty, match="table audit_head already exists") as raised:
         upgrade(path)
 
     assert "tmws db check" in raised.value.remedy
-
-    assert schema(path) == {"security_audit_logs"}
+    assert schema(path) == before
 
 
 def test_an_unknown_revision_is_a_newer_version(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from tmws_adapters.migrations.belonging import looked_at
 from tmws_adapters.migrations.file import writable_file
 from tmws_adapters.paths import located
 from tmws_core.errors import ConfigurationError, StorageBusy
@@ -42,9 +43,10 @@ _LOCK_NOT_AVAILABLE = "55P03"
 def connected(path: Path, *, lock_wait: timedelta = LOCK_WAIT) -> Iterator[Connection]:
     """Yield a connection inside a transaction that holds the write lock; commit it at the end.
 
-    A missing file is created.
+    A missing file is created. Raises SchemaDirty for the file of another program, which is left as it is.
     """
     writable_file(path)
+    looked_at(path, lambda _: None, lock_wait.total_seconds())
     engine = create_engine(
         URL.create("sqlite", database=str(path.absolute())),
         poolclass=NullPool,

@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 
 from tmws_adapters.migrations import HEAD
+from tmws_adapters.migrations.belonging import check_own
 from tmws_adapters.migrations.compatibility import Reader, is_usable, usable_from
 from tmws_core.errors import SchemaDirty, SchemaTooNew, StorageUnavailable
 
@@ -51,7 +52,12 @@ class Change:
 
 
 def standing_of(dialect: str, server: str, connection: Reader) -> Standing:
-    """Read how a database stands; nothing is changed. `connection` is one of sqlite3 or psycopg."""
+    """Read how a database stands; nothing is changed. `connection` is one of sqlite3 or psycopg.
+
+    Raises:
+        SchemaDirty: it is another program's.
+    """
+    check_own(dialect, connection)
     versioned = connection.execute(_VERSIONED[dialect]).fetchone()
     if versioned is None or versioned[0] is None:
         return Standing(dialect=dialect, server=server)

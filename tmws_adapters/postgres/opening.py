@@ -10,6 +10,7 @@ import attrs
 import psycopg
 
 from tmws_adapters.migrations import HEAD
+from tmws_adapters.migrations.belonging import TABLES, judge
 from tmws_adapters.postgres.agents import PostgresHolders, PostgresLicenseClock
 from tmws_adapters.postgres.connections import FAILOVER, Connections, Reading, open_connections
 from tmws_adapters.postgres.errors import PART, connection_error
@@ -111,6 +112,7 @@ async def _prepare(connections: Connections, patience: timedelta) -> None:
         check_server(session.connection.info.server_version)
         ((installed, available, migrated),) = await session.rows(_STATE)
         revision = await session.row("SELECT version_num FROM alembic_version") if migrated else None
+        judge(PART, [str(name) for (name,) in await session.rows(TABLES[PART])])
     check_vector(installed, available)
     if installed is None:
         await _create_vector(connections)

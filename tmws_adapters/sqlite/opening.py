@@ -10,7 +10,9 @@ import anyio.to_thread
 import attrs
 
 from tmws_adapters.migrations import HEAD
+from tmws_adapters.migrations.belonging import looked_at
 from tmws_adapters.migrations.file import writable_file
+from tmws_adapters.migrations.standing import standing_of
 from tmws_adapters.sql.origin import check_arrived
 from tmws_adapters.sqlite.connections import Opener, Synchronous, open_connections
 from tmws_adapters.sqlite.errors import PART, file_error, translated
@@ -69,7 +71,7 @@ def _prepare(path: Path, busy_timeout: timedelta) -> None:
     except OSError as error:
         raise file_error(error) from error
     with translated():
-        if _revision(path, busy_timeout) != HEAD:
+        if looked_at(path, _revision, busy_timeout.total_seconds()) != HEAD:
             # Alembic takes 0.2 s to import, and is needed once in the life of a schema.
             from tmws_adapters.migrations.runner import upgrade  # noqa: PLC0415
 
@@ -78,9 +80,5 @@ def _prepare(path: Path, busy_timeout: timedelta) -> None:
             check_arrived(found_origin(connection), PART)
 
 
-def _revision(path: Path, busy_timeout: timedelta) -> str | None:
-    with closing(sqlite3.connect(path, timeout=busy_timeout.total_seconds())) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'").fetchone():
-            return None
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return None if row is None else str(row[0])
+def _revision(connection: sqlite3.Connection) -> str | None:
+    return standing_of(PART, sqlite3.sqlite_version, connection).revision

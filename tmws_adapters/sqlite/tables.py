@@ -14,6 +14,7 @@ import attrs
 import orjson
 
 from tmws_adapters.migrations import HEAD
+from tmws_adapters.migrations.belonging import looked_at
 from tmws_adapters.sql.origin import CREATE, KEEP, READ, TABLE, check_schema, origin_of
 from tmws_adapters.sql.tables import (
     EMBEDDINGS,
@@ -184,10 +185,11 @@ async def open_sqlite_tables(path: Path, *, writing: bool) -> AsyncIterator[Sqli
     """
     if not await anyio.Path(path).exists():
         check_schema(None, HEAD, PART)
+    with translated():
+        revision = await anyio.to_thread.run_sync(looked_at, path, _revision, BUSY_TIMEOUT.total_seconds())
+    check_schema(revision, HEAD, PART)
     opener = Opener(path=path, busy_timeout=BUSY_TIMEOUT, synchronous="NORMAL")
     with closing(opener.reader()) as reader:
-        with translated():
-            check_schema(_revision(reader), HEAD, PART)
         if not writing:
             yield SqliteTables(reader, None, opener.file)
             return

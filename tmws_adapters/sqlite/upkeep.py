@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from tmws_adapters.migrations.backup import Tell
+from tmws_adapters.migrations.belonging import looked_at
 from tmws_adapters.migrations.runner import downgrade, known, upgrade
 from tmws_adapters.migrations.shape import Difference, differences_of_file
 from tmws_adapters.migrations.standing import Change, Standing, known_revision, standing_of
@@ -31,8 +32,8 @@ class SqliteUpkeep:
         """Read the revision."""
         if not self._path.exists():
             return Standing(dialect="sqlite", server=sqlite3.sqlite_version)
-        with self._connection() as connection:
-            return standing_of("sqlite", sqlite3.sqlite_version, connection)
+        with translated():
+            return looked_at(self._path, _standing, self._lock_wait.total_seconds())
 
     def upgrade(self, tell: Tell) -> Change:
         """Bring the schema up to date."""
@@ -86,11 +87,17 @@ class SqliteUpkeep:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         address = f"{self._path.absolute().as_uri()}?mode=rw"
         seconds = self._lock_wait.total_seconds()
+        with translated():
+            looked_at(self._path, _standing, seconds)
         with (
             translated(),
             closing(sqlite3.connect(address, uri=True, timeout=seconds, isolation_level=None)) as connection,
         ):
             yield connection
+
+
+def _standing(connection: sqlite3.Connection) -> Standing:
+    return standing_of("sqlite", sqlite3.sqlite_version, connection)
 
 
 @contextmanager
