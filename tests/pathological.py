@@ -20,6 +20,7 @@ _ENDLESS: Mapping[str, str] = {
     "months": "january ",
     "prepositions": "in ",
     "numbers of": "1 of ",
+    "number words": "one ",
     "dates": "2024-01-",
     "days": "1 day ",
     "marks": "\u0301\u0316",

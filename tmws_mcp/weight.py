@@ -16,27 +16,32 @@ _STEP = 64 * 1024
 
 _IN_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+
+_WHOLE = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+"""As much of a part as has whole texts."""
+
 
 def check_weight(body: bytes) -> None:
     """Raise TooManyValues if JSON holds more than VALUES."""
-    if _values(body, 0, len(body)) > VALUES and values_of(body) > VALUES:
+    if _values(body) > VALUES and values_of(body) > VALUES:
         raise TooManyValues(limit=VALUES)
 
 
 def values_of(body: bytes) -> int:
     """Return how many values a body has, or a number above VALUES as soon as they are too many."""
     values = place = 0
-    while 0 <= place < len(body) and values <= VALUES:
-        text = body.find(b'"', place)
-        values += _values(body, place, len(body) if text < 0 else text)
-        place = text if text < 0 else _behind_text(body, text + 1)
+    while place < len(body) and values <= VALUES:
+        whole = _WHOLE.match(body, place, place + _STEP)
+        end = place if whole is None else whole.end()
+        values += _values(_TEXT.sub(b"", body[place:end]))
+        place = end if end in (len(body), place + _STEP) else _behind_text(body, end + 1)
     return values
 
 
-def _values(body: bytes, start: int, end: int) -> int:
+def _values(part: bytes) -> int:
     """Return how many values begin in a part of a body, if it has no texts."""
-    nested = body.count(b"[", start, end) + body.count(b"{", start, end)
-    return body.count(b",", start, end) + _NESTING * nested
+    return part.count(b",") + _NESTING * (part.count(b"[") + part.count(b"{"))
 
 
 def _behind_text(body: bytes, place: int) -> int:

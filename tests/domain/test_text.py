@@ -12,6 +12,7 @@ from tmws_adapters.postgres.words import counts_of
 from tmws_core.domain.dates import period_in
 from tmws_core.domain.dialogue import Question, speaker_of
 from tmws_core.domain.memory import CONTENT_BYTES, content_hash
+from tmws_core.domain.sameness import said
 from tmws_core.domain.text import MARKS, lexical_document, query_terms
 
 BLOWN_UP = 2.0
@@ -24,6 +25,7 @@ READINGS: dict[str, Callable[[str], object]] = {
     "question": lambda text: Question.of(f"when {text[:-5]}").nudge(text),
     "times": lambda text: period_in(text, datetime(2024, 1, 1, tzinfo=UTC)),
     "repetition": content_hash,
+    "sameness": said,
 }
 
 TEXTS = texts(2 * CONTENT_BYTES)

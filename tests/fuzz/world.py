@@ -21,7 +21,7 @@ from tmws_adapters.authentication import open_credentials
 from tmws_adapters.bootstrap import compose, open_parts
 from tmws_adapters.settings import load_settings
 
-PARTS = 4
+PARTS = 5
 """Fuzzers that share the time."""
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "60")) / PARTS

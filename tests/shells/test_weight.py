@@ -25,9 +25,10 @@ def counted(value: object) -> int:
     return 0
 
 
-@given(values)
-def test_only_what_stands_outside_of_texts_is_counted(value: object) -> None:
-    if counted(value) <= weight.VALUES:
+@given(values, st.integers(2, 40))
+def test_only_what_stands_outside_of_texts_is_counted(value: object, step: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weight, "_STEP", step)
         assert weight.values_of(orjson.dumps(value)) == counted(value)
 
 

@@ -8,6 +8,8 @@ Where that leaves a doubt, two texts are two: to show a repetition costs a place
 import re
 import unicodedata
 
+from tmws_core.domain.text import is_stream_safe
+
 _HYPHENS = "\u2010\u2011\u2012\u2013\u2212\u301c\ufe58\ufe63\uff0d"
 """What is written for a hyphen or a minus; the long dashes only part sentences."""
 
@@ -61,7 +63,9 @@ _CAPITAL = re.compile(r"[A-Z]")
 def said(text: str) -> str:
     """Return what a text says: texts that say the same have the same."""
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text.translate(_FORMS))
+        text = text.translate(_FORMS)
+        if is_stream_safe(text):  # of endless marks in another order two texts are two
+            text = unicodedata.normalize("NFC", text)
     # A capital that counts gets a mark of its own before it is folded like all others.
     text = _CASED_UNIT.sub(lambda unit: _CAPITAL.sub("\u21e7\\g<0>", unit.group()), text)
     return " ".join(_TELLING.findall(text.lower()))

@@ -72,10 +72,15 @@ def _folded(content: str) -> str:
     if content.isascii():
         return content
     visible = "".join(character for character in content if unicodedata.category(character) != "Cf")
-    return unicodedata.normalize("NFKC", _MARKED.sub(_stream_safe, visible))
+    return unicodedata.normalize("NFKC", _MARKED.sub(_with_fewer_marks, visible))
 
 
-def _stream_safe(run: re.Match[str]) -> str:
+def is_stream_safe(text: str) -> bool:
+    """Tell whether no more than MARKS stand in a row, so that normalising takes time that grows with the length."""
+    return text.isascii() or _MARKED.sub(_with_fewer_marks, text) == text
+
+
+def _with_fewer_marks(run: re.Match[str]) -> str:
     """Return a run of characters without the marks beyond MARKS in a row."""
     if run.end() - run.start() <= MARKS:
         return run.group()
