@@ -3,6 +3,8 @@
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +16,7 @@ from tests.migrations.former import TEXT, fill
 from tests.migrations.places import REVISIONS, go, standing
 from tests.migrations.test_sqlite import alembic
 from tests.servers.disk import mounted
+from tests.shells.traced import STRACE
 from tmws_adapters.migrations import HEAD
 from tmws_adapters.migrations.backup import KEPT, backups
 from tmws_adapters.migrations.runner import downgrade, upgrade
@@ -188,3 +191,22 @@ def test_a_disk_without_room_for_the_copy_stops_the_upgrade_before_it_begins(ful
     assert contents(path) == [TEXT]
     assert backups(path) == []
     assert f"tmws.db.before-{HEAD}.unfinished" not in names(path)
+
+
+@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
+def test_the_copy_and_its_name_are_on_the_disk_before_the_schema_changes(former: Path, tmp_path: Path) -> None:
+    assert STRACE is not None
+    log = tmp_path / "calls"
+    upgrading = "import sys; from pathlib import Path; from tmws_adapters.migrations.runner import upgrade; "
+    words = [sys.executable, "-c", f"{upgrading}upgrade(Path(sys.argv[1]))", str(former)]
+    watched = "?fsync,?fdatasync,?rename,?renameat,?renameat2,?unlink,?unlinkat"
+    subprocess.run([STRACE, "-f", "-y", "-e", f"trace={watched}", "-o", str(log), *words], check=True)
+
+    calls = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    synced = [number for number, call in enumerate(calls) if "sync(" in call and f"{former}.before-{HEAD}.unf" in call]
+    [named] = [number for number, call in enumerate(calls) if "rename" in call and f"tmws.db.before-{HEAD}" in call]
+    kept = [number for number, call in enumerate(calls) if "sync(" in call and f"<{former.parent}>" in call]
+    changed = [number for number, call in enumerate(calls) if "sync(" in call and f"<{former}-wal>" in call]
+    assert synced
+    assert changed
+    assert max(synced) < named < min(number for number in kept if number > named) < min(changed)

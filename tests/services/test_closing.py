@@ -1,13 +1,15 @@
 """What is still to be stored when the service ends is stored, or said; a store that is away holds nothing up."""
 
 import logging
+from pathlib import Path
 
 import anyio
 import pytest
 
-from tests.contracts.builders import DAY
+from tests.contracts.builders import DAY, memory, new
 from tests.servers.postgres import own_server
 from tmws_adapters.postgres import open_postgres
+from tmws_adapters.sqlite import open_sqlite
 from tmws_adapters.system import SystemClock
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.periodic import LAST_SECONDS, periodically
@@ -83,3 +85,24 @@ async def test_what_work_raises_comes_out_as_it_is() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await periodically(fail, 0.0)
+
+
+async def test_uses_that_were_noted_while_the_store_was_down_are_counted_once_it_is_back(tmp_path: Path) -> None:
+    path, away = tmp_path / "tmws.db", tmp_path / "away.db"
+    one, other = memory(), memory()
+    async with open_sqlite(path) as store:
+        async with store.storage.write() as unit:
+            await unit.changes.add([new(one), new(other)])
+        usage = Usage(storage=store.storage, clock=SystemClock())
+        usage.note(one.id)
+        usage.note(other.id)
+        path.rename(away)
+        await usage.flush()
+        usage.note(one.id)
+        away.rename(path)
+        for _ in range(2):
+            await usage.flush()
+        async with store.storage.read() as snapshot:
+            counted = await snapshot.memories.uses([1, 2])
+
+    assert [counted[document].count for document in (1, 2)] == [2, 1]
