@@ -24,10 +24,11 @@ def input_schema(operation: Operation) -> JsonSchema:
 def output_schema(operation: Operation) -> JsonSchema:
     """Return the terse schema of an operation's answer.
 
-    It has the types alone, and requires nothing: some clients hold error results against it too, which look different.
+    It has the types of its fields alone, and requires nothing: some clients hold error results against it too, which
+    look different.
     """
-    properties = _object(schema_of(operation.answer))["properties"]
-    return {"type": "object", "properties": {name: _unrequired(schema) for name, schema in properties.items()}}
+    properties = schema_of(operation.answer)["properties"]
+    return {"type": "object", "properties": {name: {"type": schema["type"]} for name, schema in properties.items()}}
 
 
 def _object(schema: JsonSchema) -> JsonSchema:
@@ -44,10 +45,9 @@ def _terse(schema: JsonSchema) -> JsonSchema:
     return kept | {"items": _terse(kept["items"])} if "items" in kept else kept
 
 
-def _unrequired(schema: JsonSchema) -> JsonSchema:
-    kept: JsonSchema = {key: schema[key] for key in ("type", "items") if key in schema}
-    return kept | {"items": _unrequired(kept["items"])} if "items" in kept else kept
-
-
 def _goes_without_saying(key: str, value: Any) -> bool:
-    return (key == "maximum" and value >= _LARGE) or (key == "default" and value is False)
+    return (
+        (key == "maximum" and value >= _LARGE)
+        or (key == "default" and value is False)
+        or (key == "minimum" and value == 1)
+    )

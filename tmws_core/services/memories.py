@@ -104,7 +104,7 @@ class Memories:
         raises=(MemoryNotFound, VersionConflict, *_LIMITS, *_REFUSALS),
     )
     async def update(self, caller: Caller, request: UpdateMemory) -> MemoryUpdated:
-        """Change a memory; a former text is kept as history, and null empties what may be empty."""
+        """Change a memory; a former text is kept as history, and null empties a field."""
         changes.check_update(request)
         async with self.storage.read() as snapshot:
             acting = await actor(snapshot.agents, caller, request.agent_id, self.witness)
