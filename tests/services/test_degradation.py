@@ -1,6 +1,7 @@
 """What works while a part does not, and what happens when it is back."""
 
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 
@@ -181,6 +182,43 @@ async def test_a_text_that_was_refused_is_tried_again_when_its_time_has_come(
         pass
     assert len(indexing.aside) == 0
     assert (await parts.storage.health()).unembedded == 0
+
+
+async def test_a_batch_with_refused_texts_has_the_vectors_of_the_others_at_once(settings: Settings) -> None:
+    contents = [f"good {number}" for number in range(200)]
+    contents[78] = "The rose blooms."
+    for place in (0, 77, 199):
+        contents[place] = f"refused {place}"
+    with ollama_double(vectors=picky) as double:
+        choosy = embedded_by(settings, double)
+        async with open_app(choosy) as app:
+            drafts = tuple(CreateMemory(content=content) for content in contents)
+            created = (await app.call(choosy.agent("test"), CreateMemories(memories=drafts))).results
+            without = [place for place, each in enumerate(created) if not each.embedding_generated]
+            assert without == [0, 77, 199]
+            found = await app.call(
+                choosy.agent("test"), SearchMemories(query="The rose blooms.", mode=SearchMode.SEMANTIC, limit=1)
+            )
+            assert found.results[0].content == "The rose blooms."
+            assert (await app.call(choosy.operator("test"), GetSystemStats())).unembedded == 3
+
+
+async def test_a_batch_whose_time_ends_keeps_the_vectors_that_were_made(settings: Settings) -> None:
+    ended = threading.Event()
+
+    def stuck(texts: Sequence[str]) -> list[list[float]]:
+        if any("hung" in text for text in texts) and not any("refused" in text for text in texts):
+            ended.wait()
+        return picky(texts)
+
+    with ollama_double(vectors=stuck) as double:
+        hasty = attrs.evolve(embedded_by(settings, double), request_timeout=2.0)
+        async with open_app(hasty) as app:
+            await app.call(hasty.agent("test"), CreateMemory(content="The model is loaded."))
+            drafts = tuple(CreateMemory(content=text) for text in ("good", "refused", "hung one", "hung two"))
+            created = (await app.call(hasty.agent("test"), CreateMemories(memories=drafts))).results
+            ended.set()
+    assert [each.embedding_generated for each in created] == [True, False, False, False]
 
 
 async def test_health_tells_how_many_texts_are_refused(settings: Settings) -> None:

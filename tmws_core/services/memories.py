@@ -16,7 +16,7 @@ from tmws_core.domain.events import MemoriesChanged
 from tmws_core.domain.memory import Memory, content_hash
 from tmws_core.domain.text import lexical_document, passage
 from tmws_core.domain.unset import UNSET
-from tmws_core.embedding import StoreEmbedder
+from tmws_core.embedding import StoreEmbedder, embed_apart
 from tmws_core.errors import (
     ContentTooLarge,
     EmbedderUnavailable,
@@ -59,7 +59,8 @@ class Memories:
     """The changes of memories: each is one transaction, and is acknowledged only once it is durable.
 
     A text that has no vector after `embed_timeout` is stored without one, and gets it when the embedder is back. So is
-    one whose store has changed to another model than the embedder's.
+    one that the embedder refuses, alone of its batch, and one whose store has changed to another model than the
+    embedder's.
     """
 
     storage: Storage
@@ -111,9 +112,9 @@ class Memories:
             former = await snapshot.memories.get(request.memory_id, visibility_of(acting))
         changes.check_change(acting, former, request)
         expected = changes.changed(former, request, caller, self.clock.now(), embedded=False)
-        vectors = None
+        vectors: Mapping[str, Vector] = {}
         if expected.embedded_by != former.embedded_by:
-            vectors, _ = await self._embed([passage(*expected.embedded_by)])
+            vectors, _ = await self._embed({former.id: passage(*expected.embedded_by)})
         (lexical,) = await each_aside(lexical_document, [expected.content if request.says_anew else ""])
         now = self.clock.now()
         async with self.storage.write() as unit:
@@ -121,10 +122,10 @@ class Memories:
             changes.check_change(acting, former, request)
             await _check_successor(unit, visibility_of(acting), former, request)
             vectors = await self._usable(unit, vectors)
-            changed = changes.changed(former, request, caller, now, embedded=vectors is not None)
+            changed = changes.changed(former, request, caller, now, embedded=bool(vectors))
             if changed.embedded_by != expected.embedded_by:
                 # Somebody has changed the text or the date meanwhile: what was prepared stands for what will not be.
-                vectors, changed = None, changes.changed(former, request, caller, now, embedded=False)
+                vectors, changed = {}, changes.changed(former, request, caller, now, embedded=False)
                 lexical = lexical_document(changed.content) if request.says_anew else ""
             owned = await self._admit_change(unit, acting, former, changed)
             await unit.changes.replace(
@@ -133,7 +134,7 @@ class Memories:
                     memory=changed,
                     content_hash=content_hash(changed.content),
                     lexical=lexical,
-                    vector=vectors[0] if vectors else None,
+                    vector=vectors.get(changed.id),
                 ),
             )
             await self.admission.check(unit.agents, [changed.agent_id], owned)
@@ -198,16 +199,14 @@ class Memories:
             expected = await Ledger.settled(snapshot.memories, caller, drafts, now)
         if not expected.writes:
             return expected.answers({})
-        passages = [each.passage for each in expected.added]
-        vectors, milliseconds = await self._embed(passages) if passages else (None, 0.0)
+        passages = {each.memory.id: each.passage for each in expected.added}
+        vectors, milliseconds = await self._embed(passages) if passages else ({}, 0.0)
         lexical = await each_aside(lexical_document, [each.memory.content for each in expected.added])
         async with self.storage.write() as unit:
             ledger = await Ledger.settled(unit.memories, caller, drafts, now)
             vectors = await self._usable(unit, vectors)
-            ids = [each.memory.id for each in expected.added]
-            made = {memory_id: vectors[place] if vectors else None for place, memory_id in enumerate(ids)}
-            texts = dict(zip(ids, lexical, strict=True))
-            new = [each.stored(made.get(each.memory.id), texts.get(each.memory.id)) for each in ledger.added]
+            texts = dict(zip(passages, lexical, strict=True))
+            new = [each.stored(vectors.get(each.memory.id), texts.get(each.memory.id)) for each in ledger.added]
             changed = await self._write(unit, new, ledger)
             await self._record(unit, caller, "memory.created", [item.memory for item in new])
             await self._record(unit, caller, "memory.updated", changed)
@@ -232,19 +231,23 @@ class Memories:
         await self.admission.check(unit.agents, owners | set(owned), owned)
         return changed
 
-    async def _embed(self, passages: Sequence[str]) -> tuple[list[Vector] | None, float]:
-        """Return the vectors and the milliseconds they took; no vectors while the embedder is down."""
+    async def _embed(self, passages: Mapping[str, str]) -> tuple[Mapping[str, Vector], float]:
+        """Return the vectors by memory and the milliseconds they took; none of what is refused, or has no time."""
         started = self.clock.monotonic()
+        vectors: dict[str, Vector] = {}
         try:
             with anyio.fail_after(self.embed_timeout.total_seconds()):
-                vectors = await self.embedder.passages(passages)
+                if len(passages) > 1:
+                    await embed_apart(self.embedder, passages, vectors)
+                else:  # whether the text or the embedder is at fault makes no difference
+                    vectors.update(zip(passages, await self.embedder.passages([*passages.values()]), strict=True))
         except (EmbedderUnavailable, TimeoutError):
-            return None, 0.0
+            pass
         return vectors, (self.clock.monotonic() - started) * 1000
 
-    async def _usable(self, unit: UnitOfWork, vectors: list[Vector] | None) -> list[Vector] | None:
-        """Return the vectors, or None if the store has changed to another model since they were made."""
-        return vectors if vectors and await self.embedder.adopt(unit) else None
+    async def _usable(self, unit: UnitOfWork, vectors: Mapping[str, Vector]) -> Mapping[str, Vector]:
+        """Return the vectors, or none if the store has changed to another model since they were made."""
+        return vectors if vectors and await self.embedder.adopt(unit) else {}
 
     async def _register(self, unit: UnitOfWork, new: Sequence[NewMemory]) -> None:
         for agent_id, memory in {item.memory.agent_id: item.memory for item in new}.items():
