@@ -222,26 +222,30 @@ async def test_an_agent_may_own_as_many_bytes_as_its_quota_says(settings: Settin
         ada = world.agent("ada")
         for request in (
             UpdateMemory(memory_id=mine, content="é" * 10),
+            # The former text is kept as history.
+            UpdateMemory(memory_id=mine, content="a"),
             UpdateMemory(memory_id=mine, metadata={"a": 1}),
             CreateMemory(content="b"),
         ):
             with pytest.raises(QuotaExceeded, match="ada may own 20 bytes"):
                 await world.app.call(ada, request)
         assert world.rows("SELECT content, metadata FROM memories_v2") == [("é" * 9, "{}")]
-        await world.app.call(ada, UpdateMemory(memory_id=mine, content="a" * 17))
-        await world.app.call(ada, UpdateMemory(memory_id=mine, content="a" * 18))
+        await world.app.call(ada, DeleteMemory(memory_id=mine))
+        mine = await add(world, "ada", "a" * 9)
+        await world.app.call(ada, UpdateMemory(memory_id=mine, content="b" * 9))
 
 
-async def test_what_is_over_a_smaller_quota_can_be_made_smaller(
+async def test_what_is_over_a_smaller_quota_can_be_labelled_and_deleted(
     settings: Settings, ollama: OllamaDouble, world: World
 ) -> None:
     mine = await add(world, "ada", "a" * 50)
     async with opened(settings, ollama, quota_bytes=20) as smaller:
         ada = smaller.agent("ada")
-        await smaller.app.call(ada, UpdateMemory(memory_id=mine, content="a" * 40))
         await smaller.app.call(ada, UpdateMemory(memory_id=mine, tags=("long",)))
         with pytest.raises(QuotaExceeded):
-            await smaller.app.call(ada, UpdateMemory(memory_id=mine, content="a" * 41))
+            await smaller.app.call(ada, UpdateMemory(memory_id=mine, content="a" * 40))
+        await smaller.app.call(ada, DeleteMemory(memory_id=mine))
+        await add(smaller, "ada", "a" * 18)
 
 
 async def test_the_operator_cannot_exceed_the_quota_of_an_agent_that_it_acts_for(

@@ -49,8 +49,13 @@ class Expected:
     tags: list[str]
     metadata: dict[str, Any]
     importance: float
-    in_force: bool
+    expired: bool
+    successor: "Expected | None" = None
     memory_id: str = ""
+
+    @property
+    def in_force(self) -> bool:
+        return not self.expired and self.successor is None
 
     def fits(self, draft: dict[str, Any]) -> list[str] | None:
         """Return which fields would be merged, or None if something would get lost."""
@@ -99,7 +104,7 @@ class Model:
         found = min(((each, fields) for each, fields in fitting if fields is not None), key=_merged, default=None)
         new = found is None
         memory, fields = found or (
-            Expected(identity, [], {}, draft.get("importance", 0.5), "expires_at" not in draft),
+            Expected(identity, [], {}, draft.get("importance", 0.5), "expires_at" in draft),
             [],
         )
         if new:
@@ -110,7 +115,11 @@ class Model:
         return memory, new, fields
 
     def delete(self, memory: Expected) -> None:
+        """Take a memory away; what it had replaced is in force again, or is replaced by what had replaced it."""
         self.memories.remove(memory)
+        for each in self.memories:
+            if each.successor is memory:
+                each.successor = memory.successor
         self.keys = {key: value for key, value in self.keys.items() if value[0] is not memory}
 
 
@@ -154,7 +163,7 @@ def test_an_answer_names_what_is_there_and_nothing_said_is_missing(
                 model.delete(memory)
             elif memory is not model.memories[-1]:
                 subject.ask("update_memory", memory_id=memory.memory_id, superseded_by=model.memories[-1].memory_id)
-                memory.in_force = False
+                memory.successor = model.memories[-1]
         compare(subject, model)
 
 
@@ -189,4 +198,6 @@ def compare(subject: Subject, model: Model) -> None:
 
 def _copied(model: Model) -> Model:
     copies = {id(each): attrs.evolve(each) for each in model.memories}
+    for each in copies.values():
+        each.successor = each.successor and copies[id(each.successor)]
     return Model([*copies.values()], {key: (copies[id(each)], said) for key, (each, said) in model.keys.items()})
