@@ -86,7 +86,10 @@ class MarkdownPages:
             spot = "\0".join((file, str(seen[section.headings]), *section.headings))
             seen[section.headings] += 1
             fields = shared | _own_fields(place, number, title, section)
-            yield from contained(f"{place}:{above + section.line}", [self._record(place, fields, edition_of=spot)])
+            yield from contained(f"{place}:{above + section.line}", self._section(place, fields, spot))
+
+    def _section(self, place: str, fields: dict[str, Any], spot: str) -> Iterator[Record]:
+        yield self._record(place, fields, edition_of=spot)
 
     def _record(self, place: str, fields: dict[str, Any], edition_of: str | None = None) -> Record:
         return record_of(place, fields, ignore_unknown=self._ignore_unknown, edition_of=edition_of)
