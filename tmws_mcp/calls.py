@@ -14,17 +14,16 @@ from tmws_core.errors import MalformedRequest, RequestTooLarge, TmwsError
 from tmws_mcp.bodies import parse_object
 from tmws_mcp.failure import error_body, new_request_id, unexpected
 from tmws_mcp.limits import LINE_BYTES
+from tmws_mcp.room import Room, Taken, most_of
 from tmws_mcp.wire import Wire
-
-_RUNNING = 100
-"""Calls of one client that run at once; reading pauses above."""
 
 
 @attrs.define(kw_only=True)
 class Calls:
     """Runs the calls of one client at once, and answers each when it is done, in any order.
 
-    An answer is `{"id", "result"}` or `{"id", "error"}`, with the error object of REST; `id` is any JSON value.
+    Answers have room, see `Room`: what the client has not read keeps further calls from running. An answer is
+    `{"id", "result"}` or `{"id", "error"}`, with the error object of REST; `id` is any JSON value.
     """
 
     wire: Wire
@@ -32,7 +31,8 @@ class Calls:
     caller: Caller
     timeout: float
     _reading: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
-    _room: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(_RUNNING))
+    _taken: Taken = attrs.field(factory=Taken)
+    _room: Room = attrs.field(factory=Room)
     _turn: anyio.Lock = attrs.field(factory=anyio.Lock)
 
     async def run(self) -> None:
@@ -50,24 +50,26 @@ class Calls:
         async with aclosing(self.wire.lines(LINE_BYTES)) as lines:
             async for line in lines:
                 call = object()
-                await self._room.acquire_on_behalf_of(call)
+                await self._taken.below_limits()
+                self._taken.add(call, len(line or b""))
                 work.start_soon(self._serve, line, call, work.cancel_scope)
 
-    async def _serve(self, line: bytes | None, call: object, work: anyio.CancelScope) -> None:
+    async def _serve(self, line: bytes | None, key: object, work: anyio.CancelScope) -> None:
         try:
-            answer = await self._answer(line)
+            answer = await self._answer(line, key)
             async with self._turn:
                 await self.wire.write(orjson.dumps(answer) + b"\n")
         except ConnectionError:
             work.cancel()  # nobody reads answers any more
         finally:
-            self._room.release_on_behalf_of(call)
+            self._room.leave(key)
+            self._taken.settle(key)
 
-    async def _answer(self, line: bytes | None) -> dict[str, Any]:
+    async def _answer(self, line: bytes | None, key: object) -> dict[str, Any]:
         call: dict[str, Any] = {}
         try:
             call = await _parse(line)
-            return {"id": call.get("id"), "result": await self._result(call)}
+            return {"id": call.get("id"), "result": await self._result(call, key)}
         except TmwsError as error:
             return {"id": call.get("id"), "error": error_body(error, with_facts=True)["error"]}
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of the inside goes out
@@ -75,11 +77,14 @@ class Calls:
             refusal = unexpected(error, f"call {str(call.get('operation'))[:100]!r}", request_id)
             return {"id": call.get("id"), "error": error_body(refusal, request_id)["error"]}
 
-    async def _result(self, call: dict[str, Any]) -> dict[str, Any]:
+    async def _result(self, call: dict[str, Any], key: object) -> dict[str, Any]:
         operation = call.get("operation")
         if not isinstance(operation, str):
             raise MalformedRequest(reason='A call has an "operation"')
-        return await self.app.call_wire(self.caller, operation, call.get("arguments"))
+        arguments = call.get("arguments")
+        if memories := most_of(self.app.operations.get(operation), arguments):
+            await self._room.enter(key, memories)
+        return await self.app.call_wire(self.caller, operation, arguments)
 
 
 async def _parse(line: bytes | None) -> dict[str, Any]:

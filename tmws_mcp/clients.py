@@ -157,7 +157,7 @@ class LocalClients:
             with connection, ungrouped():
                 connection.setblocking(False)  # noqa: FBT003 - as above
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                wire = Wire(connection.fileno())
+                wire = Wire(connection.fileno(), self.settings.timeout.total_seconds())
                 await self._talk(wire)
                 await _hang_up(connection, wire)
         except (OSError, Stranger) as error:
@@ -222,7 +222,8 @@ class LocalClients:
 
         caller = terminal.agent("stdio")
         server = mcp_server(opened, toolsets=terminal.mcp_toolsets, caller_of=lambda _: caller)
-        session = Session(wire=wire, server=server, timeout=self.settings.timeout.total_seconds())
+        timeout = self.settings.timeout.total_seconds()
+        session = Session(wire=wire, server=server, operations=app.operations, timeout=timeout)
         with self._stoppable(session.stop):
             await session.run()
         with anyio.move_on_after(LEAVE_SECONDS):

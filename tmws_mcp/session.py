@@ -1,5 +1,6 @@
 """One client of a JSON-RPC wire, from its first line to the last answer."""
 
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -9,6 +10,7 @@ import mcp_types as types
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.connection import Connection
+from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_connection, serve_dual_era_loop
 from mcp.shared.dispatcher import coerce_request_id
@@ -18,12 +20,12 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types.jsonrpc import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 from mcp_types.version import LATEST_HANDSHAKE_VERSION
 
+from tmws_core.operation import Operation
 from tmws_mcp.frames import BadFrame, parse
 from tmws_mcp.limits import LINE_BYTES, TOO_LONG
+from tmws_mcp.room import Room, Taken, most_in
+from tmws_mcp.tools import Context
 from tmws_mcp.wire import Wire
-
-_RUNNING = 100
-"""Requests that run at once; reading pauses above. The thread pool behind them is smaller still."""
 
 _END = b"\n"
 """What stands for the end of the input: no line holds it."""
@@ -31,59 +33,45 @@ _END = b"\n"
 _Outgoing = SessionMessage | JSONRPCError
 """What is written: answers of the server, and refusals of lines that never reached it."""
 
-
-@attrs.define
-class _Running:
-    """The ids of the requests without an answer; "7" and 7 count as one, as they do for the SDK."""
-
-    _ids: set[types.RequestId] = attrs.field(factory=set)
-    _changed: anyio.Event = attrs.field(factory=anyio.Event)
-
-    def __contains__(self, request_id: types.RequestId) -> bool:
-        return coerce_request_id(request_id) in self._ids
-
-    def add(self, request_id: types.RequestId) -> None:
-        self._ids.add(coerce_request_id(request_id))
-
-    def settle(self, request_id: types.RequestId) -> None:
-        self._ids.discard(coerce_request_id(request_id))
-        self._changed.set()
-        self._changed = anyio.Event()
-
-    async def at_most(self, number: int) -> None:
-        while len(self._ids) > number:
-            await self._changed.wait()
+_Message = JSONRPCRequest | JSONRPCNotification | BadFrame | None
+"""What is on a line; None where there is nothing that a server that asks nothing has a use for."""
 
 
 @attrs.define(kw_only=True)
 class Session:
     """Reads requests, has the server answer them, and writes the answers; `taken` counts the lines that were read.
 
-    What the SDK does not do is done here: lines that are no message are answered, an id that is in use is refused
-    (the SDK would forget the first request), a client may ask without introducing itself, and what runs when the
-    input ends is still answered.
+    Answers have room, see `Room`: what the client has not read keeps further requests from running, and not from being
+    cancelled. What the SDK does not do is done here: lines that are no message are answered, an id that is in use is
+    refused (the SDK would forget the first request), a client may ask without introducing itself, and what runs when
+    the input ends is still answered.
     """
 
     wire: Wire
     server: Server[Any]
+    operations: Mapping[str, Operation]
     timeout: float
     taken: int = 0
     _stopped: bool = False
     _waiting: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
-    _running: _Running = attrs.field(factory=_Running)
+    _running: Taken = attrs.field(factory=Taken)
+    _room: Room = attrs.field(factory=Room)
     _requests: MemoryObjectSendStream[SessionMessage | Exception] | None = None
 
     async def run(self) -> None:
         """Serve until the input ends or `stop` is called; what then still runs has `timeout` seconds."""
+        self.server.middleware.append(self._make_room)
         async with anyio.create_task_group() as work:
             answers, written = anyio.create_memory_object_stream[_Outgoing](0)
             work.start_soon(self._write, written, work.cancel_scope)
             async with answers:
-                await self._read(work, answers)
-                work.cancel_scope.deadline = anyio.current_time() + self.timeout
-                await self._running.at_most(0)
-                if self._requests is not None:
-                    self._requests.close()
+                try:
+                    await self._read(work, answers)
+                    work.cancel_scope.deadline = anyio.current_time() + self.timeout
+                    await self._running.none()
+                finally:
+                    if self._requests is not None:
+                        self._requests.close()
 
     def stop(self) -> None:
         """Read no further."""
@@ -95,28 +83,32 @@ class Session:
             while not self._stopped:
                 # Only the waiting is cancelled: a line is taken and gets its answer, or it is not.
                 with self._waiting:
-                    await self._running.at_most(_RUNNING - 1)
                     line = await anext(lines, _END)
+                    message = None if line is _END else await _read_message(line)
+                    if isinstance(message, JSONRPCRequest):
+                        await self._running.below_limits()
                 if self._waiting.cancelled_caught or line is _END:
                     break
                 self._waiting = anyio.CancelScope()
                 self.taken += 1
                 try:
-                    await self._take(line, work, answers)
+                    await self._take(message, len(line or b""), work, answers)
                 except BadFrame as bad:
                     refusal = types.ErrorData(code=bad.code, message=bad.message)
                     await answers.send(JSONRPCError(jsonrpc="2.0", id=bad.request_id, error=refusal))
 
-    async def _take(self, line: bytes | None, work: TaskGroup, answers: MemoryObjectSendStream[_Outgoing]) -> None:
-        if line is None:
-            raise BadFrame(types.INVALID_REQUEST, TOO_LONG)
-        match await parse(line) if line.strip() else None:
+    async def _take(
+        self, message: _Message, size: int, work: TaskGroup, answers: MemoryObjectSendStream[_Outgoing]
+    ) -> None:
+        match message:
+            case BadFrame():
+                raise message
             case JSONRPCRequest() as request:
-                if request.id in self._running:
+                if coerce_request_id(request.id) in self._running:
                     raise BadFrame(
                         types.INVALID_REQUEST, f"The id {request.id!r} belongs to a request that is still running"
                     )
-                self._running.add(request.id)
+                self._running.add(coerce_request_id(request.id), size)
                 await self._pass_on(request, work, answers)
             case JSONRPCNotification() as notification if self._requests is not None:
                 await self._requests.send(SessionMessage(notification))
@@ -129,7 +121,7 @@ class Session:
             work.start_soon(self._answer, request, incoming, answers.clone())
 
         async def unanswered() -> None:
-            self._running.settle(request.id)
+            self._settle(request.id)
 
         metadata = ServerMessageMetadata(on_request_unanswered=unanswered)
         await self._requests.send(SessionMessage(request, metadata))
@@ -160,6 +152,24 @@ class Session:
         except ConnectionError:
             work.cancel()  # nobody reads answers any more
 
+    async def _make_room(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Let a request run when its answer has room; middleware of the server."""
+        memories = most_in(ctx.method, ctx.params, self.operations)
+        if memories and ctx.request_id is not None:
+            await self._room.enter(coerce_request_id(ctx.request_id), memories)
+        return await call_next(ctx)
+
     def _settle(self, request_id: types.RequestId | None) -> None:
         if request_id is not None:
-            self._running.settle(request_id)
+            self._room.leave(coerce_request_id(request_id))
+            self._running.settle(coerce_request_id(request_id))
+
+
+async def _read_message(line: bytes | None) -> _Message:
+    """Return the message on a line, or what is wrong with it."""
+    if line is None:
+        return BadFrame(types.INVALID_REQUEST, TOO_LONG)
+    try:
+        return await parse(line) if line.strip() else None
+    except BadFrame as bad:
+        return bad

@@ -1,5 +1,6 @@
 """A socket as the wire of a protocol of lines, without threads: whatever waits can be cancelled."""
 
+import math
 import os
 from collections.abc import AsyncGenerator
 
@@ -12,9 +13,10 @@ _CHUNK = 64 * 1024
 
 @attrs.frozen
 class Wire:
-    """The descriptor of a socket that does not block."""
+    """The descriptor of a socket that does not block; `patience` is how many seconds a write may get no further."""
 
     descriptor: int
+    patience: float = math.inf
 
     async def lines(self, limit: int) -> AsyncGenerator[bytes | None, None]:
         """Yield each line without its end, or None for a line of more than `limit` bytes, which is not kept."""
@@ -38,15 +40,22 @@ class Wire:
         """Write everything; there is no checkpoint after the last byte.
 
         Raises:
-            ConnectionError: nobody reads any more.
+            ConnectionError: nobody reads any more, or has done so for as long as the `patience` lasts.
         """
         rest = memoryview(data)
         while rest:
-            await anyio.wait_writable(self.descriptor)
             try:
+                await self._writable()
                 rest = rest[os.write(self.descriptor, rest[:_CHUNK]) :]
             except BlockingIOError:
                 continue
+
+    async def _writable(self) -> None:
+        try:
+            with anyio.fail_after(self.patience):
+                await anyio.wait_writable(self.descriptor)
+        except TimeoutError:
+            raise ConnectionAbortedError from None
 
     async def _read(self) -> bytes:
         while True:
