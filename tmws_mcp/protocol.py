@@ -9,6 +9,7 @@ from typing import Any
 import httptools
 import orjson
 import uvicorn
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -16,6 +17,7 @@ from tmws_mcp.bodies import BODY_BYTES
 from tmws_mcp.failure import described, new_request_id
 from tmws_mcp.hardening import HEADERS
 from tmws_mcp.limiting import network_of
+from tmws_mcp.unread import PROXY_BYTES, UNREAD_BYTES, unread_of
 
 HEAD_BYTES = 64 * 1024
 """The longest request line and headers: eight times what other servers read, since tokens may have 8 KiB."""
@@ -77,6 +79,10 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._proxies: Container[str] = getattr(self.app, "trusted_hosts", ())
+        self._application = self.app
+        self.app = self._when_read
+        self._unread = unread_of(server_state)
+        self.network = ""
         self._deadline: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._in_head = True
@@ -91,6 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Give the connection a place, and its first headers some time."""
         super().connection_made(transport)
+        self.network = network_of(self.client)
         if self._is_crowded():
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
         else:
@@ -120,11 +127,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Wait for the peer to read, for a while."""
         super().pause_writing()
+        self._unread.add(self)
         self._watch()
 
     def resume_writing(self) -> None:
         """Go on writing: the peer has read."""
         super().resume_writing()
+        self._unread.discard(self)
         if self._stall is not None:
             self._stall.cancel()
 
@@ -182,6 +191,30 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse what the parser did not understand, or what was too much."""
         self._refuse(self._status)
 
+    def unread(self) -> int:
+        """Return how many bytes the peer has not read."""
+        return self.transport.get_write_buffer_size()
+
+    async def _when_read(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request once the peer has read what it was answered before, here and elsewhere."""
+        await self.flow.drain()
+        limit = PROXY_BYTES if self._is_proxy() else UNREAD_BYTES
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                await self._unread.below(limit, self.network)
+        except TimeoutError:
+            code, message, request_id = "overloaded", "Answers to this address wait to be read", new_request_id()
+            body = orjson.dumps(described(code, message, request_id=request_id))
+            head = {"content-type": "application/json", "content-length": str(len(body)), "retry-after": "1"}
+            own = [(name.encode(), value.encode()) for name, value in {**head, "x-request-id": request_id}.items()]
+            await send({"type": "http.response.start", "status": 503, "headers": [*own, *HEADERS]})
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await self._application(scope, receive, send)
+
+    def _is_proxy(self) -> bool:
+        return self.client is not None and self.client[0] in self._proxies
+
     def _count(self, *parts: bytes) -> None:
         self._head += sum(map(len, parts))
         if self._head > HEAD_BYTES:
@@ -214,10 +247,8 @@ class BoundedProtocol(HttpToolsProtocol):
         limit = connection_limit()
         if len(self.connections) <= limit // 2:
             return False
-        mine = network_of(self.client)
-        same = sum(network_of(getattr(connection, "client", None)) == mine for connection in self.connections)
-        is_proxy = self.client is not None and self.client[0] in self._proxies
-        return len(self.connections) > limit or (same > limit // 2 and not is_proxy)
+        same = sum(getattr(connection, "network", "") == self.network for connection in self.connections)
+        return len(self.connections) > limit or (same > limit // 2 and not self._is_proxy())
 
     def _is_open(self) -> bool:
         return not self._refused and not self.transport.is_closing()

@@ -18,9 +18,13 @@ from tmws_mcp.protocol import BoundedProtocol, connection_limit
 
 LARGE = b"x" * (32 * 1024 * 1024)
 
+ASKED: list[str] = []
+"""The paths that `echo` was asked for."""
+
 
 async def echo(scope: Scope, _: Receive, send: Send) -> None:
     """Answer `/large` with much, and anything else at once, without reading the body."""
+    ASKED.append(scope["path"])
     body = LARGE if scope["path"] == "/large" else b"ok"
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": 200, "headers": [length]})
@@ -154,3 +158,42 @@ def test_connections_leave_half_of_the_files_to_the_store(monkeypatch: pytest.Mo
     for files, limit in (1024, 512), (1_000_000, 4096), (resource.RLIM_INFINITY, 4096):
         monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
         assert connection_limit() == limit
+
+
+def ask(url: str, *, connections: int) -> None:
+    """Ask on so many connections, so that whatever can run meanwhile has run."""
+    for _ in range(connections):
+        assert exchange(url, ALIVE + b"connection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+def read(connection: socket.socket, least: int) -> None:
+    """Read so many bytes at least."""
+    while least > 0:
+        chunk = connection.recv(1024 * 1024)
+        assert chunk
+        least -= len(chunk)
+
+
+def test_pipelined_request_begins_when_the_answer_before_it_is_read() -> None:
+    ASKED.clear()
+    with running("127.0.0.1") as (url, _), closing(connect(url)) as connection:
+        connection.sendall((b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n") * 3)
+        assert connection.recv(1)
+        ask(url, connections=5)
+        assert ASKED.count("/large") == 1
+        read(connection, 3 * len(LARGE))
+        assert ASKED.count("/large") == 3
+
+
+def test_address_that_reads_slowly_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "UNREAD_BYTES", 1)
+    ASKED.clear()
+    with running() as (url, _), closing(connect(url)) as slow:
+        slow.sendall(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert slow.recv(1)
+        with monkeypatch.context() as hasty:
+            hasty.setattr(protocol, "STALL_SECONDS", 0.1)
+            assert refusal(exchange(url, ALIVE + b"connection: close\r\n\r\n")) == (503, "overloaded")
+        read(slow, len(LARGE))
+        ask(url, connections=1)
+    assert len(ASKED) == 2
