@@ -24,7 +24,7 @@ from tests.contracts.audit_steps import (
     write,
     write_log,
 )
-from tests.stacks import copy_store
+from tests.stacks import behind_the_back, copy_store, rows, settings_in
 from tmws_adapters.auditing import PositionFile
 from tmws_core.domain.agent import operator
 from tmws_core.domain.proof import Doubt
@@ -36,6 +36,8 @@ pytestmark = pytest.mark.anyio
 CALLER = operator("ada", "acme", "test")
 
 Attack = Callable[[Path], None]
+
+CHECKPOINT = "last, hash, created_at, pruned, public_key, signature"
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +114,25 @@ def begun_later_by_the_attacker(home: Path) -> None:
     change(home, f"DELETE FROM audit_checkpoints WHERE last > {SIGNED}")
 
 
+def exchanged_for_another_log_of_the_same_secret(home: Path) -> None:
+    other = home / "other"
+    other.mkdir()
+
+    async def prune() -> list[tuple[object, ...]]:
+        async with opened(other) as store:
+            await write(store.storage, *events(3 * ROWS, of="another log"))
+            log = auditing(store.storage, clock=SetClock(FIRST_DAY + timedelta(days=400)))
+            await log.checkpoint()
+            await log.prune(CALLER, FIRST_DAY + timedelta(days=2 * ROWS))
+        return rows(settings_in(other), f"SELECT {CHECKPOINT} FROM audit_checkpoints WHERE pruned")
+
+    ((last, digest, *rest),) = anyio.run(prune)
+    change(home, "DELETE FROM audit_checkpoints", "DELETE FROM security_audit_logs")
+    with behind_the_back(settings_in(home)) as execute:
+        execute(f"INSERT INTO audit_checkpoints ({CHECKPOINT}) VALUES (?, ?, ?, ?, ?, ?)", last, digest, *rest)
+        execute("UPDATE audit_head SET last = ?, hash = ?", last, digest)
+
+
 ATTACKS: Sequence[Attack] = (
     without_checkpoints,
     rewritten_without_checkpoints,
@@ -121,6 +142,7 @@ ATTACKS: Sequence[Attack] = (
     emptied,
     signed_by_the_attacker,
     begun_later_by_the_attacker,
+    exchanged_for_another_log_of_the_same_secret,
 )
 
 

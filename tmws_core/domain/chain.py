@@ -17,6 +17,8 @@ UNSIGNED = "is not what its checkpoint was signed for"
 SIGNED = "audit.signed"
 """The event that tells in the chain itself that a checkpoint was signed."""
 
+_NAME = " of log "
+
 FIRST_ID = -(2**63)
 """The smallest id that a row can have; the log begins at 1, and whatever stands before it was put there."""
 
@@ -33,7 +35,8 @@ class ChainEnd:
 class Checkpoint:
     """A signed statement of what the chain was at a row.
 
-    With `pruned`, the rows up to it were deleted by `tmws audit prune`, and the rest is verified from here on.
+    With `pruned`, the rows up to it were deleted by `tmws audit prune`, and the rest is verified from here on. What was
+    signed names the log, behind the time, so that a checkpoint proves nothing of another one with the same secret.
     """
 
     end: ChainEnd
@@ -46,6 +49,16 @@ class Checkpoint:
     def message(self) -> bytes:
         """Return what is signed."""
         return checkpoint_message(self.end, self.created_at, pruned=self.pruned)
+
+    @property
+    def log(self) -> str:
+        """Return the name of the log, or nothing if an older version signed, which had no names."""
+        return self.created_at.partition(_NAME)[2]
+
+    @property
+    def time(self) -> str:
+        """Return when it was signed."""
+        return self.created_at.partition(_NAME)[0]
 
     def told(self) -> dict[str, Detail]:
         """Return the checkpoint as the details of an event, and as what is kept outside of the database."""
@@ -101,6 +114,11 @@ def checkpoint_message(end: ChainEnd, created_at: str, *, pruned: bool) -> bytes
     """Return what the signature of a checkpoint covers."""
     place = struct.pack(">q?", end.id, pruned) + end.hash
     return b"tmws audit checkpoint\x00" + place + created_at.encode("utf-8", "surrogateescape")
+
+
+def signed_at(time: str, log: str) -> str:
+    """Return what a checkpoint says of its time and its log."""
+    return f"{time}{_NAME}{log}" if log else time
 
 
 def breach_at(end: ChainEnd, record: AuditRecord) -> Breach | None:

@@ -12,6 +12,7 @@ Judge = Callable[[Checkpoint], bool | None]
 
 FORGED = "has a checkpoint whose signature is wrong"
 GONE = "was signed, and its checkpoint is gone from the database"
+STRANGE = "is signed as one of another log than the position that is kept outside of the database"
 FORGED_OUTSIDE = "is kept outside of the database as signed, with a signature that is wrong"
 
 
@@ -101,7 +102,7 @@ class Proofs:
         is there until the rows up to it are pruned.
         """
         there = {each.end for each in self.checkpoints}
-        wrong = [] if self.forged is None else [self.forged]
+        wrong = [each for each in (self.forged, self._strange()) if each]
         if self.kept is not None and self.trusted and self._misses(self.kept, there):
             wrong.append(Breach(self.kept.end.id, self._why(self.kept)))
         for row, each in told.items():
@@ -110,6 +111,16 @@ class Proofs:
             elif self._misses(each, there):
                 wrong.append(Breach(each.end.id, self._why(each)))
         return min(wrong, key=_row, default=None)
+
+    def _strange(self) -> Breach | None:
+        """Return the first row at which a checkpoint is one of another log than the kept one.
+
+        Rows of another log do not follow from those of this one, but behind what was pruned anything could follow.
+        """
+        if self.kept is None or not self.trusted or not self.kept.log:
+            return None
+        others = (each for each in self.checkpoints if each.log != self.kept.log and (each.log or each.pruned))
+        return next((Breach(each.end.id, STRANGE) for each in others if each.end.id > self.kept.end.id), None)
 
     def _misses(self, signed: Checkpoint, there: set[ChainEnd]) -> bool:
         """Tell whether the database should have a checkpoint and does not; pruning removes those before the start."""

@@ -9,7 +9,17 @@ import attrs
 
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.audit import AuditEvent, AuditRecord, Detail
-from tmws_core.domain.chain import FIRST_ID, SIGNED, UNSIGNED, Breach, ChainEnd, Checkpoint, Walk, checkpoint_message
+from tmws_core.domain.chain import (
+    FIRST_ID,
+    SIGNED,
+    UNSIGNED,
+    Breach,
+    ChainEnd,
+    Checkpoint,
+    Walk,
+    checkpoint_message,
+    signed_at,
+)
 from tmws_core.domain.proof import Doubt, Judge, Proofs
 from tmws_core.errors import AuditBroken, AuditUnproven, TmwsError
 from tmws_core.ports.audit import AuditFilter, AuditLog, SignedPosition
@@ -129,10 +139,11 @@ class Auditing:
         if proofs.good is not None and not proofs.unsure and _adds_nothing(walk, proofs.good):
             signed = proofs.good
         else:
-            signed = await self._sign(walk.at, pruned=False)
+            name = await self._name(proofs.good)
+            signed = await self._sign(walk.at, name, pruned=False)
             async with self.storage.write() as unit:
                 if proofs.start.id in proofs.unsure:
-                    await unit.audit_log.add_checkpoint(await self._sign(proofs.start, pruned=True))
+                    await unit.audit_log.add_checkpoint(await self._sign(proofs.start, name, pruned=True))
                 if walk.at.id > proofs.start.id:
                     await unit.audit_log.add_checkpoint(signed)
                 await self._tell(unit, SIGNED, "tmws", signed.told() | ({"accepted": True} if accept else {}))
@@ -152,9 +163,10 @@ class Auditing:
             return 0
         if found.doubt not in (None, Doubt.NOTHING_OUTSIDE):
             raise _unproven(found.doubt, "to delete anything")
-        last = (await self.checkpoint()).end.id
+        signed = await self.checkpoint()
+        last, name = signed.end.id, await self._name(signed)
         deleted, left = 0, last - (found.end.id - found.rows)
-        while step := await self._prune_some(before, min(left - deleted, BATCH)):
+        while step := await self._prune_some(before, min(left - deleted, BATCH), name):
             deleted += step
             report(deleted, last)
         if deleted:
@@ -170,7 +182,7 @@ class Auditing:
         last = standing.checkpoint
         if standing.end == ChainEnd() and last is None and standing.kept is None:
             return None
-        if last is not None and not standing.cut and _is_near(last.created_at, self.clock.now()):
+        if last is not None and not standing.cut and _is_near(last.time, self.clock.now()):
             return None
         signed = await self.checkpoint()
         return None if signed == last else signed
@@ -193,21 +205,29 @@ class Auditing:
                 # Kept where the log of the service goes, it proves the same to whoever does not trust the database.
                 logger.info("✅ Audit log signed: row %d, hash %s", signed.end.id, signed.end.hash.hex())
 
-    async def _prune_some(self, before: datetime, limit: int) -> int:
+    async def _prune_some(self, before: datetime, limit: int, name: str) -> int:
         async with self.storage.write() as unit:
             end = await unit.audit_log.last_before(before, FIRST_ID, limit)
             if end is None:
                 return 0
-            return await unit.audit_log.add_checkpoint(await self._sign(end, pruned=True))
+            return await unit.audit_log.add_checkpoint(await self._sign(end, name, pruned=True))
 
     async def _tell(self, unit: UnitOfWork, event_type: str, agent_id: str, details: dict[str, Detail]) -> None:
         if self.audited:
             now = self.clock.now()
             await unit.audit([AuditEvent(timestamp=now, event_type=event_type, agent_id=agent_id, details=details)])
 
-    async def _sign(self, end: ChainEnd, *, pruned: bool) -> Checkpoint:
+    async def _name(self, signed: Checkpoint | None) -> str:
+        """Return the name of the log: what it was signed with before, or its first row's hash."""
+        if signed is not None and signed.log:
+            return signed.log
+        async with self.storage.read() as snapshot:
+            first = await snapshot.audit_log.rows(FIRST_ID, 1)
+        return first[0].hash.hex() if first and first[0].hash else ""
+
+    async def _sign(self, end: ChainEnd, name: str, *, pruned: bool) -> Checkpoint:
         signer = (await self.signers())[0]
-        created_at = self.clock.now().isoformat()
+        created_at = signed_at(self.clock.now().isoformat(), name)
         return Checkpoint(
             end=end,
             created_at=created_at,
