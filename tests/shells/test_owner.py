@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,10 @@ from tests.shells.command import ROOT, Command
 from tests.shells.owners import another_owner, is_owned, kill_owner, owner_of, place_in, raw, until
 from tests.shells.serving import PATIENCE, conversation, environment, http_server, request, run_stdio, tool
 from tests.stacks import change, settings_in
-from tmws_adapters.local.finding import knock
+from tmws_adapters.local import holding
+from tmws_adapters.local.finding import PROOF_SECONDS, knock
+from tmws_adapters.local.greeting import Refused
+from tmws_adapters.local.holding import hold, replace
 from tmws_adapters.local.lock import take
 from tmws_adapters.local.record import Record, read, write
 from tmws_adapters.local.starting import LOG_BYTES, set_aside
@@ -315,3 +319,14 @@ def test_doctor_tells_who_owns_the_directory(tmp_path: Path) -> None:
     line = owner_line(command)
     os.close(lock)
     assert line == f"❌ owner process: process 1 holds {place.lock} and does not answer → End it"
+
+
+def test_server_waits_no_longer_for_an_owner_that_is_stopped_than_for_one_that_works(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "TAKEOVER_SECONDS", 0.3)
+    place = place_in(home)
+    began = time.monotonic()
+    with hold(place), pytest.raises(Refused, match="does not end"), replace(place, "http://127.0.0.1:1"):
+        pytest.fail("two own the place")
+    assert time.monotonic() - began < PROOF_SECONDS / 2

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tmws_adapters.local.finding import knock, refusal, unusable
+from tmws_adapters.local.finding import PROOF_SECONDS, knock, refusal, unusable
 from tmws_adapters.local.greeting import Refused, Stranger, new_nonce
 from tmws_adapters.local.lock import take
 from tmws_adapters.local.place import Place
@@ -108,15 +108,16 @@ def _take_over(place: Place) -> int:
         lock = _try(place, 0)
         if lock is not None:
             return lock
-        _ask_to_stop(place)
+        _ask_to_stop(place, max(0.0, deadline - time.monotonic()))
         lock = _try(place, 1)
         if lock is not None:
             return lock
     raise refusal("unavailable", f"Another process holds {place.lock} and does not end. End it and try again")
 
 
-def _ask_to_stop(place: Place) -> None:
-    link = knock(place)
+def _ask_to_stop(place: Place, seconds: float) -> None:
+    """Tell the owner to end; one that is stopped has so many seconds for its greeting and its answer, each."""
+    link = knock(place, min(PROOF_SECONDS, seconds))
     if link is None:
         return
     record = link.record
@@ -125,7 +126,7 @@ def _ask_to_stop(place: Place) -> None:
             where = f" is served by process {record.pid} at {record.url} already"
             message = f"{place.database}{where}. Use that one, stop it, or set TMWS_HOME to another directory"
             raise Refused({"code": "configuration", "message": message, "kind": "invalid"})
-        link.speak({"speak": "stop"})
+        link.speak({"speak": "stop"}, seconds)
     except (OSError, Stranger):
         return
     finally:
