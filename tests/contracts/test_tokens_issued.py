@@ -210,6 +210,51 @@ async def test_issuer_that_is_gone_is_unavailable(clock: Ahead) -> None:
         assert "cannot be fetched" in await unavailable(tokens, text)
 
 
+ODD: tuple[dict[str, object], ...] = (
+    {"kid": ["k1"]},
+    {"kid": {}},
+    {"kid": 1},
+    {"kid": "k2", "alg": ["ES256"]},
+    {"kid": "k2", "alg": 3},
+    {"kid": "k2", "kty": ["EC"]},
+    {"kid": "k2", "crv": [1]},
+    {"kid": "k2", "x": 3},
+    {"kid": "k2", "y": "é"},
+    {"kid": "k2", "use": ["sig"]},
+)
+"""What makes a good key an odd one."""
+
+ODD_KEYS: tuple[object, ...] = (
+    "a word",
+    None,
+    [],
+    *(public_key("ES256", None) | odd for odd in ODD),
+    {"kty": "RSA", "kid": "k2", "n": "", "e": ""},
+    {"kty": "RSA", "kid": "k2", "n": [], "e": {}},
+    {"kty": "OKP", "kid": "k2", "crv": "Ed25519", "x": "AA"},
+)
+
+
+@pytest.mark.parametrize("odd", ODD_KEYS)
+async def test_an_odd_key_of_a_set_is_passed_over(issuer: IssuerDouble, tokens: Tokens, odd: object) -> None:
+    issuer.pages["/jwks"] = {"keys": [odd, public_key("RS256", "k1")]}
+    assert (await tokens.read(issuer.token())).agent_id == "ada"
+
+
+@pytest.mark.parametrize("odd", ODD_KEYS)
+async def test_a_set_of_odd_keys_takes_nothing_away_and_is_not_asked_for_with_each_token(
+    issuer: IssuerDouble, clock: Ahead, tokens: Tokens, odd: object
+) -> None:
+    assert (await tokens.read(issuer.token())).agent_id == "ada"
+    issuer.pages["/jwks"] = {"keys": [odd]}
+    clock.seconds += FRESH_SECONDS + 1
+    issuer.asked.clear()
+    for _ in range(3):
+        assert (await tokens.read(issuer.token())).agent_id == "ada"
+        await unavailable(tokens, issuer.token("k3"))
+    assert issuer.asked.count("/jwks") == 1
+
+
 @pytest.mark.parametrize(
     "page",
     [
@@ -233,6 +278,16 @@ async def test_what_is_no_key_set_is_a_failure_of_the_issuer(
 async def test_document_without_end_is_a_failure_of_the_issuer(issuer: IssuerDouble, tokens: Tokens) -> None:
     issuer.pages["/jwks"] |= {"padding": "x" * DOCUMENT_BYTES}
     assert str(DOCUMENT_BYTES) in await unavailable(tokens, issuer.token())
+
+
+async def test_an_address_that_cannot_be_looked_up_is_a_failure_of_the_issuer(
+    issuer: IssuerDouble, tokens: Tokens
+) -> None:
+    """A label of a host name has 63 characters at most, which only the look-up finds."""
+    issuer.pages["/.well-known/oauth-authorization-server"] |= {"jwks_uri": f"https://{'a' * 64}.example/jwks"}
+    for _ in range(3):
+        assert "cannot be fetched" in await unavailable(tokens, issuer.token())
+    assert len(issuer.asked) == 1
 
 
 async def test_keys_are_found_where_openid_connect_tells(issuer: IssuerDouble, tokens: Tokens) -> None:

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -88,7 +89,7 @@ class IssuerKeys:
         try:
             with anyio.fail_after(FETCH_SECONDS):
                 self._keys = _keys_of(await as_scopes_do(self._document))
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, _Failed) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnicodeError, _Failed) as error:
             self._failure = f"the issuer's keys cannot be fetched ({str(error) or type(error).__name__})"
             logger.warning("⚠️ %s: %s", self._issuer, self._failure)
         else:
@@ -182,16 +183,26 @@ def _is_local(url: str) -> bool:
 
 
 def _keys_of(document: Mapping[str, Any]) -> Mapping[str | None, jwt.PyJWK]:
-    try:
-        found = jwt.PyJWKSet.from_dict({"keys": document.get("keys")}).keys
-    except (jwt.PyJWTError, TypeError, ValueError) as error:
-        raise _Failed("no key set with a usable key") from error
-    usable = [key for key in found if key.algorithm_name in ALGORITHMS and key.public_key_use in (None, "sig")][:KEYS]
+    listed = document.get("keys")
+    if not isinstance(listed, list):
+        raise _Failed("no key set")
+    usable = [*islice(filter(None, map(_usable, listed)), KEYS)]
     if not usable:
-        raise _Failed(f"no key for {', '.join(ALGORITHMS)}")
+        raise _Failed(f"no usable key for {', '.join(ALGORITHMS)}")
     keys: dict[str | None, jwt.PyJWK] = {key.key_id: key for key in usable}
     if len(usable) == 1:
         keys[None] = usable[0]
     else:
         keys.pop(None, None)
     return keys
+
+
+def _usable(described: object) -> jwt.PyJWK | None:
+    """Return a key of a set, or None where it is of no use: RFC 7517, section 5, has such keys passed over."""
+    if not isinstance(described, dict) or not isinstance(described.get("kid"), str | None):
+        return None
+    try:
+        key = jwt.PyJWK(described)
+    except Exception:  # noqa: BLE001 - two libraries read what others wrote, and name no errors for what is odd
+        return None
+    return key if key.algorithm_name in ALGORITHMS and key.public_key_use in (None, "sig") else None
