@@ -7,7 +7,7 @@ import pytest
 
 from tests.services.conftest import World
 from tmws_core.domain.agent import Caller
-from tmws_core.errors import KeyConflict
+from tmws_core.errors import KeyConflict, KeyRepeated
 from tmws_core.messages.memory import (
     CreateMemories,
     CreateMemory,
@@ -314,19 +314,33 @@ async def test_a_batch_follows_the_same_rules(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "batch",
+    ("batch", "other"),
     [
-        [{"content": "Old.", "idempotency_key": "k1"}, {"content": "New.", "idempotency_key": "k1"}],
-        [{"content": "New.", "idempotency_key": "k1"}, {"content": "Newer.", "idempotency_key": "k1"}],
+        ([{"content": "Old.", "idempotency_key": "k"}, {"content": "New.", "idempotency_key": "k"}], 0),
+        ([{"content": "New.", "idempotency_key": "k"}, {"content": "Newer.", "idempotency_key": "k"}], 0),
+        (
+            [
+                {"content": "New."},
+                {"content": "New.", "idempotency_key": "k"},
+                {"content": "Old."},
+                {"content": "New.", "idempotency_key": "k", "importance": 0.9},
+            ],
+            1,
+        ),
     ],
+    ids=str,
 )
-async def test_a_batch_with_one_key_for_two_texts_stores_none(world: World, batch: list[dict[str, Any]]) -> None:
+async def test_a_batch_with_one_key_for_two_memories_stores_none_and_names_the_other_request(
+    world: World, batch: list[dict[str, Any]], other: int
+) -> None:
     old = await create(world, "Old.")
-    with pytest.raises(KeyConflict) as conflict:
+    with pytest.raises(KeyRepeated) as conflict:
         await create_all(world, *batch)
-    assert conflict.value.field == "memories[1].idempotency_key"
+    assert (conflict.value.code, conflict.value.field) == ("conflict", f"memories[{len(batch) - 1}].idempotency_key")
+    assert conflict.value.other == f"memories[{other}]"
+    assert conflict.value.remedy
     assert (await one(world)).memory_id == old.memory_id
-    assert (await create(world, "New.", idempotency_key="k1")).stored
+    assert (await create(world, "New.", idempotency_key="k")).stored
 
 
 async def test_of_two_calls_at_once_with_one_key_one_stores(world: World) -> None:

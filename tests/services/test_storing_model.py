@@ -19,7 +19,7 @@ from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import load_settings
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
-from tmws_core.errors import KeyConflict
+from tmws_core.errors import KeyConflict, KeyRepeated
 
 PAST = "2021-01-01T00:00:00Z"
 
@@ -172,8 +172,10 @@ def create(subject: Subject, model: Model, drafts: list[dict[str, Any]]) -> None
     try:
         expected = [trial.create(draft) for draft in drafts]
     except KeyError:
-        with pytest.raises(KeyConflict):
+        with pytest.raises((KeyConflict, KeyRepeated)) as conflict:
             subject.ask("create_memories", memories=drafts)
+        if isinstance(conflict.value, KeyConflict):
+            subject.ask("get_memory", memory_id=conflict.value.memory_id)
         return
     results = subject.ask("create_memories", memories=drafts)["results"]
     for result, (memory, new, merged) in zip(results, expected, strict=True):

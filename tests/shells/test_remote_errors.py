@@ -20,6 +20,7 @@ from tmws_core.errors import (
     Forbidden,
     InvalidField,
     KeyConflict,
+    KeyRepeated,
     Kind,
     LicenseInvalid,
     LicenseLimit,
@@ -70,6 +71,7 @@ SAMPLES: list[TmwsError] = [
     VersionConflict(memory_id=MEMORY_ID, expected=3, actual=5),
     KeyConflict(memory_id=MEMORY_ID, differs="content"),
     KeyConflict(memory_id=MEMORY_ID, differs="tags", name="memories[2].idempotency_key"),
+    KeyRepeated(other="memories[0]", differs="content", name="memories[2].idempotency_key"),
     Forbidden(action="call get_memory", needs="the permission memory:read"),
     Forbidden(action="write system memories", needs="an administrator", name="access_level"),
     AgentInactive(action="act for ada", needs="an active agent", name="agent_id"),
@@ -109,7 +111,7 @@ def test_every_class_of_errors_has_a_sample() -> None:
 def test_classes_of_one_code_are_of_one_kind_and_told_apart_by_their_facts() -> None:
     assert len({(cls.code, *sorted(field.name for field in attrs.fields(cls))) for cls in CLASSES}) == len(CLASSES)
     assert len({(cls.code, cls.kind) for cls in CLASSES}) == len({cls.code for cls in CLASSES})
-    shared = [cls.code for cls in CLASSES if cls not in (KeyConflict, VersionConflict)]
+    shared = [cls.code for cls in CLASSES if cls not in (KeyConflict, KeyRepeated, VersionConflict)]
     assert len(set(shared)) == len(shared)
 
 

@@ -193,6 +193,33 @@ class KeyConflict(TmwsError):
 
 
 @attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
+class KeyRepeated(TmwsError):
+    """Two requests of one batch have the same idempotency key, and are not for the same memory."""
+
+    code = "conflict"
+    kind = Kind.CONFLICT
+
+    other: str
+    differs: str
+    name: str
+
+    @property
+    def problem(self) -> str:
+        """Name the request that has the key first, and in what this one differs; neither of them is stored."""
+        return f"{self.name}: is that of {self.other} as well, whose {self.differs} is another one"
+
+    @property
+    def remedy(self) -> str:
+        """Say how to go on."""
+        return "Give each memory of the batch a key of its own"
+
+    @property
+    def field(self) -> str | None:
+        """Name the argument at fault."""
+        return self.name
+
+
+@attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
 class MemoryNotFound(TmwsError):
     """No memory with this id exists for the caller, who may not learn whether it exists for anybody else."""
 

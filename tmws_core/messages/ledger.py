@@ -12,7 +12,7 @@ import attrs
 
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.memory import Identity, Memory, in_force
-from tmws_core.errors import KeyConflict
+from tmws_core.errors import KeyConflict, KeyRepeated
 from tmws_core.messages.drafting import Draft
 from tmws_core.messages.memory import MemoryCreated
 from tmws_core.messages.merging import Merged, contradiction, difference, merged
@@ -44,6 +44,7 @@ class Ledger:
     changed: dict[str, tuple[Memory, Memory]] = attrs.field(factory=dict, init=False)
     keys: dict[tuple[str, str], UsedKey] = attrs.field(factory=dict, init=False)
     entries: list[Entry] = attrs.field(factory=list, init=False)
+    _users: dict[tuple[str, str], str] = attrs.field(factory=dict, init=False)
     _memories: dict[str, Memory] = attrs.field(factory=dict, init=False)
     _alike: dict[Identity, list[str]] = attrs.field(factory=lambda: defaultdict(list), init=False)
 
@@ -53,6 +54,7 @@ class Ledger:
 
         Raises:
             KeyConflict: a key was used for something else.
+            KeyRepeated: another one of the drafts has used it.
         """
         known = await reader.known([each.fingerprint for each in drafts])
         former = {}
@@ -109,9 +111,16 @@ class Ledger:
         differs = difference(memory, draft.memory)
         both = None if differs else self._merged(memory, draft)
         if both is None:
-            differs = differs or contradiction(memory, draft.request)
-            raise KeyConflict(memory_id=memory.id, differs=differs, name=f"{draft.place}idempotency_key")
+            raise self._conflict(draft, wanted, memory, differs or contradiction(memory, draft.request))
         return self._merge(both, duplicate=used.duplicate)
+
+    def _conflict(self, draft: Draft, wanted: UsedKey, memory: Memory, differs: str) -> KeyConflict | KeyRepeated:
+        """Return the error that names what has the key: another request of these, or else the stored memory."""
+        name = f"{draft.place}idempotency_key"
+        other = self._users.get((wanted.agent_id, wanted.key))
+        if other is None:
+            return KeyConflict(memory_id=memory.id, differs=differs, name=name)
+        return KeyRepeated(other=other.removesuffix("."), differs=differs, name=name)
 
     def _is_repeated(self, used: UsedKey, wanted: UsedKey, memory: Memory, draft: Draft) -> bool:
         if used.request_hash is not None:
@@ -132,7 +141,7 @@ class Ledger:
         if not found:
             return None
         both = min(found, key=lambda each: len(each.fields))
-        self._use(draft.used_key(both.memory.id, duplicate=True))
+        self._use(draft, both.memory.id, duplicate=True)
         return self._merge(both, duplicate=True)
 
     def _merged(self, memory: Memory, draft: Draft) -> Merged | None:
@@ -165,12 +174,14 @@ class Ledger:
         self.added.append(draft)
         self._memories[draft.memory.id] = draft.memory
         self._alike[draft.identity].append(draft.memory.id)
-        self._use(draft.used_key(draft.memory.id, duplicate=False))
+        self._use(draft, draft.memory.id, duplicate=False)
         return Entry(memory_id=draft.memory.id, stored=True)
 
-    def _use(self, key: UsedKey | None) -> None:
+    def _use(self, draft: Draft, memory_id: str, *, duplicate: bool) -> None:
+        key = draft.used_key(memory_id, duplicate=duplicate)
         if key is not None:
             self.keys[key.agent_id, key.key] = key
+            self._users[key.agent_id, key.key] = draft.place
 
 
 def _with_former_texts(known: Known) -> list[str]:

@@ -23,6 +23,7 @@ from tmws_core.errors import (
     Forbidden,
     InvalidField,
     KeyConflict,
+    KeyRepeated,
     LicenseLimit,
     MemoryNotFound,
     QuotaExceeded,
@@ -89,7 +90,7 @@ class Memories:
         toolset="memory",
         permission=Permission.MEMORY_WRITE,
         effect=Effect.WRITE,
-        raises=(KeyConflict, *_LIMITS, *_REFUSALS),
+        raises=(KeyConflict, KeyRepeated, *_LIMITS, *_REFUSALS),
         command="create-batch",
     )
     async def create_many(self, caller: Caller, request: CreateMemories) -> MemoriesCreated:
