@@ -113,6 +113,15 @@ async def test_no_memory_is_replaced_by_what_it_has_replaced(world: World) -> No
     assert await _found(world, "port") == [third]
 
 
+async def test_what_one_may_not_see_is_not_said_to_have_been_replaced_by_ones_own(world: World) -> None:
+    hidden = await _create(world, "Hestia's port.", "hestia")
+    own = await _create(world, "Athena's port.", access_level=AccessLevel.PUBLIC)
+    await _replace(world, hidden, own, "hestia")
+    with pytest.raises(MemoryNotFound) as refusal:
+        await _replace(world, own, hidden)
+    assert (refusal.value.memory_id, refusal.value.field) == (hidden, "superseded_by")
+
+
 async def test_two_agents_at_once_cannot_replace_each_others_memories(world: World) -> None:
     public = {"access_level": AccessLevel.PUBLIC}
     for number in range(4):

@@ -303,8 +303,9 @@ async def _check_successor(unit: UnitOfWork, visibility: Visibility, memory: Mem
     # Also where there is to be none: nobody may say otherwise meanwhile.
     successors = await unit.memories.successors(request.superseded_by or memory.id)
     if request.superseded_by is not None:
-        changes.check_successor(memory, successors)
         try:
             await unit.memories.get(request.superseded_by, visibility)
         except MemoryNotFound as error:
             raise attrs.evolve(error, name="superseded_by") from None
+        # Only now: what has replaced a memory is for those to know who may see that memory.
+        changes.check_successor(memory, successors)
