@@ -84,6 +84,7 @@ async def test_of_equal_texts_the_newest_come_first_even_at_the_limit(store: Sto
         ("서울의 날씨", "날씨"),
         ("full width \uff21\uff22\uff23", "abc"),
         ("error 500", "500"),
+        ("key a\u20ddb", "a\u20ddb"),
     ],
 )
 async def test_words_are_found_in_other_forms(store: Store, content: str, query: str) -> None:

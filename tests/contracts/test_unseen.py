@@ -1,6 +1,6 @@
 """What lies outside of a scope has no part in a search: hits, order and scores are those of a store without it."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from random import Random
@@ -76,7 +76,7 @@ async def compare(fresh: Fresh, random: Random) -> None:
     queries = [random.sample(WORDS, random.randrange(1, 5)) for _ in range(6)]
     async with stored(fresh, [step for step in steps if not step.hidden]) as store:
         expected = [await answers(store, scope, query) for query in queries]
-    async with stored(fresh, steps) as store:
+    async with stored(fresh, steps, lambda store: answers(store, scope, random.choice(queries))) as store:
         assert [await answers(store, scope, query) for query in queries] == expected
         await disturb(store, random, [step.memory for step in steps if step.hidden])
         assert [await answers(store, scope, query) for query in queries] == expected
@@ -97,11 +97,16 @@ async def disturb(store: Store, random: Random, hidden: Sequence[Memory]) -> Non
 
 
 @asynccontextmanager
-async def stored(fresh: Fresh, steps: Sequence[Step]) -> AsyncIterator[Store]:
+async def stored(
+    fresh: Fresh, steps: Sequence[Step], between: Callable[[Store], Awaitable[object]] | None = None
+) -> AsyncIterator[Store]:
+    """Store a world in parts; what is done `between` them may leave something that is remembered."""
     async with fresh() as store:
         for start in range(0, len(steps), 10):
             async with store.storage.write() as unit:
                 await unit.changes.add([new(step.memory) for step in steps[start : start + 10]])
+            if between is not None:
+                await between(store)
         yield store
 
 

@@ -28,6 +28,9 @@ READERS = 4
 CACHE_KIB = 16 * 1024
 """Page cache of one connection, in KiB: the scope index of 100,000 memories, which a search may read whole."""
 
+INSTANCES = "CREATE VIRTUAL TABLE temp.memories_fts_instances USING fts5vocab(main, memories_fts, instance)"
+"""Where each word stands, as the index of FTS5 holds it; of this connection, and nothing of it is in the file."""
+
 SWITCH_RETRY = timedelta(milliseconds=5)
 """Pause between attempts to switch a new file to write-ahead logging while other processes open it, too."""
 
@@ -59,7 +62,10 @@ class Opener:
 
     def reader(self) -> sqlite3.Connection:
         """Open a connection that refuses to write."""
-        return self._connect(lambda connection: connection.execute("PRAGMA query_only = ON"))
+        return self._connect(
+            lambda connection: connection.execute(INSTANCES),
+            lambda connection: connection.execute("PRAGMA query_only = ON"),
+        )
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
         deadline = time.monotonic() + self.busy_timeout.total_seconds()

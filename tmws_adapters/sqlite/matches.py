@@ -1,17 +1,22 @@
-"""What FTS5 knows of words, asked for the members of a scope alone.
+"""What FTS5 knows of words, asked for the members of a scope alone: how often each has a word, and how long it is.
 
-Its own scores tell how many entries of the whole file hold a word, and how long they are. Both are divided out here:
-what is left is how often a text has a word.
+Words that few entries hold are read from its index as they stand there, which takes a quarter of the time of scoring.
+Of others, and of phrases, its scores are taken. These tell how many entries of the whole file hold a word, and how long
+they are, too; both are divided out.
 """
 
 import sqlite3
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress, filterfalse
 from typing import Any
 
 import attrs
 import orjson
 
 from tmws_adapters.sql.bm25 import K1, B, idf
+from tmws_adapters.sqlite.learnt import Posting
 from tmws_adapters.sqlite.scopes import Members
 
 WEIGHTS = "3.0, 1.0, 0.5, 0.0"
@@ -19,6 +24,9 @@ WEIGHTS = "3.0, 1.0, 0.5, 0.0"
 
 STEPS = 2
 """The parts of 1 that these weights are whole numbers of."""
+
+IN_TEXT, IN_PREVIOUS, IN_BEFORE_PREVIOUS = 6, 2, 1
+"""The same weights in these parts."""
 
 ENDLESS = "1e30, 1e30, 1e30, 0.0"
 """Weights with which a score is what a word may add at most: its weight, whatever the entries are like."""
@@ -33,14 +41,15 @@ COUNTED = 1000
 """Matches up to which a word is counted. One that more of the members hold is estimated by how many of the newest
 members these matches are spread over, which is wrong by 3 %."""
 
-REMEMBERED, LONGEST = 10_000, 64
-"""Words whose count is remembered for a scope, and the longest of them: about 1 MB."""
-
 SAMPLE = 1000
 """The newest members, whose lengths are averaged: 1 ms whenever the store has changed."""
 
 MOST_SHARE = 0.8
-"""A scope with less of the store than this has its matches told apart before they are looked at."""
+"""A scope with less of the store than this has its matches told apart before FTS5 scores them."""
+
+READ, READ_SHARE = 200, 4
+"""Entries of a word that are read at most: so many, and so many times as many as members hold it. Scoring a match takes
+as long as reading four, and 100 us before the first."""
 
 REACHED = 50_000
 """Matches that are fetched together at most, where those of the newest members are few: 10 ms."""
@@ -53,14 +62,25 @@ _NEWEST = """
 """
 """One row instead of one for each match: each row would take the interpreter's lock."""
 
+_READ = """
+    SELECT group_concat(doc) FILTER (WHERE col = 'text'), group_concat(doc) FILTER (WHERE col = 'previous'),
+        group_concat(doc) FILTER (WHERE col = 'before_previous'), count(*)
+    FROM (SELECT doc, col FROM temp.memories_fts_instances WHERE term = :token LIMIT :limit)
+"""
+"""The entries that hold a token, each as often as it does."""
+
 _SHARES = f"""
     SELECT group_concat(document), group_concat(share) FROM (
-        SELECT rowid AS document, bm25(memories_fts, {WEIGHTS}) / bm25(memories_fts, {ENDLESS}) AS share
+        SELECT rowid AS document,
+            CAST(bm25(memories_fts, {WEIGHTS}) / bm25(memories_fts, {ENDLESS}) * {{parts}} AS INTEGER) AS share
         FROM memories_fts WHERE memories_fts MATCH :match AND rowid BETWEEN :lowest AND :highest AND {{among}}
         ORDER BY rowid DESC LIMIT -1
     )
 """  # noqa: S608 - texts are constants, values are bound
 """How much of what a word may add it adds: frequency / (frequency + K1 * (1 - B + B * tokens / average))."""
+
+PARTS = 1e15
+"""The parts of 1 that such shares come in: whole numbers are written in half the time."""
 
 _AMONG = "+rowid IN (SELECT value FROM json_each(:among))"
 """Which matches are looked at; with the plus FTS5 does not look each of them up by itself."""
@@ -80,80 +100,150 @@ _BITS, _MORE = 7, 0x80
 
 @attrs.frozen
 class Matches:
-    """The matches of words among the members of a scope; `readers` are words of which such entries hold some."""
+    """The matches of words among the members of a scope; `readers` are words of which such entries hold some.
+
+    `tokens` are the tokens of the words.
+    """
 
     connection: sqlite3.Connection
     members: Members
+    tokens: Mapping[str, str]
     readers: Sequence[Sequence[str]]
 
     def count(self, term: str) -> float:
         """Return how many members hold a word; beyond COUNTED about so many."""
-        known = self.members.known.counts
-        count = known.get(term)
+        count = self.members.known.counts.get(term)
         if count is None:
-            newest = self.newest([term], COUNTED)
-            few = len(newest) < COUNTED
-            count = len(newest) if few else COUNTED * self.members.count / self.members.above(newest[-1])
-            if len(term) <= LONGEST and len(known) < REMEMBERED:
-                known[term] = count
+            count = self._counted(term)
+            self.members.known.count(term, count)
         return count
+
+    def _counted(self, term: str) -> float:
+        members = self.members
+        # Where only a few entries have the right readers, these are sooner told apart by FTS5.
+        posting = None if self.readers or term in members.learnt.many else self.read(term, COUNTED)
+        documents = self.newest([term], COUNTED) if posting is None else posting[0]
+        if len(documents) < COUNTED:
+            return len(documents)
+        members.learnt.many.add(term)
+        return COUNTED * members.count / members.above(sorted(documents, reverse=True)[COUNTED - 1])
 
     def newest(self, terms: Sequence[str], limit: int) -> list[int]:
         """Return the `limit` newest members that hold any of the words, newest first."""
-        marks = self.members.marks
         values: dict[str, str | int] = {"match": self._match(terms), "lowest": self.members.first}
         found: list[int] = []
         highest, fetched = self.members.last, limit
         while len(found) < limit:
             documents = self._numbers(_NEWEST, {**values, "highest": highest, "limit": fetched})
-            found += [document for document in documents if marks[document]]
+            found += self._inside(documents)
             if len(documents) < fetched:
                 break
             highest, fetched = documents[-1] - 1, min(4 * fetched, REACHED)
         return found[:limit]
 
     def scores(self, counts: Mapping[str, float], lowest: int) -> dict[int, float]:
-        """Return the scores of the members from the number `lowest` on that hold any of the words, by their counts."""
-        shares = {term: self._shares(term, lowest) for term in counts}
-        documents = {document for found in shares.values() for document, _ in found}
-        lengths = self._lengths(documents)
-        count = self.members.count
-        scores = dict.fromkeys(documents, 0.0)
-        for term, found in shares.items():
-            weight = idf(count, counts[term]) * (K1 + 1)
-            for document, share in found:
-                whole, own = lengths[document]
-                frequency = round(whole * share / (1 - share) * STEPS) / STEPS
-                scores[document] += weight * frequency / (frequency + own)
+        """Return the scores of the members from the number `lowest` on that hold any of the words, by their counts.
+
+        They are added up in the order of the words, whatever order these come in: so equal ones are equal.
+        """
+        least, each = STEPS * K1 * (1 - B), STEPS * K1 * B / self._average()
+        scores: dict[int, float] = {}
+        for term in sorted(counts):
+            weight = idf(self.members.count, counts[term]) * (K1 + 1)
+            for document, frequency, tokens in zip(*self._posting(term, counts[term], lowest), strict=True):
+                score = weight * frequency / (frequency + least + each * tokens)
+                scores[document] = scores.get(document, 0.0) + score
         return scores
 
-    def _lengths(self, documents: Iterable[int]) -> dict[int, tuple[float, float]]:
-        """Return the part of BM25 that comes from the length of documents: as FTS5 has it, and as the members do."""
-        mean, average = self._mean(), self._average()
-        least, whole, own = K1 * (1 - B), K1 * B / mean, K1 * B / average
-        return {
-            document: (least + whole * (texts + readers), least + own * texts)
-            for document, texts, readers in self._sizes(documents)
-        }
+    def _tokens(self, documents: Iterable[int]) -> Mapping[int, int]:
+        """Return how many tokens the texts of these documents have, and of others."""
+        tokens = self.members.learnt.tokens
+        if unknown := [*filterfalse(tokens.__contains__, documents)]:
+            tokens.update((document, texts) for document, texts, _ in self._sizes(unknown))
+        return tokens
 
-    def _shares(self, term: str, lowest: int) -> list[tuple[int, float]]:
-        marks = self.members.marks
+    def _posting(self, term: str, count: float, lowest: int) -> Posting:
+        """Return the members from the number `lowest` on that hold a word, and how often, in STEPS."""
+        members = self.members
+        limit = READ_SHARE * int(count * members.above(lowest) / members.count)
+        # Where members are spread evenly so many entries hold it; reading them in vain takes time as well.
+        hopeless = lowest and count * members.last / members.count > READ + limit
+        posting = self._learnt(term) if hopeless else self.read(term, limit)
+        if posting is None:
+            return self.scored(term, lowest)
+        if not lowest:
+            return posting
+        late = [document >= lowest for document in posting[0]]
+        documents, frequencies, tokens = (array("q", compress(column, late)) for column in posting)
+        return documents, frequencies, tokens
+
+    def read(self, term: str, limit: int) -> Posting | None:
+        """Return the members that hold a word as its entries tell, unless it has more than about so many of them."""
+        if posting := self._learnt(term):
+            return posting
+        token = self.tokens[term]
+        if not token:
+            return None
+        values = {"token": token, "limit": READ + limit}
+        *columns, read = self.connection.execute(_READ, values).fetchone()
+        if read == READ + limit:
+            return None
+        texts, previous, before_previous = (Counter(self._inside(_listed(each))) for each in columns)
+        documents = array("q", {**texts, **previous, **before_previous})
+        frequencies = array("q", map(IN_TEXT.__mul__, map(texts.__getitem__, documents)))
+        if previous or before_previous:
+            for place, document in enumerate(documents):
+                frequencies[place] += IN_PREVIOUS * previous[document] + IN_BEFORE_PREVIOUS * before_previous[document]
+        posting = documents, frequencies, array("q", map(self._tokens(documents).__getitem__, documents))
+        self.members.learnt.keep(term, self.members.last, posting)
+        return posting
+
+    def _learnt(self, term: str) -> Posting | None:
+        """Return what is known of a word, unless it is of others than the members, or one that came later has it."""
+        learnt, last = self.members.learnt, self.members.last
+        found = learnt.posting(term)
+        if found is None or found[0] > last:
+            return None
+        until, posting = found
+        if until < last:
+            values: dict[str, str | int] = {"match": self._match([term]), "lowest": until + 1, "highest": last}
+            if self._numbers(_NEWEST, {**values, "limit": 1}):
+                return None
+            learnt.keep(term, last, posting)
+        return posting
+
+    def scored(self, term: str, lowest: int) -> Posting:
+        """Return the same as the scores of FTS5 tell, from the number `lowest` on."""
         lowest = max(lowest, self.members.first)
         values: dict[str, str | int] = {"match": self._match([term]), "lowest": lowest, "highest": self.members.last}
         among = "TRUE"
         if not self.readers and self.members.count < MOST_SHARE * self.members.last:
-            found = [document for document in self._numbers(_NEWEST, {**values, "limit": -1}) if marks[document]]
+            found = self._inside(self._numbers(_NEWEST, {**values, "limit": -1}))
             among, values["among"] = _AMONG, orjson.dumps(found).decode()
-        documents, shares = self.connection.execute(_SHARES.format(among=among), values).fetchone()
-        pairs = zip(_listed(documents), _listed(shares), strict=True)
-        return [(document, share) for document, share in pairs if marks[document]]
+        row = self.connection.execute(_SHARES.format(among=among, parts=PARTS), values).fetchone()
+        shares = dict(zip(*map(_listed, row), strict=True))
+        mean = self._mean()
+        documents, frequencies, tokens = array("q"), array("q"), array("q")
+        for document, texts, readers in self._sizes(self._inside([*shares])):
+            length = K1 * (1 - B + B * (texts + readers) / mean)
+            documents.append(document)
+            frequencies.append(round(STEPS * length * shares[document] / (PARTS - shares[document])))
+            tokens.append(texts)
+        posting = documents, frequencies, tokens
+        if lowest <= self.members.first:
+            self.members.learnt.keep(term, self.members.last, posting)
+        return posting
+
+    def _inside(self, documents: Sequence[int]) -> list[int]:
+        """Return those of the documents that are members."""
+        return [*compress(documents, map(self.members.marks.__getitem__, documents))]
 
     def _average(self) -> float:
         """Return how many tokens the newest members have."""
         known = self.members.known
         if not known.average:
-            tokens = [texts for _, texts, _ in self._sizes(self.members.newest(SAMPLE))]
-            known.average = max(sum(tokens) / max(len(tokens), 1), 1.0)
+            newest = self.members.newest(SAMPLE)
+            known.average = max(sum(map(self._tokens(newest).__getitem__, newest)) / max(len(newest), 1), 1.0)
         return known.average
 
     def _mean(self) -> float:

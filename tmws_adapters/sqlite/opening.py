@@ -23,6 +23,7 @@ from tmws_adapters.sqlite.migration import SqliteModels
 from tmws_adapters.sqlite.scopes import Scopes
 from tmws_adapters.sqlite.storage import SqliteStorage
 from tmws_adapters.sqlite.tables import found_origin
+from tmws_adapters.sqlite.tokens import Tokens
 
 BUSY_TIMEOUT = timedelta(seconds=30)
 """How long a writer waits for another process; four writing processes with real fsyncs waited 4 s at worst."""
@@ -55,10 +56,10 @@ async def open_sqlite(
     await anyio.to_thread.run_sync(_prepare, path, busy_timeout)
     async with open_connections(opener) as connections:
         scopes = Scopes()
-        with closing(SqliteHolders(opener)) as holders:
+        with closing(SqliteHolders(opener)) as holders, closing(Tokens()) as tokens:
             yield SqliteStore(
                 SqliteStorage(path, connections, scopes),
-                SqliteLexical(connections.lookups, scopes),
+                SqliteLexical(connections.lookups, scopes, tokens),
                 SqliteModels(path, connections),
                 SqliteLicenseClock(connections),
                 holders,

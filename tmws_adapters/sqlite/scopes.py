@@ -4,10 +4,12 @@ import sqlite3
 import threading
 from array import array
 from collections import OrderedDict
+from itertools import compress
 
 import attrs
 import orjson
 
+from tmws_adapters.sqlite.learnt import Known, Learnt
 from tmws_adapters.sqlite.models import active_model
 from tmws_adapters.sqlite.predicate import inside
 from tmws_adapters.sqlite.times import microseconds
@@ -34,19 +36,12 @@ _BOUNDS = """
 """Since when and until when no memory begins or ceases to be in force."""
 
 
-@attrs.define(eq=False)
-class Known:
-    """What was counted in the entries of a scope's members: how many hold a word, and how many tokens they have."""
-
-    counts: dict[str, float] = attrs.field(factory=dict)
-    average: float = 0.0
-
-
 @attrs.frozen
 class Members:
     """The documents that a scope holds, of which `embedded` have a vector of `model`; `marks` has a 1 at each place.
 
-    What is `known` of them holds as long as they do: whatever is written to the store makes other members.
+    What is `known` of them holds as long as they do: whatever is written to the store makes other members. What is
+    `learnt` of them holds for those that join them as well.
     """
 
     embedded: "array[int]"
@@ -54,6 +49,7 @@ class Members:
     marks: bytes
     count: int
     known: Known = attrs.field(factory=Known, eq=False)
+    learnt: Learnt = attrs.field(factory=Learnt, eq=False)
 
     @property
     def first(self) -> int:
@@ -72,10 +68,13 @@ class Members:
     def newest(self, limit: int) -> list[int]:
         """Return the `limit` members with the highest numbers."""
         found: list[int] = []
-        place = len(self.marks)
-        while len(found) < limit and (place := self.marks.rfind(1, 0, place)) >= 0:
-            found.append(place)
-        return found
+        end = len(self.marks)
+        while len(found) < limit and end > 0:
+            start = max(end - 2 * limit, 0)
+            part = range(end - 1, start - 1, -1)
+            found += compress(part, map(self.marks.__getitem__, part))
+            end = start
+        return found[:limit]
 
     @classmethod
     def none(cls) -> "Members":
@@ -91,7 +90,13 @@ class Members:
         for documents in (embedded, others):
             for document in documents:
                 marks[document] = 1
-        return Members(self.embedded + embedded, model, bytes(marks), self.count + len(embedded) + len(others))
+        return Members(
+            self.embedded + embedded,
+            model,
+            bytes(marks),
+            self.count + len(embedded) + len(others),
+            learnt=self.learnt,
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -57,6 +57,8 @@ def refresh_behind(connection: sqlite3.Connection, memory: Memory, settled: Coll
 
 
 def _lend(connection: sqlite3.Connection, document: int, place: Mapping[str, str | int]) -> None:
+    # What is known of an entry by its number is so no more.
+    connection.execute("UPDATE document_numbers SET edits = edits + 1")
     connection.execute(
         "UPDATE memories_fts SET previous = ?, before_previous = ? WHERE rowid = ?",
         (*_context(connection, place), document),
