@@ -269,6 +269,26 @@ async def test_a_deleted_memory_leaves_nothing(storage: Storage) -> None:
     assert await storage.integrity() == []
 
 
+async def test_deleting_a_successor_is_a_change_of_what_it_had_replaced(storage: Storage) -> None:
+    later = memory(agent_id="eve")
+    middle = memory(agent_id="eve", superseded_by=later.id, superseded_at=DAY)
+    olds = [memory(superseded_by=middle.id, superseded_at=DAY, version=7) for _ in range(2)]
+    await store(storage, *(new(each, vector=EAST) for each in (later, middle, olds[0])), new(olds[1]))
+    moment = DAY + timedelta(hours=5)
+
+    async with storage.write() as unit:
+        relinked = await unit.changes.delete(await unit.memories.get(middle.id, EVERYTHING), moment)
+
+    assert {each.id: (each.agent_id, each.embedded) for each in relinked} == {
+        olds[0].id: (olds[0].agent_id, True),
+        olds[1].id: (olds[1].agent_id, False),
+    }
+    for old in olds:
+        found = await get(storage, old.id)
+        assert (found.superseded_by, found.superseded_at) == (later.id, DAY)
+        assert (found.version, found.updated_at) == (8, moment)
+
+
 async def test_a_key_names_its_memory_and_an_identity_those_in_force(storage: Storage) -> None:
     keyed, first, second = memory(), memory(content="the same"), memory(content="the same", tags=("new",))
     key = used_key(keyed, "k")

@@ -1,5 +1,6 @@
 """Memories that end: who may let them, what replaces what, and how they come back."""
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from tmws_adapters.bootstrap import compose, open_parts
 from tmws_adapters.settings import Settings
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.memory import AccessLevel, SharePermission
-from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound, TmwsError
+from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound, TmwsError, VersionConflict
 from tmws_core.messages.memory import CreateMemory, DeleteMemory, GetMemory, MemoryView, ShareMemory, UpdateMemory
 from tmws_core.messages.search import SearchMemories
 
@@ -167,6 +168,50 @@ async def test_a_deleted_successor_of_another_owner_brings_what_it_replaced_back
     assert await _found(world, "port") == [new]
     await world.app.call(world.agent("hestia"), DeleteMemory(memory_id=new))
     assert await _found(world, "port") == [old]
+
+
+async def test_a_deleted_successor_changes_what_it_replaced_in_view_of_everybody(settings: Settings) -> None:
+    clock = SettableClock(datetime(2026, 1, 31, 12, tzinfo=UTC))
+    athena, hestia = settings.agent("test"), attrs.evolve(settings.agent("test"), agent_id="hestia")
+    async with open_parts(settings) as parts:
+        app = compose(settings, attrs.evolve(parts, clock=clock))
+        old = (await app.call(athena, CreateMemory(content="The port is 8000."))).memory_id
+        public = CreateMemory(content="The port is 9000.", access_level=AccessLevel.PUBLIC)
+        new = (await app.call(hestia, public)).memory_id
+        version = (await app.call(athena, UpdateMemory(memory_id=old, superseded_by=new))).version
+        clock.time += timedelta(hours=1)
+        async with parts.bus.subscribe() as events:
+            await app.call(hestia, DeleteMemory(memory_id=new))
+            with anyio.fail_after(60):
+                assert set((await anext(events)).memory_ids) == {new, old}
+        view = (await app.call(athena, GetMemory(memory_id=old))).memory
+        assert (view.version, view.updated_at, view.superseded_by) == (version + 1, clock.time, None)
+        with pytest.raises(VersionConflict):
+            await app.call(athena, UpdateMemory(memory_id=old, importance=0.9, expected_version=version))
+    last = rows(settings, "SELECT event_type, agent_id, details FROM security_audit_logs ORDER BY id")[-2:]
+    assert [(kind, agent, json.loads(details)) for kind, agent, details in last] == [
+        ("memory.deleted", "hestia", {"memory_id": new, "owner": "hestia", "transport": "test"}),
+        ("memory.updated", "hestia", {"memory_id": old, "owner": athena.agent_id, "transport": "test"}),
+    ]
+
+
+async def test_each_change_of_a_memory_counts_while_its_successors_are_deleted(world: World) -> None:
+    old = await _create(world, "The port is 8000.")
+    for number in range(4):
+        new = await _create(world, f"The port is {number}.", "hestia", access_level=AccessLevel.PUBLIC)
+        await _replace(world, old, new)
+        before = (await _read(world, old)).version
+
+        async def label(number: int) -> None:
+            await world.app.call(world.agent("athena"), UpdateMemory(memory_id=old, importance=number / 10))
+
+        async def delete(new: str) -> None:
+            await world.app.call(world.agent("hestia"), DeleteMemory(memory_id=new))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(label, number)
+            tasks.start_soon(delete, new)
+        assert (await _read(world, old)).version == before + 2
 
 
 async def test_the_end_of_a_chain_goes_on_counting_when_its_middle_is_deleted(world: World) -> None:

@@ -54,14 +54,16 @@ _INSERT = f"""
 """  # noqa: S608 - names are constants, values are bound
 
 _UPDATE = """
-    UPDATE memories_v2 AS m SET ({names}) = (
-        SELECT {names} FROM json_populate_record(NULL::memories_v2, %(row)s::json) AS new
+    UPDATE memories_v2 AS m SET (version, {names}) = (
+        SELECT m.version + new.version - %(former)s, {names}
+        FROM json_populate_record(NULL::memories_v2, %(row)s::json) AS new
     )
     WHERE m.id = %(id)s
 """
 _LINKS = ("superseded_by", "superseded_at")
-_UPDATE_ALL = _UPDATE.format(names=_NAMES)
-_UPDATE_UNLINKED = _UPDATE.format(names=", ".join(name for name in _COLUMNS if name not in _LINKS))
+_CHANGED = [name for name in _COLUMNS if name != "version"]
+_UPDATE_ALL = _UPDATE.format(names=", ".join(_CHANGED))
+_UPDATE_UNLINKED = _UPDATE.format(names=", ".join(name for name in _CHANGED if name not in _LINKS))
 
 
 FORMS = Forms(time=native, items=list)
@@ -83,13 +85,13 @@ def insert_memories(session: Session, numbered: list[tuple[int, NewMemory]], mod
     insert_shares(session, [new.memory for _, new in numbered])
 
 
-async def update_memory(session: Session, new: NewMemory, *, links: bool) -> bool:
-    """Write what may change of a memory's row, and tell whether there is one.
+async def update_memory(session: Session, former: int, new: NewMemory, *, links: bool) -> bool:
+    """Write what may change of a memory's row, whose version was `former`, and tell whether there is one.
 
-    What replaces it is left alone without `links`: whoever deletes its successor changes that without the lock of its
-    owner.
+    Whoever deletes its successor changes what replaces it without the lock of its owner. That is left alone without
+    `links`, and has a version of its own, as if it had come after this.
     """
-    values = {"row": orjson.dumps(_values_of(new)).decode(), "id": new.memory.id}
+    values = {"row": orjson.dumps(_values_of(new)).decode(), "id": new.memory.id, "former": former}
     return await session.run(_UPDATE_ALL if links else _UPDATE_UNLINKED, values) > 0
 
 

@@ -1,6 +1,7 @@
 """Changes memories in one transaction, their lexical entries and vectors along with them."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import attrs
 
@@ -14,7 +15,7 @@ from tmws_adapters.sql.memories import RELINK
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import Memory, Uses
 from tmws_core.errors import MemoryNotFound
-from tmws_core.ports.storage import NewMemory, UsedKey
+from tmws_core.ports.storage import NewMemory, Relinked, UsedKey
 
 _ADD_USES = """
     INSERT INTO memory_uses AS u (memory_id, uses, used_at)
@@ -24,7 +25,9 @@ _ADD_USES = """
     ON CONFLICT (memory_id) DO UPDATE SET uses = u.uses + excluded.uses, used_at = greatest(u.used_at, excluded.used_at)
 """
 
-_RELINK = RELINK.format(id="%s")
+_RELINK = RELINK.format(id="%(id)s", at="%(at)s")
+
+_HAS_REPLACED = "SELECT 1 FROM memories_v2 WHERE superseded_by = %s AND id <> %s LIMIT 1"
 
 _DOCUMENTS = "SELECT nextval('documents') FROM generate_series(1, %s)"
 """Takes the numbers of so many documents, ascending."""
@@ -86,7 +89,7 @@ class PostgresMemoryWriter:
         session.see(owned_by((former.agent_id,)))
         lock_owners(session, (former.agent_id,))
         links = (memory.superseded_by, memory.superseded_at) != (former.superseded_by, former.superseded_at)
-        if not await update_memory(session, changed, links=links):
+        if not await update_memory(session, former.version, changed, links=links):
             raise MemoryNotFound(memory_id=memory.id)
         session.later("DELETE FROM memory_shares WHERE memory_id = %s", (memory.id,))
         insert_shares(session, [memory])
@@ -102,17 +105,18 @@ class PostgresMemoryWriter:
             session.later(_KEEP_TEXT, (memory.id, *values))
         session.count(changes=1)
 
-    async def delete(self, memory: Memory) -> None:
-        """Remove a memory with its shares, history, lexical entry, vector and idempotency keys."""
+    async def delete(self, memory: Memory, at: datetime | None = None) -> list[Relinked]:
+        """Remove a memory with all that belongs to it, and return what it had replaced."""
         session = self._session
         session.see(owned_by((memory.agent_id,)))
         lock_owners(session, (memory.agent_id,))
-        await self._relink(memory)
+        relinked = await self._relink(memory, at or memory.updated_at)
         session.later("DELETE FROM memories_v2 WHERE id = %s", (memory.id,))
         session.later("DELETE FROM idempotency_keys WHERE memory_id = %s", (memory.id,))
         await turns.remove_text(session, memory.document)
         await turns.refresh(session, await turns.documents_behind(session, memory))
         session.count(changes=1)
+        return relinked
 
     async def add_uses(self, uses: Mapping[str, Uses]) -> None:
         """Add to how often memories were used, by id; those that are gone are passed over."""
@@ -140,18 +144,21 @@ class PostgresMemoryWriter:
         session.count(changes=1)
         return len(waiting)
 
-    async def _relink(self, memory: Memory) -> None:
+    async def _relink(self, memory: Memory, at: datetime) -> list[Relinked]:
         """Let what a memory had replaced, whoever owns it, be replaced by the memory's own successor, or by nothing.
 
         Whoever deletes the successor at the same time waits until this memory is gone, and then finds linked to the
         successor what this one had replaced: it looks again until there is nothing.
         """
         session = self._session
+        relinked: dict[str, Relinked] = {}
         share_successions(session)
         with session.seeing_all():
             session.later("SELECT 1 FROM memories_v2 WHERE id = %s FOR UPDATE", (memory.id,))
-            while await session.row("SELECT 1 FROM memories_v2 WHERE superseded_by = %s LIMIT 1", (memory.id,)):
-                await session.run(_RELINK, (memory.id,))
+            while await session.row(_HAS_REPLACED, (memory.id, memory.id)):
+                for row in await session.rows(_RELINK, {"id": memory.id, "at": at}):
+                    relinked[row[0]] = Relinked(*row)
+        return list(relinked.values())
 
     async def _replace_text(self, former: Memory, changed: NewMemory) -> None:
         session, memory = self._session, changed.memory

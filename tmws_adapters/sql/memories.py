@@ -35,12 +35,17 @@ SUCCESSORS = """
 
 RELINK = """
     UPDATE memories_v2 AS m SET
-        superseded_by = CASE WHEN m.id <> gone.superseded_by THEN gone.superseded_by END,
-        superseded_at = CASE WHEN m.id <> gone.superseded_by THEN m.superseded_at END
-    FROM (SELECT id, nullif(superseded_by, id) AS superseded_by FROM memories_v2 WHERE id = {id}) AS gone
-    WHERE m.superseded_by = gone.id
+        superseded_by = CASE WHEN m.id <> gone.successor THEN gone.successor END,
+        superseded_at = CASE WHEN m.id <> gone.successor THEN m.superseded_at END,
+        updated_at = {at}, version = m.version + 1
+    FROM (SELECT id AS gone_id, nullif(superseded_by, id) AS successor FROM memories_v2 WHERE id = {id}) AS gone
+    WHERE m.superseded_by = gone.gone_id AND m.id <> gone.gone_id
+    RETURNING id, agent_id, model IS NOT NULL
 """
-"""Lets what a memory had replaced be replaced by the successor of that memory, or by nothing if it has none."""
+"""Lets what a memory had replaced be replaced by the successor of that memory, or by nothing if it has none.
+
+It is a change of each of them like any other, and tells which they are.
+"""
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import attrs
 
@@ -14,7 +15,7 @@ from tmws_adapters.sqlite.turns import insert_texts, refresh, refresh_behind
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import Memory, Uses
 from tmws_core.errors import MemoryNotFound
-from tmws_core.ports.storage import NewMemory, UsedKey
+from tmws_core.ports.storage import NewMemory, Relinked, UsedKey
 
 _INSERT = f"""
     INSERT INTO memories_v2 (document, model, {", ".join(WRITTEN_COLUMNS)})
@@ -27,7 +28,7 @@ _REMEMBER = """
     INSERT OR REPLACE INTO idempotency_keys (agent_id, key, memory_id, request_hash, duplicate) VALUES (?, ?, ?, ?, ?)
 """
 
-_RELINK = RELINK.format(id="?")
+_RELINK = RELINK.format(id=":id", at=":at")
 
 
 @attrs.frozen
@@ -51,18 +52,20 @@ class SqliteMemoryWriter:
         """Put the changed memory in the place of the former one; MemoryNotFound if it is gone."""
         await self._session.run(lambda connection: _replace(connection, former, changed))
 
-    async def delete(self, memory: Memory) -> None:
-        """Remove a memory with its shares, history, lexical entry, vector and idempotency keys."""
+    async def delete(self, memory: Memory, at: datetime | None = None) -> list[Relinked]:
+        """Remove a memory with all that belongs to it, and return what it had replaced."""
+        values = {"id": memory.id, "at": microseconds(at or memory.updated_at)}
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> list[Relinked]:
             _documents(connection, 0, edits=1)
             _drop_text(connection, memory.document)
-            connection.execute(_RELINK, (memory.id,))
+            relinked = connection.execute(_RELINK, values).fetchall()
             connection.execute("DELETE FROM memories_v2 WHERE id = ?", (memory.id,))
             connection.execute("DELETE FROM idempotency_keys WHERE memory_id = ?", (memory.id,))
             refresh_behind(connection, memory)
+            return [Relinked(memory_id, agent_id, bool(embedded)) for memory_id, agent_id, embedded in relinked]
 
-        await self._session.run(work)
+        return await self._session.run(work)
 
     async def add_uses(self, uses: Mapping[str, Uses]) -> None:
         """Add to how often memories were used, by id; those that are gone are passed over."""

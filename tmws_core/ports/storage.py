@@ -52,6 +52,15 @@ class UsedKey:
     duplicate: bool = False
 
 
+@attrs.frozen
+class Relinked:
+    """A memory that has another successor, or none, because the one that it had was deleted."""
+
+    id: str
+    agent_id: str
+    embedded: bool
+
+
 @attrs.frozen(kw_only=True)
 class Fingerprint:
     """What makes a new memory a repetition `at` a time: the owner's idempotency key, or the same memory in force."""
@@ -226,10 +235,11 @@ class MemoryWriter(Protocol):
         """
         ...
 
-    async def delete(self, memory: Memory) -> None:
+    async def delete(self, memory: Memory, at: datetime | None = None) -> list[Relinked]:
         """Remove a memory with its shares, history, lexical entry, vector and idempotency keys.
 
-        What it had replaced is replaced by its own successor, or is in force again if it has none.
+        What it had replaced is replaced by its own successor, or is in force again if it has none: each of them has a
+        new version, and was changed `at` that moment, or when the deleted one was changed last. They are returned.
         """
         ...
 

@@ -48,7 +48,7 @@ from tmws_core.messages.memory import (
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.audit import Witness
 from tmws_core.ports.bus import Bus
-from tmws_core.ports.storage import NewMemory, Storage, UnitOfWork
+from tmws_core.ports.storage import NewMemory, Relinked, Storage, UnitOfWork
 from tmws_core.ports.system import Clock, Ids
 
 _REFUSALS = (InvalidField, Forbidden)
@@ -157,9 +157,10 @@ class Memories:
             memory = await unit.memories.get(request.memory_id, visibility_of(acting))
             if not may_manage(acting, memory):
                 raise Forbidden(action="delete this memory", needs="its owner or an administrator")
-            await unit.changes.delete(memory)
+            relinked = await unit.changes.delete(memory, self.clock.now())
             await self._record(unit, caller, "memory.deleted", [memory], acting)
-        await self._announce([memory])
+            await self._record(unit, caller, "memory.updated", relinked, acting)
+        await self._announce([memory, *relinked])
         return MemoryDeleted(memory_id=memory.id)
 
     @operation(
@@ -270,7 +271,7 @@ class Memories:
         unit: UnitOfWork,
         caller: Caller,
         event_type: str,
-        memories: Sequence[Memory],
+        memories: Sequence[Memory | Relinked],
         acting: Caller | None = None,
     ) -> None:
         """Append to the audit log; without `acting`, the caller acted for the owners."""
@@ -287,7 +288,7 @@ class Memories:
                 events.append(event)
             await unit.audit(events)
 
-    async def _announce(self, memories: Sequence[Memory]) -> None:
+    async def _announce(self, memories: Sequence[Memory | Relinked]) -> None:
         if memories:
             await self.bus.publish(
                 MemoriesChanged(
