@@ -8,7 +8,9 @@ from typing import Any, BinaryIO
 import click
 import orjson
 
+from tmws_adapters.reading import regular_file
 from tmws_core.domain.memory import BATCH, CONTENT_BYTES, METADATA_BYTES
+from tmws_core.doubles import check_doubles
 from tmws_core.errors import ContentTooLarge, InvalidField, RequestTooLarge
 from tmws_core.schema import JsonSchema
 
@@ -145,11 +147,10 @@ def _objects(name: str, path: str) -> list[Any]:
     """Return the objects in a file: a JSON array, or one object a line."""
     if path == "-":
         raw = _stdin().read(BATCH_BYTES + 1)
+        if len(raw) > BATCH_BYTES:
+            raise RequestTooLarge(limit=BATCH_BYTES)
     else:
-        with Path(path).open("rb") as file:
-            raw = file.read(BATCH_BYTES + 1)
-    if len(raw) > BATCH_BYTES:
-        raise RequestTooLarge(limit=BATCH_BYTES)
+        raw = regular_file(Path(path), BATCH_BYTES, name)
     if raw.lstrip().startswith(b"["):
         array: list[Any] = _json(name, raw)
         return array
@@ -159,11 +160,15 @@ def _objects(name: str, path: str) -> list[Any]:
 
 def _json(name: str, raw: bytes) -> Any:
     try:
-        return orjson.loads(raw)
+        value = orjson.loads(raw)
+        check_doubles(raw, value)
+    except InvalidField as error:
+        raise error.inside(name) from None
     except orjson.JSONDecodeError as error:
         raise InvalidField(
             name=name, reason=f"is no JSON: {error}", hint='Give JSON, such as {"key": "value"}'
         ) from None
+    return value
 
 
 def _holds_objects(field: JsonSchema) -> bool:

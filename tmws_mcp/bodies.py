@@ -8,6 +8,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from tmws_core.aside import aside
+from tmws_core.doubles import check_doubles
 from tmws_core.errors import MalformedRequest, RequestTimedOut, RequestTooLarge
 from tmws_mcp.weight import check_weight
 
@@ -50,6 +51,7 @@ async def parse_object(body: bytes) -> dict[str, Any]:
     Raises:
         TooManyValues: it has more than a batch can have; see `check_weight`.
         MalformedRequest: it is not JSON in UTF-8, is nested too deeply, or is something else than an object.
+        InvalidField: an object in it has a key twice.
     """
     return await aside(partial(_parsed, body), long=len(body) > LIGHT)
 
@@ -62,4 +64,5 @@ def _parsed(body: bytes) -> dict[str, Any]:
         raise MalformedRequest(reason=f"The body is not valid JSON: {error.msg}") from None
     if not isinstance(value, dict):
         raise MalformedRequest(reason="The body is not a JSON object")
+    check_doubles(body, value)
     return value

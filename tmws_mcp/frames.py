@@ -9,7 +9,8 @@ from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
 from pydantic import ValidationError
 
 from tmws_core.aside import aside
-from tmws_core.errors import TooManyValues
+from tmws_core.doubles import check_doubles
+from tmws_core.errors import InvalidField, TooManyValues
 from tmws_mcp.bodies import LIGHT
 from tmws_mcp.weight import check_weight
 
@@ -30,7 +31,7 @@ async def parse(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
     """Return the message on a line, or None for an answer, which a server that asks nothing has no use for.
 
     Raises:
-        BadFrame: not JSON in UTF-8, not one JSON-RPC object, or too many values.
+        BadFrame: not JSON in UTF-8, not one JSON-RPC object, a key that is there twice, or too many values.
     """
     return await aside(partial(_parsed, line), long=len(line) > LIGHT)
 
@@ -52,11 +53,19 @@ def _parsed(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
         raise BadFrame(
             types.INVALID_REQUEST, f"An id is a string of at most {ID} characters or an integer of at most 64 bits"
         )
+    _check_doubles(line, value, request_id)
     try:
         return (JSONRPCRequest if "id" in value else JSONRPCNotification).model_validate(value, by_name=False)
     except ValidationError:
         reason = 'A message has "jsonrpc": "2.0", a method and, where there are parameters, an object "params"'
         raise BadFrame(types.INVALID_REQUEST, reason, request_id) from None
+
+
+def _check_doubles(line: bytes, value: dict[str, object], request_id: str | int | None) -> None:
+    try:
+        check_doubles(line, value)
+    except InvalidField as error:
+        raise BadFrame(types.INVALID_REQUEST, error.message, request_id) from None
 
 
 def _is_id(value: object) -> bool:

@@ -1,6 +1,7 @@
 """`tmws agent …`, and the agents that a server finds at its start."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,18 @@ def test_a_server_starts_with_a_broken_file_in_its_directory_and_says_what_is_wr
     with http_server(home) as server:
         assert server.call("list_agents").json()["agents"] == []
         assert "agents[0].capabilities" in server.stop()
+
+
+def test_what_is_no_file_of_agents_is_refused_and_not_waited_for(command: Command, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero"), tmp_path):
+        refused = command.run("agent", "import", str(path), "--json")
+        assert (refused.code, refused.answer["error"]["field"]) == (2, "file")
+        refused = command.run("memory", "create-batch", str(path), "--json")
+        assert refused.answer["error"]["code"] == "invalid_argument"
+    twice = tmp_path / "twice.json"
+    twice.write_text('[{"agent_id": "hera", "agent_id": "zeus"}]')
+    assert command.run("agent", "import", str(twice), "--json").answer["error"]["field"] == "agent_id"
+    refused = command.run("memory", "create", "Text.", "--metadata", '{"a": 1, "a": 2}', "--json")
+    assert refused.answer["error"]["field"] == "metadata.a"

@@ -190,6 +190,7 @@ def test_bad_json_lines_are_refused_by_themselves(command: Command) -> None:
         b'{"content": "x", "id": 2, "history": [{"content": "y"}, {"content": "' + b"z" * 70_000 + b'"}]}',
         '{"content": "x"}'.encode("utf-16-le"),
         b'{"content": "x", "name\\nerror: forged": 1}',
+        b'{"content": "x", "content": "y"}',
         b"\0" * 3_000_000,
         b'{"content": "torn',
     ]

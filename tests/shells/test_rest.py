@@ -200,3 +200,16 @@ def test_server_goes_on_after_a_flood_of_bad_requests(server: HttpServer) -> Non
         body = json.dumps({"content": "x" * number, "bad": number})[: 5 + number].encode()
         assert server.client.post("/mcp/tools/create_memory", content=body).status_code == 400
     assert server.client.get("/health").json()["status"] == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"content": "one", "content": "two"}', "content"),
+        (b'{"content": "at 10:30", "metadata": {"k": 1, "\\u006b" : 2}}', "k"),
+    ],
+)
+def test_key_that_is_there_twice_is_refused_by_its_name(server: HttpServer, body: bytes, field: str) -> None:
+    answer = server.client.post("/mcp/tools/create_memory", content=body)
+    assert refusal(answer) == (400, "invalid_argument", field)
+    assert "Give each key once" in error(answer)["message"]

@@ -80,6 +80,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Any:
         (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', None, INVALID_REQUEST),
         (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', None, INVALID_REQUEST),
         (b'{"jsonrpc":"2.0","id":8,"method":"no/such"}', 8, -32601),
+        (b'{"jsonrpc":"2.0","id":10,"method":"ping","params":{"a":":","a":1}}', 10, INVALID_REQUEST),
         (b'{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{}}', 9, -32602),
         (
             b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":"' + b"x" * (8 * 1024 * 1024) + b'"}}',

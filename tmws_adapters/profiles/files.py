@@ -6,8 +6,10 @@ from pathlib import Path
 import attrs
 import orjson
 
+from tmws_adapters.reading import regular_file
 from tmws_core.domain.constraints import Items
-from tmws_core.errors import InvalidField, RequestTooLarge
+from tmws_core.doubles import check_doubles
+from tmws_core.errors import InvalidField
 from tmws_core.messages.agents import RegisterAgent
 from tmws_core.wire import structure
 
@@ -60,15 +62,11 @@ def profiles_in(path: Path) -> Profiles:
     """Read a file: a JSON list of inputs of register_agent, or an object with such a list as `agents`.
 
     Raises:
-        InvalidField: it is no JSON, or an agent is not valid; the field is named by its path in the file.
+        InvalidField: it is no regular file or no JSON, or an agent is not valid; the field is named by its path in it.
         RequestTooLarge: it has more than FILE_BYTES.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        raw = file.read(FILE_BYTES + 1)
-    if len(raw) > FILE_BYTES:
-        raise RequestTooLarge(limit=FILE_BYTES)
-    return Profiles(name=str(path), agents=_agents(raw))
+    return Profiles(name=str(path), agents=_agents(regular_file(path, FILE_BYTES)))
 
 
 def bundled_profiles(name: str) -> Profiles:
@@ -80,6 +78,7 @@ def bundled_profiles(name: str) -> Profiles:
 def _agents(raw: bytes) -> tuple[RegisterAgent, ...]:
     try:
         read = orjson.loads(raw)
+        check_doubles(raw, read)
     except orjson.JSONDecodeError as error:
         raise InvalidField(
             name="agents", reason=f"the file is no JSON: {error}", hint="Give a list of agents"

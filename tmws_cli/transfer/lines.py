@@ -7,6 +7,7 @@ import attrs
 import orjson
 
 from tmws_cli.transfer.records import Record, Refusal, contained, reason_of, record_of
+from tmws_core.doubles import check_doubles
 
 LINE_BYTES = 1024 * 1024
 """The longest line: ten times what a memory can need, however its text is escaped."""
@@ -41,6 +42,7 @@ class JsonLines:
     def _read(self, place: str, line: bytes) -> Iterator[Record | Refusal]:
         try:
             fields: Any = orjson.loads(line)
+            check_doubles(line, fields)
         except orjson.JSONDecodeError as error:
             yield Refusal(place=place, reason=f"is no JSON: {error}")
             return
