@@ -34,6 +34,8 @@ WITHOUT = """
     )
 """
 
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
 
 @pytest.fixture
 def url(postgres: PostgresServer) -> Iterator[str]:
@@ -105,6 +107,47 @@ async def test_memories_that_are_committed_late_with_lower_numbers_get_their_vec
 
     assert (done.switched, done.embedded) == (True, BATCH + len(late) + 1)
     assert counted(url, WITHOUT) == counted(url, ORPHANS) == 0
+    assert await one.storage.integrity() == []
+
+
+@pytest.mark.parametrize("change", ["switch", "roll back"])
+async def test_a_switch_waits_for_those_who_are_adding_vectors_of_the_former_model(
+    url: str, one: PostgresStore, other: PostgresStore, change: str
+) -> None:
+    stored = memory()
+    await store(one.storage, new(stored, vector=EAST))
+    model = await one.storage.model()
+    assert model is not None
+    async with other.models.migration() as migration:
+        await migration.begin(OTHER, CANARY)
+        await migration.prepare({(await get(one.storage, stored.id)).document: vector(0, 1)})
+        if change == "roll back":
+            assert await migration.switch(0)
+            model = OTHER
+        added, changed = anyio.Event(), anyio.Event()
+
+        async def add() -> None:
+            async with one.storage.write() as unit:
+                await unit.use_model(model)
+                await unit.changes.add([new(memory(), vector=EAST if model is not OTHER else vector(0, 1))])
+                await unit.agents.count()
+                added.set()
+                while not changed.is_set() and not await anyio.to_thread.run_sync(counted, url, WAITING):
+                    pass
+
+        async def go_over() -> None:
+            await (migration.switch(1) if change == "switch" else migration.roll_back())
+            changed.set()
+
+        with anyio.fail_after(LIMIT):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(add)
+                await added.wait()
+                tasks.start_soon(go_over)
+
+    assert await one.storage.model() != model
+    assert counted(url, WITHOUT) == 1
+    assert counted(url, "SELECT count(*) FROM memories_v2 WHERE model IS NOT NULL") == 1
     assert await one.storage.integrity() == []
 
 

@@ -15,7 +15,7 @@ from tests.stacks import CHANGES, FALLBACK, SOURCE, VECTORS
 from tmws_adapters.bootstrap import Parts, compose, open_app, open_parts
 from tmws_adapters.settings import Settings
 from tmws_core.domain.embedding import Vector
-from tmws_core.errors import EmbedderUnavailable, ModelMismatch
+from tmws_core.errors import EmbedderUnavailable, MigrationRunning, ModelMismatch
 from tmws_core.messages.memory import CreateMemory, UpdateMemory
 from tmws_core.messages.search import MemoriesFound, SearchMemories, SearchMode
 from tmws_core.messages.system import HealthCheck
@@ -324,6 +324,20 @@ async def test_a_search_that_the_switch_overtakes_never_meets_vectors_of_the_oth
     assert found.search_source == FALLBACK
     assert "Restart TMWS" in (found.degraded or ("",))[0]
     assert [hit.similarity for hit in found.results] == [None]
+
+
+async def test_whoever_changes_the_model_meanwhile_is_refused(
+    settings: Settings, world: World, target: OllamaDouble
+) -> None:
+    await create(world, "The rose blooms.")
+    await migrate(settings, target)
+    async with open_parts(settings) as parts, parts.models.migration(), migrating(settings, world.ollama) as work:
+        for change in (work.roll_back, work.forget, lambda: work.migrate(lambda _done, _total: None)):
+            with pytest.raises(MigrationRunning):
+                await change()
+        standing = await work.standing()
+    assert standing.active is not None
+    assert (standing.active.model.name, standing.kept) == ("mirror", 1)
 
 
 async def searched(settings: Settings, parts: Parts) -> MemoriesFound:
