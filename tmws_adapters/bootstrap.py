@@ -167,7 +167,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
 
     clock, share = SystemClock(), shared(settings)
     async with open_store(settings) as store, _open_embedder(settings) as source:
-        embedder = StoreEmbedder(CircuitBreaker(source, clock, share.bus), store.storage)
+        embedder = StoreEmbedder(CircuitBreaker(source, clock, share.bus), store.storage, clock)
         async with (
             open_exact(embedder.vectors) as exact,
             _open_vectors(settings, store, exact, embedder) as (vectors, lexical, follower, keeper),

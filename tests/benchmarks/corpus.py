@@ -48,6 +48,10 @@ class HashedWords:
     def seeded(cls) -> "HashedWords":
         return cls(np.random.default_rng(SEED).standard_normal((VOCABULARY, DIMENSION)).astype(np.float32))
 
+    @property
+    def epoch(self) -> None:
+        return None
+
     async def passages(self, texts: Sequence[str]) -> list[Vector]:
         return [Vector(self.row(text).tobytes()) for text in texts]
 

@@ -133,6 +133,7 @@ async def test_model_keeps_its_identity(embedder: Embedder) -> None:
     assert model == await embedder.model()
     assert len(model.digest) == 64
     assert model.name == (await embedder.health()).model
+    assert (embedder.epoch is None) is ((await embedder.health()).kind == "onnx")
 
 
 async def test_embedder_at_work_is_up(embedder: Embedder) -> None:

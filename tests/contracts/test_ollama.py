@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
 import anyio
+import attrs
 import numpy as np
 import pytest
 
@@ -263,11 +264,31 @@ async def test_another_tag_is_another_model() -> None:
             assert not (await embedder.health()).up
 
 
-async def test_identity_is_asked_for_once(double: OllamaDouble, embedder: Embedder) -> None:
-    await embedder.model()
-    asked = len(double.requests)
-    await embedder.model()
-    assert len(double.requests) == asked
+async def test_identity_is_that_of_the_model_that_is_there_now(double: OllamaDouble, embedder: Embedder) -> None:
+    before = await embedder.model()
+    double.digest, double.vectors = "other weights", lambda texts: hashed_vectors(texts, 32)
+    assert (await embedder.health()).digest == "other weights"
+    assert await embedder.model() == attrs.evolve(before, digest="other weights", dimension=32)
+    assert (await embedder.query("word")).dimension == 32
+
+
+async def test_connection_that_was_lost_begins_an_epoch_and_one_more_at_once_does_not(
+    double: OllamaDouble, embedder: Embedder
+) -> None:
+    for _ in range(3):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(6):
+                tasks.start_soon(embedder.query, "word")
+    assert embedder.epoch == 0
+    for epoch in (1, 2):
+        double.stop()
+        double.start()
+        await embedder.query("word")
+        await embedder.query("word")
+        assert embedder.epoch == epoch
+    double.fail_next(Fault.DROPPED)
+    await embedder.query("word")
+    assert embedder.epoch == 3
 
 
 async def test_health_asks_for_no_embedding(double: OllamaDouble, embedder: Embedder) -> None:

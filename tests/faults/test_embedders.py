@@ -1,5 +1,6 @@
 """A server whose Ollama is dead, hangs, or comes and goes: it stores, finds, and says what was missing."""
 
+import json
 import random
 import time
 from pathlib import Path
@@ -129,3 +130,25 @@ async def test_an_ollama_that_comes_and_goes_makes_no_answer_wrong(
         server.stop()
 
     assert await check(settings_of(home, **embedding), journal, contents, chance) == 0
+
+
+async def test_the_log_says_once_that_the_embedder_fails_and_once_that_it_is_back_and_tells_no_secret(
+    home: Path, embedding: dict[str, str], ollama: OllamaDouble
+) -> None:
+    embedding["TMWS_OLLAMA_BASE_URL"] = ollama.url.replace("://", "://ada:s3cret@") + "?token=t0ken"
+    log = home / "tmws.log"
+    with http_server(home, **embedding, **HASTE, TMWS_LOG_FILE=str(log), TMWS_LOG_FORMAT="json") as server:
+        assert server.call("create_memory", content="The first.").json()["embedding_generated"]
+        ollama.stop()
+        for number in range(4):
+            assert not server.call("create_memory", content=f"Down {number}.").json()["embedding_generated"]
+        ollama.start()
+        until(lambda: "degraded" not in search_by_meaning(server, "The first."))
+        server.stop()
+
+    text = log.read_text("utf-8")
+    lines = [json.loads(line)["message"] for line in text.splitlines()]
+    assert [sum(part in line for line in lines) for part in ("Embedder down", "Embedder back after")] == [1, 1]
+    assert "does not answer" in text
+    assert "s3cret" not in text
+    assert "t0ken" not in text

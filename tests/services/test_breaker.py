@@ -1,7 +1,8 @@
 """Patience with an embedder that does not answer: nobody waits for it again and again, and its return is noticed."""
 
+import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import anyio
 import attrs
@@ -9,6 +10,7 @@ import pytest
 
 from tests.contracts.ollama_double import Fault, OllamaDouble
 from tests.services.conftest import World
+from tests.services.hand_clock import HandClock
 from tests.stacks import FALLBACK
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.inprocess import InprocessBus
@@ -17,27 +19,13 @@ from tmws_adapters.settings import Settings
 from tmws_core.domain.events import MemoriesChanged
 from tmws_core.embedding import CircuitBreaker
 from tmws_core.embedding.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, MOST_SECONDS
+from tmws_core.embedding.notices import QUIET_SECONDS, Notices
 from tmws_core.errors import EmbedderUnavailable, EmbeddingRefused
 from tmws_core.messages.memory import CreateMemory, GetMemory
 from tmws_core.messages.search import SearchMemories
 from tmws_core.messages.system import HealthCheck
 
 pytestmark = pytest.mark.anyio
-
-NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-
-@attrs.define
-class HandClock:
-    """A clock that goes on when it is told to."""
-
-    seconds: float = 0.0
-
-    def now(self) -> datetime:
-        return NOON + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 @attrs.frozen
@@ -223,10 +211,60 @@ async def test_health_tells_that_the_circuit_is_open_although_the_server_seems_w
     assert await scene.breaker.health() == attrs.evolve(health, up=True, reason="")
 
 
-async def test_the_identity_of_the_model_is_told_while_the_circuit_is_open(scene: Scene) -> None:
-    model = await scene.breaker.model()
-    await scene.open()
-    assert await scene.breaker.model() == model
+def lines_about(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage().split(",")[0] for record in caplog.records if "Embedder" in record.getMessage()]
+
+
+async def test_each_failure_and_each_return_is_one_line_of_the_log_and_one_that_flaps_fills_no_disk(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tmws")
+    for _ in range(3):
+        scene.double.fail_next(Fault.UNAUTHORIZED, times=2)
+        for _ in range(2):
+            await scene.fail()
+        scene.clock.seconds += QUIET_SECONDS
+        await scene.breaker.query("word")
+        await scene.breaker.query("word")
+    assert lines_about(caplog) == ["⚠️ Embedder down", "✅ Embedder back after 60 s"] * 3
+
+    caplog.clear()
+    for _ in range(100):
+        scene.clock.seconds += 1
+        scene.double.fail_next(Fault.UNAUTHORIZED)
+        await scene.fail()
+        await scene.breaker.query("word")
+    assert lines_about(caplog) == ["⚠️ Embedder down", "✅ Embedder back after 0 s"] * 2
+
+
+async def test_a_failure_that_lasts_is_told_even_if_it_begins_right_after_another(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        scene.double.fail_next(Fault.UNAUTHORIZED)
+        await scene.fail()
+        await scene.breaker.query("word")
+    scene.double.fail_next(Fault.UNAUTHORIZED, times=100)
+    await scene.fail()
+    caplog.clear()
+    scene.clock.seconds += QUIET_SECONDS
+    await scene.fail()
+    assert lines_about(caplog) == ["⚠️ Embedder down"]
+
+
+async def test_a_model_that_is_gone_is_a_failure_and_what_a_server_says_is_one_line(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.double.model = "another"
+    for _ in range(5):
+        await scene.fail()
+    assert lines_about(caplog) == ["⚠️ Embedder down"]
+    assert "ollama pull word-counter" in caplog.text
+
+    Notices(scene.clock).failed("first\nINFO forged\u2028\x1b[31m" + "x" * 9999)
+    (message,) = (record.getMessage() for record in caplog.records if "forged" in record.getMessage())
+    assert message.isprintable() or message.replace("\ufe0f", "").isprintable()
+    assert len(message) < 1000
 
 
 async def test_a_hanging_embedder_costs_a_few_waits_and_then_none(settings: Settings, ollama: OllamaDouble) -> None:

@@ -83,7 +83,7 @@ def wrong_dimension(expected: int, found: int) -> EmbedderUnavailable:
     return EmbedderUnavailable(
         part=PART,
         reason=f"the embeddings have {found} values, those before had {expected}",
-        hint="Pull the former model again, or restart TMWS to work with the new one",
+        hint="Pull the former model again, or run `tmws embeddings migrate` to change to the new one",
     )
 
 

@@ -13,6 +13,7 @@ import httpx
 
 from tmws_adapters.cancellation import as_scopes_do
 from tmws_adapters.ollama.answers import PART, UNREACHABLE_REMEDY, AnswerLate, json_in
+from tmws_adapters.ollama.reconnects import Reconnects
 from tmws_core.errors import ConfigurationError, EmbedderUnavailable
 
 ATTEMPTS = 4
@@ -20,6 +21,9 @@ ATTEMPTS = 4
 
 CONNECT_TIMEOUT = timedelta(seconds=3)
 """For one TCP connection: enough for a lost SYN to be sent again, which happens after 1 s (RFC 6298)."""
+
+IDLE_TIMEOUT = timedelta(seconds=60)
+"""Until a connection that nobody needs is closed: so long it tells of a server that was restarted meanwhile."""
 
 CONNECTIONS = 8
 """At once: Ollama computes one to four requests in parallel (OLLAMA_NUM_PARALLEL) and queues the rest."""
@@ -33,6 +37,7 @@ class Connection:
     address: str
     model: str
     retry_base: timedelta
+    reconnects: Reconnects
 
     async def get(self, path: str, limit: timedelta) -> dict[str, Any]:
         """Return the JSON object at a path; see `post` for the errors."""
@@ -72,7 +77,7 @@ class Connection:
         """
         for attempt in range(1, ATTEMPTS):
             try:
-                response = await self.client.request(method, path, json=body)
+                response = await self._once(method, path, body)
             except (httpx.NetworkError, httpx.RemoteProtocolError):
                 pass
             else:
@@ -80,7 +85,11 @@ class Connection:
                     return response
             ceiling = self.retry_base.total_seconds() * 2 ** (attempt - 1)
             await anyio.sleep(random.uniform(0, ceiling))  # noqa: S311 - jitter is no secret
-        return await self.client.request(method, path, json=body)
+        return await self._once(method, path, body)
+
+    async def _once(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+        with self.reconnects.request():
+            return await self.client.request(method, path, json=body, extensions={"trace": self.reconnects.trace})
 
 
 @asynccontextmanager
@@ -88,7 +97,8 @@ async def open_connection(base_url: str, model: str, retry_base: timedelta) -> A
     """Open a pool; connects with the first request. ConfigurationError if `base_url` is no http or https URL."""
     url = _checked(base_url)
     bare = url.copy_with(username=None, password=None, query=None, fragment=None)
-    transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=CONNECTIONS))
+    limits = httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE_TIMEOUT.total_seconds())
+    transport = httpx.AsyncHTTPTransport(limits=limits)
     client = httpx.AsyncClient(
         base_url=bare,
         # Not left in the URL, because httpx logs the URLs of requests.
@@ -98,7 +108,13 @@ async def open_connection(base_url: str, model: str, retry_base: timedelta) -> A
         timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT.total_seconds()),
     )
     async with client:
-        yield Connection(client=client, address=str(bare), model=model, retry_base=retry_base)
+        yield Connection(
+            client=client,
+            address=str(bare),
+            model=model,
+            retry_base=retry_base,
+            reconnects=Reconnects(CONNECTIONS),
+        )
 
 
 def _checked(base_url: str) -> httpx.URL:

@@ -57,7 +57,10 @@ class _OllamaEmbedder:
         self._loaded = False
         self._one_by_one = False
         self._dimension: int | None = None
-        self._identity: EmbeddingModel | None = None
+
+    @property
+    def epoch(self) -> int:
+        return self._connection.reconnects.count
 
     async def passages(self, texts: Sequence[str]) -> list[Vector]:
         return await self._embed(texts, self._prefixes.passage)
@@ -69,23 +72,20 @@ class _OllamaEmbedder:
         return 1.0
 
     async def model(self) -> EmbeddingModel:
-        if self._identity is None:
-            dimension = (await self.query("word")).dimension
-            tags = await self._connection.get("/api/tags", self._timeout)
-            digest = digest_in(tags, self._name) or ""
-            self._identity = EmbeddingModel(name=self._name, dimension=dimension, digest=digest)
-        return self._identity
+        self._dimension = None
+        dimension = (await self.query("word")).dimension
+        tags = await self._connection.get("/api/tags", self._timeout)
+        return EmbeddingModel(name=self._name, dimension=dimension, digest=digest_in(tags, self._name) or "")
 
     async def health(self) -> EmbedderHealth:
-        reason = await self._problem()
-        return EmbedderHealth(kind="ollama", model=self._name, up=not reason, reason=reason)
-
-    async def _problem(self) -> str:
+        digest, reason = None, ""
         try:
-            tags = await self._connection.get("/api/tags", HEALTH_TIMEOUT)
+            digest = digest_in(await self._connection.get("/api/tags", HEALTH_TIMEOUT), self._name)
         except EmbedderUnavailable as error:
-            return error.message
-        return not_pulled(self._name).message if digest_in(tags, self._name) is None else ""
+            reason = error.message
+        else:
+            reason = not_pulled(self._name).message if digest is None else ""
+        return EmbedderHealth(kind="ollama", model=self._name, up=not reason, digest=digest or "", reason=reason)
 
     async def _embed(self, texts: Sequence[str], prefix: str) -> list[Vector]:
         if not all(map(str.strip, texts)):

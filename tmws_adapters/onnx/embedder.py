@@ -53,6 +53,10 @@ class _OnnxEmbedder:
         self._model: LoadedModel | None = None
         self._failure = ""
 
+    @property
+    def epoch(self) -> None:
+        return None
+
     async def passages(self, texts: Sequence[str]) -> list[Vector]:
         return await self._embed([self._prefixes.passage + text for text in texts])
 

@@ -10,6 +10,7 @@ import attrs
 
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.events import MemoriesChanged
+from tmws_core.embedding.notices import Notices
 from tmws_core.errors import EmbedderUnavailable, EmbeddingRefused, ModelNotFound
 from tmws_core.ports.bus import Bus
 from tmws_core.ports.embedder import Embedder, EmbedderHealth
@@ -64,9 +65,18 @@ class CircuitBreaker:
     _pause: float = attrs.field(default=FIRST_PAUSE, init=False)
     _until: float | None = attrs.field(default=None, init=False)
     _probing: bool = attrs.field(default=False, init=False)
-    _model: EmbeddingModel | None = attrs.field(default=None, init=False)
     _calls: list[_Call] = attrs.field(factory=list, init=False)
     _answered: float = attrs.field(default=-math.inf, init=False)
+    _notices: Notices = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with nothing to say."""
+        self._notices = Notices(self.clock)
+
+    @property
+    def epoch(self) -> int | None:
+        """A number that changes when another model may have come to answer."""
+        return self.inner.epoch
 
     async def passages(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts that are to be found."""
@@ -82,9 +92,7 @@ class CircuitBreaker:
 
     async def model(self) -> EmbeddingModel:
         """Return the identity of the model."""
-        if self._model is None:
-            self._model = await self._guarded(self.inner.model)
-        return self._model
+        return await self._guarded(self.inner.model)
 
     async def health(self) -> EmbedderHealth:
         """Tell whether the embedder can work now; it cannot while the circuit is open, whatever it says itself."""
@@ -99,7 +107,12 @@ class CircuitBreaker:
         deadline = anyio.current_effective_deadline()
         try:
             answer = await work()
-        except (EmbeddingRefused, ModelNotFound):
+        except ModelNotFound as error:
+            self._notices.failed(error.message)
+            await self._succeeded(call)
+            raise
+        except EmbeddingRefused:
+            self._notices.worked()
             await self._succeeded(call)
             raise
         except EmbedderUnavailable as error:
@@ -111,6 +124,7 @@ class CircuitBreaker:
             raise
         finally:
             self._probing &= not probing
+        self._notices.worked()
         await self._succeeded(call)
         return answer
 
@@ -149,6 +163,7 @@ class CircuitBreaker:
             await self.bus.publish(MemoriesChanged(memory_ids=()))
 
     def _failed(self, reason: str, *, probing: bool) -> None:
+        self._notices.failed(reason)
         self._failures += 1
         self._since = self._since or self.clock.now()
         self._reason = reason

@@ -8,10 +8,11 @@ from tmws_core.ports.embedder import Embedder
 
 @attrs.frozen(kw_only=True)
 class Identity:
-    """An embedder's model, as it says, and what it makes of the canary."""
+    """An embedder's model, as it says, and what it makes of the canary; `epoch` is that of the embedder before this."""
 
     model: EmbeddingModel
     canary: Canary
+    epoch: int | None
 
 
 async def identify(embedder: Embedder) -> Identity:
@@ -21,8 +22,10 @@ async def identify(embedder: Embedder) -> Identity:
         EmbedderUnavailable: it cannot answer now.
     """
     model = await embedder.model()
+    # Not before: to ask for the model may have taken a new connection, over which the canary is made as well.
+    epoch = embedder.epoch
     (vector,) = await embedder.passages([CANARY])
-    return Identity(model=model, canary=Canary(text=CANARY, vector=vector))
+    return Identity(model=model, canary=Canary(text=CANARY, vector=vector), epoch=epoch)
 
 
 async def fits(embedder: Embedder, identity: Identity, known: KnownModel) -> bool:

@@ -1,43 +1,85 @@
 """The embedder as one store may use it: only the model that made the store's vectors."""
 
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 import attrs
 
 from tmws_core.domain.embedding import EmbeddingModel, KnownModel, Vector
-from tmws_core.embedding.identity import Identity, fits, identify
-from tmws_core.errors import ModelMismatch, ModelReplaced, PartUnavailable, StorageUnavailable
+from tmws_core.embedding.identity import Identity, fits, identify, same_name
+from tmws_core.embedding.refusals import Unproved, model_mismatch, store_changed, weights_changed
+from tmws_core.errors import (
+    EmbedderUnavailable,
+    EmbeddingRefused,
+    ModelMismatch,
+    ModelNotFound,
+    PartUnavailable,
+    StorageUnavailable,
+)
 from tmws_core.ports.embedder import Embedder, EmbedderHealth
 from tmws_core.ports.storage import Storage, UnitOfWork
+from tmws_core.ports.system import Clock
+
+T = TypeVar("T")
+
+logger = logging.getLogger("tmws")
+
+PROOF_SECONDS = 60.0
+"""How long a proof of the model holds: a model that is pulled anew under its name is noticed as late as an embedder
+that is back (LONGEST_PAUSE of the circuit). Two short texts a minute are nothing to an embedder that is used."""
+
+DOUBT_SECONDS = 15.0
+"""How long a disproof holds: as often is looked for texts without a vector (RETRY_SECONDS of the indexing)."""
 
 
 @attrs.define
 class StoreEmbedder:
     """An embedder that works only while it is the model of the store's vectors.
 
-    The first call compares it with the store's model, by what it makes of the canary; every search and every
-    transaction that stores vectors finds out whether the store still has that model. ModelMismatch where the store's
-    vectors come from another model; ModelReplaced, which is an EmbedderUnavailable, where that has come about since
-    this process was started.
+    It is compared with the store's model by what it makes of the canary: with the first call, every PROOF_SECONDS of
+    use, after a call that failed and after a connection that was lost. Every search and every transaction that stores
+    vectors finds out whether the store still has that model. ModelMismatch where the store's vectors come from another
+    model; ModelReplaced, which is an EmbedderUnavailable, where that has come about since this process was started.
     """
 
     inner: Embedder
     storage: Storage
+    clock: Clock
     _identity: Identity | None = attrs.field(default=None, init=False)
-    _fitting: EmbeddingModel | None = attrs.field(default=None, init=False)
+    _proved: float = attrs.field(default=-math.inf, init=False)
+    _begun: float = attrs.field(default=-math.inf, init=False)
+    _doubted: bool = attrs.field(default=False, init=False)
+    _refused: bool = attrs.field(default=False, init=False)
+    _known: KnownModel | None = attrs.field(default=None, init=False)
+    _served: EmbeddingModel | None = attrs.field(default=None, init=False)
     _expected: EmbeddingModel | None = attrs.field(default=None, init=False)
+    changes: int = attrs.field(default=0, init=False)
+    """How often the model was found to be another one: vectors made before are not to be used again."""
+
+    @property
+    def epoch(self) -> int | None:
+        """A number that changes when another model may have come to answer."""
+        return self.inner.epoch
 
     async def passages(self, texts: Sequence[str]) -> list[Vector]:
         """Embed texts that are to be found; `adopt` tells whether their vectors may be stored."""
-        if self._fitting is None:
-            await self.model()
-        return await self.inner.passages(texts)
+
+        async def admit() -> None:
+            if self._known is None:
+                await self.model()
+
+        return await self._made(lambda: self.inner.passages(texts), admit)
 
     async def query(self, text: str, stored: EmbeddingModel | None = None) -> Vector:
         """Embed a question; who knows the model of the store spares the look at it."""
-        await (self.accept(stored) if stored else self.model())
-        return await self.inner.query(text)
+
+        async def admit() -> None:
+            await (self.accept(stored) if stored else self.model())
+
+        return await self._made(lambda: self.inner.query(text), admit)
 
     async def familiarity(self, text: str) -> float:
         """Tell how much of a text the model can read."""
@@ -48,45 +90,53 @@ class StoreEmbedder:
         return await self.accept(await self.storage.model())
 
     async def accept(self, stored: EmbeddingModel | None) -> EmbeddingModel:
-        """Return the model, if it may work for a store that has the model `stored`, or none yet."""
+        """Return the model, if it may work for a store that has the model `stored`, or none yet.
+
+        That it fitted once is enough, as it is for vectors that were made before: only new ones need a new proof.
+        """
+        if stored is not None and stored == self.fitting():
+            return stored
         identity = await self._identified()
         if stored is None:
             return identity.model
-        if stored != self._fitting:
+        if stored != self.fitting():
             await self._compare(identity, stored)
         return stored
 
     async def vectors(self, documents: Sequence[int]) -> dict[int, Vector]:
         """Return the store's vectors of those documents; as any call raises, unless this model made them."""
-        vectors = {} if self._fitting is None else await self.storage.vectors(documents, self._fitting)
+        fitting = self.fitting()
+        vectors = {} if fitting is None else await self.storage.vectors(documents, fitting)
         if not vectors:
             await self.model()
         return vectors
 
     def fitting(self) -> EmbeddingModel | None:
         """Return the model of the store that this one was last found to be."""
-        return self._fitting
+        return None if self._known is None else self._known.model
 
     async def adopt(self, unit: UnitOfWork) -> bool:
         """Make this the store's model, in the transaction that is to add its vectors.
 
-        False if the store has another one by now: the vectors must not be added.
+        False if the store has another one by now, or this is another one: the vectors must not be added.
         """
-        identity = await self._identified()
-        model = self._fitting or identity.model
+        if self._refused:
+            return False
+        identity = self._identity or await self._identified()
+        model = self.fitting() or identity.model
         try:
             await unit.use_model(model, identity.canary)
         except ModelMismatch:
-            self._fitting = None
+            self._known = None
             return False
-        self._expected = self._expected or model
+        self._served, self._expected = model, self._expected or model
         return True
 
     async def expect(self, name: str) -> None:
         """Note the model that the store has at the start; ModelMismatch if that of the embedder has another name."""
         stored = await self.storage.model()
         if stored is not None and stored.name != name:
-            raise _mismatch(stored, name)
+            raise model_mismatch(stored, name)
         self._expected = stored
 
     async def health(self) -> EmbedderHealth:
@@ -94,32 +144,87 @@ class StoreEmbedder:
         health = await self.inner.health()
         if health.up:
             try:
-                await self._look(health.model)
+                await self._look(health)
             except StorageUnavailable:
                 pass
             except PartUnavailable as error:
                 return attrs.evolve(health, up=False, reason=error.message)
         return health
 
-    async def _look(self, name: str) -> None:
+    async def _look(self, health: EmbedderHealth) -> None:
+        """Compare what the embedder says of itself; only one that was refused is asked for a proof."""
         stored = await self.storage.model()
+        if stored is None:
+            return
+        told = EmbeddingModel(name=health.model, dimension=stored.dimension, digest=health.digest)
+        if not same_name(stored, told):
+            self._doubted = True
+            raise self._refusal(stored, health.model)
         if self._identity is not None:
-            await self.model()
-        elif stored is not None and stored.name != name:
-            raise self._refusal(stored, name)
+            await self.accept(stored)
+
+    async def _made(self, make: Callable[[], Awaitable[T]], admit: Callable[[], Awaitable[None]]) -> T:
+        """Return what the proved model makes."""
+        identity = await self._identified()
+        await admit()
+        try:
+            made = await make()
+        except EmbeddingRefused:
+            raise
+        except EmbedderUnavailable:
+            self._doubted = True
+            raise
+        if self.inner.epoch != identity.epoch:
+            # Somebody else may have answered already.
+            await self._identified()
+            await admit()
+        return made
 
     async def _identified(self) -> Identity:
         # Without a lock: behind a caller whose patience is longer, nobody would find out that the embedder hangs.
-        if self._identity is None:
-            self._identity = await identify(self.inner)
-        return self._identity
+        return await self._prove() if self._identity is None or self._is_due() else self._identity
+
+    def _is_due(self) -> bool:
+        epoch = self.inner.epoch
+        if epoch is None or self._identity is None:
+            return False
+        holds = DOUBT_SECONDS if self._refused else PROOF_SECONDS
+        return self._doubted or epoch != self._identity.epoch or self.clock.monotonic() >= self._proved + holds
+
+    async def _prove(self) -> Identity:
+        begun = self.clock.monotonic()
+        # Where it is only time, others go on meanwhile with the proof that there is.
+        self._proved, proved = begun, False
+        try:
+            identity = await identify(self.inner)
+            same = self._known is None or await fits(self.inner, identity, self._known)
+            proved = True
+        except ModelNotFound:
+            raise
+        except EmbedderUnavailable as error:
+            raise Unproved(part=error.part, reason=error.reason, hint=error.hint) from error
+        finally:
+            self._doubted |= not proved
+        if begun >= self._begun:
+            self._identity, self._begun, self._doubted = identity, begun, False
+            if not same:
+                self._known = None
+        return identity
 
     async def _compare(self, identity: Identity, stored: EmbeddingModel) -> None:
         canary = await self.storage.canary(stored)
         if not await fits(self.inner, identity, KnownModel(model=stored, canary=canary)):
-            self._fitting = None
-            raise self._refusal(stored, identity.model.name)
-        self._fitting = self._expected = stored
+            self._known = None
+            refusal = self._refusal(stored, identity.model.name)
+            if not self._refused:
+                self.changes += 1
+                logger.warning("⚠️ %s", refusal.message)
+            self._refused = True
+            raise refusal
+        if self._refused:
+            logger.info("✅ The embedder fits the store again: %s", stored.name)
+        self._refused, self._known = False, KnownModel(model=stored, canary=canary or identity.canary)
+        self._served = self._expected = stored
         if canary is None:
             with suppress(StorageUnavailable, ModelMismatch):
                 async with self.storage.write() as unit:
@@ -127,27 +232,5 @@ class StoreEmbedder:
 
     def _refusal(self, stored: EmbeddingModel, name: str) -> PartUnavailable:
         if self._expected is not None and stored != self._expected:
-            return ModelReplaced(
-                part="embedder",
-                reason=f"the store has changed to vectors of {_described(stored)} since this process was started",
-                hint=f"Restart TMWS with the embedder set to {stored.name}",
-            )
-        return _mismatch(stored, name)
-
-
-def _mismatch(stored: EmbeddingModel, name: str) -> ModelMismatch:
-    if stored.name != name:
-        return ModelMismatch(
-            part="embedder",
-            reason=f"the vectors of this store were made by {_described(stored)}, not by {name}",
-            hint=f"Run `tmws embeddings migrate` to change to it, or set the embedder to {stored.name} again",
-        )
-    return ModelMismatch(
-        part="embedder",
-        reason=f"the vectors of this store were made by {_described(stored)} with other weights than it has now",
-        hint="Run `tmws embeddings migrate` to change to them, or bring the former weights back",
-    )
-
-
-def _described(model: EmbeddingModel) -> str:
-    return f"{model.name} ({model.dimension} values)"
+            return store_changed(stored)
+        return weights_changed(stored) if stored == self._served else model_mismatch(stored, name)

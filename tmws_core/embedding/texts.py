@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from tmws_core.domain.embedding import CANARY, Vector
 from tmws_core.domain.text import passage
+from tmws_core.embedding.refusals import Unproved
 from tmws_core.errors import EmbedderUnavailable, EmbeddingRefused
 from tmws_core.ports.embedder import Embedder
 from tmws_core.ports.storage import Unembedded
@@ -40,7 +41,9 @@ async def embed_apart(embedder: Embedder, passages: Mapping[Key, str], vectors: 
         EmbedderUnavailable: the embedder is down.
     """
     try:
-        made = await embedder.passages([*passages.values()])
+        made = await _made(embedder, [*passages.values()])
+    except Unproved:
+        raise
     except EmbeddingRefused:
         pass
     except EmbedderUnavailable:
@@ -53,3 +56,11 @@ async def embed_apart(embedder: Embedder, passages: Mapping[Key, str], vectors: 
         keys = [*passages]
         for part in (keys[:half], keys[half:]):
             await embed_apart(embedder, {key: passages[key] for key in part}, vectors)
+
+
+async def _made(embedder: Embedder, passages: Sequence[str]) -> list[Vector]:
+    try:
+        return await embedder.passages(passages)
+    except Unproved:
+        # It was not asked for the passages yet, and may have failed once only.
+        return await embedder.passages(passages)

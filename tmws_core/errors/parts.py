@@ -157,7 +157,7 @@ class EmbeddingRefused(EmbedderUnavailable):
 
 
 class ModelReplaced(EmbedderUnavailable):
-    """The store has changed to another embedding model since this process was started."""
+    """The store or the embedder has changed to another model since this process was started."""
 
     code = "model_replaced"
 

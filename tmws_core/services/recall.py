@@ -187,7 +187,7 @@ class Recall:
         """Return the vector of a query; how soon it comes tells what the same agent has asked before, and no other."""
         model = await self.embedder.accept(stored)
         about = (asker.agent_id, asker.namespace, model.name, model.digest, model.edition)
-        key = json.dumps(["query", *about, query])
+        key = json.dumps(["query", *about, self.embedder.changes, query])
         known = Vector(await self.cache.get(key) or b"")
         if known.dimension == model.dimension:
             return known
