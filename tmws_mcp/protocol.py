@@ -51,8 +51,11 @@ here only."""
 _CONNECTIONS = 4096
 """The most connections, where this process may open as many files: about 200 MB (measured, idle ones)."""
 
+_ENCODED_SEPARATORS = (b"%2f", b"%5c")
+"""What some servers, and rules of proxies, take for a part of a name, and others for a slash or a backslash."""
+
 _REFUSALS: Mapping[HTTPStatus, tuple[str, str]] = {
-    HTTPStatus.BAD_REQUEST: ("malformed_request", "The request is not valid HTTP/1.1"),
+    HTTPStatus.BAD_REQUEST: ("malformed_request", "All servers have to read a request alike as HTTP/1.1"),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("request_too_large", f"A request has at most {_MESSAGE_BYTES} bytes"),
     HTTPStatus.REQUEST_URI_TOO_LONG: ("malformed_request", f"A path and its query have at most {TARGET_BYTES} bytes"),
     HTTPStatus.REQUEST_TIMEOUT: ("timeout", f"The headers did not arrive within {HEAD_SECONDS:g} seconds"),
@@ -160,6 +163,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin to answer."""
         if len(self.url) > TARGET_BYTES:
             self._stop(HTTPStatus.REQUEST_URI_TOO_LONG)
+        path = self.url.partition(b"?")[0].lower()
+        if any(separator in path for separator in _ENCODED_SEPARATORS):
+            self._stop(HTTPStatus.BAD_REQUEST)
         if sum(name == b"host" for name, _ in self.headers) > 1:  # who checks one of them may not be who uses it
             self._stop(HTTPStatus.BAD_REQUEST)
         super().on_headers_complete()

@@ -149,6 +149,11 @@ def send_as_far_as_possible(connection: socket.socket, sent: bytes) -> None:
         ALIVE + b"x: a\0b\r\n\r\n",
         b"GET /health/live HTTP/1.1\nHost: localhost\n\n",
         b"GET /\xff\xfe HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"POST /mcp%2Ftools%2Fget_current_agent HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"POST /mcp/tools%2fget_current_agent?x HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET /health%5clive HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET /health%5Clive HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET http://localhost/health%2Flive HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET /health/live HTTP/3.0\r\n" + HOST + b"\r\n",
         b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n",
         b"NONSENSE /health/live HTTP/1.1\r\n" + HOST + b"\r\n",
@@ -203,6 +208,10 @@ def test_json_that_is_no_request_is_a_clear_refusal(server: HttpServer, body: by
 def test_path_of_any_bytes_is_a_clear_refusal(server: HttpServer) -> None:
     answer = exchange(server.url, b"POST /mcp/tools/%ff%00%0d%0aX:1 HTTP/1.1\r\nconnection: close\r\n" + HOST + b"\r\n")
     assert refusal(answer) == (404, "unknown_operation")
+
+
+def test_an_encoded_slash_in_a_query_is_data(server: HttpServer) -> None:
+    assert server.client.get("/health/live?from=%2Fa%5Cb").status_code == 200
 
 
 def test_trailers_are_no_headers(server: HttpServer) -> None:
