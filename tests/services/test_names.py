@@ -1,5 +1,8 @@
 """What a name gives whoever gets it later, and what a namespace gets from an agent that has left it."""
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import attrs
 import pytest
 
@@ -9,9 +12,12 @@ from tmws_core.domain.agent import Role
 from tmws_core.domain.memory import AccessLevel
 from tmws_core.errors import Forbidden, MemoryNotFound
 from tmws_core.messages.agents import RegisterAgent, UpdateAgent
-from tmws_core.messages.memory import CreateMemory, GetMemory, UpdateMemory
+from tmws_core.messages.memory import CreateMemory, GetMemory, ListMemories, UpdateMemory
 
 pytestmark = pytest.mark.anyio
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+FUTURE = datetime(2999, 1, 1, tzinfo=UTC)
 
 
 async def test_a_name_that_another_namespace_shares_with_is_not_there_for_the_taking(world: World) -> None:
@@ -52,3 +58,44 @@ async def test_an_agent_that_moved_tells_its_former_team_nothing_new_and_can_wit
     for memory_id in (published, fresh):
         with pytest.raises(MemoryNotFound):
             await world.app.call(hera, GetMemory(memory_id=memory_id))
+
+
+async def test_an_agent_that_moved_brings_nothing_back_to_its_former_team(world: World) -> None:
+    athena, hera = await register(world, "athena"), await register(world, "hera")
+    told = [
+        (await world.app.call(athena, CreateMemory(content=text, access_level=AccessLevel.TEAM, expires_at=expiry)))
+        for text, expiry in (("Ended.", PAST), ("Replaced.", None), ("Ending.", FUTURE), ("In force.", None))
+    ]
+    ended, replaced, ending, valid = (each.memory_id for each in told)
+    own = (await world.app.call(athena, CreateMemory(content="Mine.", access_level=AccessLevel.PUBLIC))).memory_id
+    other = (await world.app.call(athena, CreateMemory(content="Yours.", access_level=AccessLevel.PUBLIC))).memory_id
+    await world.app.call(athena, UpdateMemory(memory_id=replaced, superseded_by=own))
+    await world.app.call(world.operator, UpdateAgent(agent_id="athena", namespace="globex"))
+    moved = world.agent("athena", "globex")
+    later = FUTURE + timedelta(days=1)
+    brings_back: tuple[tuple[str, str, Any], ...] = (
+        (ended, "expires_at", None),
+        (ended, "expires_at", FUTURE),
+        (ending, "expires_at", None),
+        (ending, "expires_at", later),
+        (replaced, "superseded_by", None),
+        (replaced, "superseded_by", other),
+    )
+    for memory_id, field, value in brings_back:
+        with pytest.raises(Forbidden) as refusal:
+            await world.app.call(moved, attrs.evolve(UpdateMemory(memory_id=memory_id), **{field: value}))
+        assert refusal.value.field == field
+    in_force = {each.memory_id for each in (await world.app.call(hera, ListMemories(agent_id="athena"))).memories}
+    assert in_force == {ending, valid, own, other}
+    withdraws: tuple[tuple[str, dict[str, Any]], ...] = (
+        (ended, {"expires_at": PAST}),
+        (ended, {"expires_at": PAST - timedelta(days=1)}),
+        (valid, {"expires_at": FUTURE, "superseded_by": None}),
+        (ending, {"expires_at": PAST, "superseded_by": own}),
+        (replaced, {"superseded_by": own}),
+        (valid, {"superseded_by": own}),
+    )
+    for memory_id, changes in withdraws:
+        await world.app.call(moved, UpdateMemory(memory_id=memory_id, **changes))
+    in_force = {each.memory_id for each in (await world.app.call(hera, ListMemories(agent_id="athena"))).memories}
+    assert in_force == {own, other}

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 import attrs
 
@@ -41,17 +42,25 @@ def check_change(acting: Caller, memory: Memory, request: UpdateMemory) -> None:
 
 
 def _check_publication(acting: Caller, memory: Memory, request: UpdateMemory) -> None:
-    """Refuse to tell a team anything new that the caller does not belong to any more; to withdraw is free."""
+    """Refuse to tell a team anything that the caller does not belong to any more; to withdraw is free."""
     level = request.access_level or memory.access_level
     if level is not AccessLevel.TEAM or memory.namespace == acting.namespace or acting.manages(memory.namespace):
         return
-    told = sorted(request.given().keys() - _ENDS.keys())
+    told = sorted(name for name, value in request.given().items() if not _withdraws(memory, name, value))
     if told and not acting.may(Permission.ANY_NAMESPACE):
         raise Forbidden(
             action=f"write to the namespace {memory.namespace}",
             needs="membership of it; delete the memory, or make it private",
             name=told[0],
         )
+
+
+def _withdraws(memory: Memory, name: str, value: Any) -> bool:
+    """Tell whether a change of one field does nothing but let a memory go out of force, or go earlier."""
+    if name not in _ENDS:
+        return False
+    former = getattr(memory, name)
+    return value == former or (value is not None and (former is None or (name == "expires_at" and value < former)))
 
 
 def check_successor(memory: Memory, successors: Collection[str]) -> None:
