@@ -9,6 +9,9 @@ from tmws_core.errors import LicenseLimit, QuotaExceeded
 from tmws_core.ports.agents import Agents
 from tmws_core.ports.license import LicenseSource
 
+OTHERS = 0.5
+"""The part of an owner's quota of bytes up to which others may change its memories: the rest is the owner's alone."""
+
 
 @attrs.frozen
 class Quota:
@@ -52,16 +55,25 @@ class Admission:
         return await agents.belongings(list(agent_ids)) if self.quota != Quota() else {}
 
     async def check(
-        self, agents: Agents, agent_ids: Iterable[str], former: Mapping[str, Belongings] | None = None
+        self,
+        agents: Agents,
+        agent_ids: Iterable[str],
+        former: Mapping[str, Belongings] | None = None,
+        *,
+        by_other: bool = False,
     ) -> None:
         """Check what agents own now against their quotas, where it is more than formerly.
+
+        What grows `by_other` than its owner may fill OTHERS of a quota of bytes: the former texts that such a change
+        keeps are the owner's, and nobody can delete them alone.
 
         Raises:
             QuotaExceeded: it is too much.
         """
+        room = int(self.quota.bytes * OTHERS) if by_other else self.quota.bytes
         for agent_id, owned in (await self.belongings(agents, agent_ids)).items():
             before = (former or {}).get(agent_id, Belongings())
             if self.quota.memories and owned.memories > max(self.quota.memories, before.memories):
                 raise QuotaExceeded(agent_id=agent_id, what="memories", limit=self.quota.memories)
-            if self.quota.bytes and owned.bytes > max(self.quota.bytes, before.bytes):
-                raise QuotaExceeded(agent_id=agent_id, what="bytes", limit=self.quota.bytes)
+            if self.quota.bytes and owned.bytes > max(room, before.bytes):
+                raise QuotaExceeded(agent_id=agent_id, what="bytes", limit=room, by_other=by_other)

@@ -255,3 +255,35 @@ async def test_the_operator_cannot_exceed_the_quota_of_an_agent_that_it_acts_for
         await add(world, "ada")
         with pytest.raises(QuotaExceeded):
             await world.app.call(world.operator, CreateMemory(content="In her name.", agent_id="ada"))
+
+
+async def test_who_may_only_write_fills_half_of_the_owners_quota_at_most(
+    settings: Settings, ollama: OllamaDouble
+) -> None:
+    async with opened(settings, ollama, quota_bytes=2000) as world:
+        ada, bob = world.agent("ada"), world.agent("bob")
+        shared = await add(world, "ada", "The plan.")
+        share = ShareMemory(memory_id=shared, shared_with=("bob",), permission=SharePermission.WRITE)
+        await world.app.call(ada, share)
+        for number, size in enumerate((200, 200, 200, 200, 189)):
+            await world.app.call(bob, UpdateMemory(memory_id=shared, content=f"{number}" * size))
+        for change in ({"content": "x" * 200}, {"content": "."}, {"metadata": {"a": "x" * 200}}):
+            with pytest.raises(QuotaExceeded, match="Others may fill ada's quota up to 1000 bytes") as refusal:
+                await world.app.call_wire(bob, "update_memory", {"memory_id": shared, **change})
+            assert (refusal.value.agent_id, refusal.value.limit, refusal.value.by_other) == ("ada", 1000, True)
+        await world.app.call(bob, UpdateMemory(memory_id=shared, tags=("plan",)))
+        await world.app.call(ada, UpdateMemory(memory_id=shared, content="y" * 200))
+        await world.app.call(world.operator, UpdateMemory(memory_id=shared, content="z" * 200))
+        await add(world, "ada", "w" * 500)
+        with pytest.raises(QuotaExceeded, match="ada may own 2000 bytes"):
+            await add(world, "ada", "v" * 700)
+
+
+async def test_who_may_only_write_is_not_bound_where_there_is_no_quota_of_bytes(
+    settings: Settings, ollama: OllamaDouble
+) -> None:
+    async with opened(settings, ollama, quota_memories=1) as world:
+        shared = await add(world, "ada", "The plan.")
+        share = ShareMemory(memory_id=shared, shared_with=("bob",), permission=SharePermission.WRITE)
+        await world.app.call(world.agent("ada"), share)
+        await world.app.call(world.agent("bob"), UpdateMemory(memory_id=shared, content="x" * 5000))

@@ -212,13 +212,18 @@ class QuotaExceeded(TmwsError):
     agent_id: str
     what: str
     limit: int
+    by_other: bool = False
 
     @property
     def problem(self) -> str:
         """Name the agent and the limit."""
+        if self.by_other:
+            return f"Others may fill {self.agent_id}'s quota up to {self.limit} {self.what}, and this would be more"
         return f"{self.agent_id} may own {self.limit} {self.what}, and this would be more"
 
     @property
     def remedy(self) -> str:
         """Say how to go on."""
+        if self.by_other:
+            return f"Let {self.agent_id} make the change, or store a memory of your own"
         return f"Delete memories, or raise TMWS_QUOTA_{self.what.upper()}"

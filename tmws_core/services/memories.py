@@ -138,7 +138,7 @@ class Memories:
                     vector=vectors.get(changed.id),
                 ),
             )
-            await self.admission.check(unit.agents, [changed.agent_id], owned)
+            await self.admission.check(unit.agents, [changed.agent_id], owned, by_other=not may_manage(acting, former))
             await self._record(unit, caller, "memory.updated", [changed], acting)
         await self._announce([changed])
         return MemoryUpdated(memory_id=changed.id, version=changed.version, embedding_generated=changed.embedded)
