@@ -12,7 +12,8 @@ import pytest
 
 from tests.contracts.builders import memory, new, vector
 from tests.contracts.steps import store
-from tests.migrations.places import go
+from tests.migrations.former import FORMER_TEXT, TEXT, fill
+from tests.migrations.places import go, raw
 from tests.servers.postgres import PostgresServer
 from tmws_adapters.migrations import HEAD
 from tmws_adapters.migrations.runner import upgrade_server
@@ -61,6 +62,38 @@ def test_the_alembic_command_creates_and_names_the_schema(bare: str) -> None:
 
     assert (upgraded.returncode, upgraded.stderr) == (0, "")
     assert current.stdout.split() == [HEAD, "(head)"]
+
+
+def waiting(url: str) -> bool:
+    """Tell whether somebody waits for a lock of a table."""
+    with psycopg.connect(url) as connection:
+        sql = """
+            SELECT EXISTS (
+                SELECT 1 FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+                WHERE NOT l.granted AND l.locktype = 'relation' AND d.datname = current_database()
+            )
+        """
+        return connection.execute(sql).fetchone() == (True,)
+
+
+def test_an_upgrade_lets_an_older_server_finish_what_it_is_writing(url: str) -> None:
+    go(url, "0004")
+    fill(url, "0004")
+    go(url, "0009")
+    with psycopg.connect(url) as writer, ThreadPoolExecutor() as threads:
+        writer.execute("SET LOCAL tmws.audience = 'all:'")
+        writer.execute("UPDATE memories_v2 SET content = 'The rose is red.'")
+        upgrade = threads.submit(upgrade_server, url)
+        while not waiting(url) and not upgrade.done():
+            pass
+        writer.execute("DELETE FROM memory_shares")
+        writer.execute("INSERT INTO memory_history SELECT id, 2, %s, now(), now(), 'ada' FROM memories_v2", (TEXT,))
+        writer.commit()
+        assert upgrade.result(timeout=60).after == HEAD
+    with raw(url) as connection:
+        owned = "SELECT bytes FROM agent_belongings WHERE agent_id = 'ada'"
+        size = len("The rose is red.") + len('{"mood":"glad"}') + len(FORMER_TEXT) + len(TEXT)
+        assert connection.execute(owned).fetchone() == (size,)
 
 
 @pytest.mark.parametrize("revision", ["0003", "0002", "0001"])

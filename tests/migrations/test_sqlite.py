@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.migrations.former import fill
 from tests.migrations.places import go
 from tmws_adapters.migrations import HEAD
 from tmws_adapters.migrations.connecting import configured_path
-from tmws_adapters.migrations.runner import newest, upgrade
+from tmws_adapters.migrations.runner import newest, scripts, upgrade
 from tmws_core.errors import ConfigurationError, SchemaDirty, SchemaTooNew
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +71,32 @@ def test_a_failed_upgrade_leaves_the_file_as_it_was(tmp_path: Path) -> None:
 
     assert "tmws db check" in raised.value.remedy
     assert schema(path) == before
+
+
+def test_former_texts_are_counted_in_one_pass_however_many_agents_there_are(tmp_path: Path) -> None:
+    path, agents, steps = tmp_path / "tmws.db", 200, [0]
+    go(str(path), "0004")
+    fill(str(path), "0004")
+    go(str(path), "0009")
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for _, name, *_ in connection.execute("PRAGMA table_info(memories_v2)")]
+        values = ["n", "'id' || n", f"'agent' || (n % {agents})", *names[3:]]
+        connection.execute(
+            f"""
+            WITH RECURSIVE numbers (n) AS (SELECT 9 UNION ALL SELECT n + 1 FROM numbers WHERE n < {10 * agents})
+            INSERT INTO memories_v2 SELECT {", ".join(values)} FROM numbers, memories_v2
+            """
+        )
+        connection.execute(
+            "INSERT OR IGNORE INTO memory_history SELECT id, 1, content, created_at, created_at, 'ada' FROM memories_v2"
+        )
+        (count,) = connection.execute("SELECT count(*) FROM memory_history").fetchone()
+        connection.set_progress_handler(lambda: steps.__setitem__(0, steps[0] + 1), 100)
+        connection.execute(scripts().get_revision("0010").module.STATEMENTS["sqlite"][0])
+        connection.rollback()
+    assert names[:3] == ["document", "id", "agent_id"]
+    assert count > 9 * agents
+    assert 100 * steps[0] < 100 * count
 
 
 def test_an_unknown_revision_is_a_newer_version(tmp_path: Path) -> None:

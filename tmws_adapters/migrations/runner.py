@@ -36,6 +36,23 @@ _HOLDS = "SELECT EXISTS (SELECT 1 FROM memories_v2) OR EXISTS (SELECT 1 FROM age
 """Whether a database holds anything; every revision has these tables."""
 
 
+_LOCK_WRITERS = """
+    DO $$ DECLARE part text; BEGIN
+        FOREACH part IN ARRAY ARRAY['agents', 'memories_v2', 'agent_belongings'] LOOP
+            part := quote_ident(current_schema()) || '.' || part;
+            IF to_regclass(part) IS NOT NULL THEN
+                EXECUTE 'LOCK TABLE ' || part || ' IN SHARE ROW EXCLUSIVE MODE';
+            END IF;
+        END LOOP;
+    END $$
+"""
+"""Locks against writers, not against readers, what every unit of work begins with, in the order of its writes.
+
+Whoever writes to any other table of memories has written to one of these before: a revision that locks those first
+waits for a writer that waits for it.
+"""
+
+
 def upgrade(path: Path, *, lock_wait: timedelta = LOCK_WAIT, tell: Tell = logger.debug) -> Change:
     """Bring the schema of a SQLite file to the newest revision, in one transaction; what it holds is copied first.
 
@@ -107,8 +124,13 @@ def migrate_as_configured() -> None:
 
 
 def execute(statements: Mapping[str, tuple[str, ...]]) -> None:
-    """Execute the statements of the connection's dialect as they are; called by the revisions."""
+    """Execute the statements of the connection's dialect as they are; called by the revisions.
+
+    On PostgreSQL whoever is writing finishes first, and whoever wants to write waits until the end.
+    """
     connection = op.get_bind()
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_LOCK_WRITERS)
     for statement in statements[connection.dialect.name]:
         connection.exec_driver_sql(statement)
 

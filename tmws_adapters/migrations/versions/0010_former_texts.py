@@ -13,10 +13,12 @@ depends_on = None
 usable_from = "0006"
 
 _ALL_HISTORY = """
-    UPDATE agent_belongings SET bytes = bytes {sign} (
-        SELECT coalesce(sum({length}), 0) FROM memory_history AS h
-        JOIN memories_v2 AS m ON m.id = h.memory_id WHERE m.agent_id = agent_belongings.agent_id
-    )
+    UPDATE agent_belongings SET bytes = agent_belongings.bytes {sign} owned.bytes
+    FROM (
+        SELECT m.agent_id, sum({length}) AS bytes
+        FROM memory_history AS h JOIN memories_v2 AS m ON m.id = h.memory_id GROUP BY 1
+    ) AS owned
+    WHERE agent_belongings.agent_id = owned.agent_id
 """
 _SQLITE_LENGTH, _POSTGRES_LENGTH = "length(CAST(h.content AS BLOB))", "octet_length(h.content)"
 
@@ -45,7 +47,8 @@ _COUNTED = """
     WHERE a.agent_id = gone.agent_id;
 """
 
-_BELONGING = ("memory_history", "memory_shares", "memory_uses")
+_BELONGING = ("memory_shares", "memory_uses", "memory_history")
+"""In the order in which a reader comes to them."""
 _SEEN = "EXISTS (SELECT FROM memories_v2 AS m WHERE m.id = memory_id)"
 _SEEING = "SELECT set_config('tmws.audience', 'all:', true)"
 
@@ -81,8 +84,6 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
     ),
     "postgresql": (
         _SEEING,
-        *_policies(f"current_setting('tmws.audience', true) = 'all:' OR {_SEEN}"),
-        *(f"DELETE FROM {table} WHERE NOT {_SEEN}" for table in _BELONGING),  # noqa: S608 - texts are constants
         _ALL_HISTORY.format(sign="+", length=_POSTGRES_LENGTH),
         """
         CREATE FUNCTION memory_history_gained() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -119,6 +120,9 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         REFERENCING OLD TABLE AS lost FOR EACH STATEMENT EXECUTE FUNCTION memory_history_lost()
         """,
         _LEAVE.format(counted=_COUNTED),
+        # From here on readers wait. What is removed had no owner, and was not counted.
+        *_policies(f"current_setting('tmws.audience', true) = 'all:' OR {_SEEN}"),
+        *(f"DELETE FROM {table} WHERE NOT {_SEEN}" for table in _BELONGING),  # noqa: S608 - texts are constants
     ),
 }
 """What to execute, in order, by dialect."""
