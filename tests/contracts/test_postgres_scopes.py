@@ -1,6 +1,7 @@
 """What is remembered of scopes follows whatever any server of the store changes, for words as for vectors."""
 
 import random
+from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -15,6 +16,7 @@ from tests.servers.postgres import PostgresServer, behind
 from tmws_adapters.exact import open_exact
 from tmws_adapters.postgres import PostgresStore, open_postgres
 from tmws_adapters.postgres.edits import forget_edits
+from tmws_adapters.postgres.scopes import Members, Scopes
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import AccessLevel, Memory, MemoryType, Share, SharePermission
@@ -266,3 +268,10 @@ async def edit(storage: Storage, chance: random.Random) -> None:
 
 
 CHANGES: tuple[Callable[[Storage, random.Random], Awaitable[None]], ...] = (add, embed, delete, edit, edit, edit)
+
+
+def test_a_scope_is_forgotten_at_the_moment_at_which_its_first_member_expires() -> None:
+    scopes = Scopes()
+    wanted = scope(at=NOON)
+    scopes.keep(wanted, Members(array("q", [1]), NOON, scopes.place))
+    assert scopes.find(wanted) is None

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.contracts.builders import memory, new
 from tmws_adapters.sqlite import SqliteStore, open_sqlite
+from tmws_adapters.sqlite.presence import OpenFile
 from tmws_core.errors import StorageGone
 
 pytestmark = pytest.mark.anyio
@@ -225,3 +227,34 @@ async def test_a_store_with_a_relative_path_stays_where_it_was_opened(
         await add_one(store)
         async with store.storage.read() as snapshot:
             assert await snapshot.agents.count() == 0
+
+
+async def test_a_link_that_is_set_to_the_new_place_of_its_directory_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    link = tmp_path / "home"
+    link.symlink_to("one")
+    async with open_sqlite(link / "tmws.db") as store:
+        await add_one(store)
+        await anyio.Path(tmp_path / "one").rename(tmp_path / "two")
+        link.unlink()
+        link.symlink_to("two")
+
+        await add_one(store)
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "tmws.db"
+    path.touch()
+    (tmp_path / "new.db").touch()
+    made: list[sqlite3.Connection] = []
+
+    def connect() -> sqlite3.Connection:
+        made.append(sqlite3.connect(path))
+        if len(made) == 1:
+            (tmp_path / "new.db").replace(path)
+        return made[-1]
+
+    file = OpenFile.at(path)
+    assert file.opened(connect) is made[1]
+    file.check()
+    made[1].close()

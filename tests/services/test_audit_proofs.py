@@ -1,11 +1,13 @@
 """What somebody can make of the log who writes the database and reads the program, but does not know the secret."""
 
+import os
 import stat
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import anyio
+import attrs
 import pytest
 
 from tests.contracts.audit_steps import (
@@ -27,7 +29,10 @@ from tests.contracts.audit_steps import (
 from tests.stacks import behind_the_back, copy_store, rows, settings_in
 from tmws_adapters.auditing import PositionFile
 from tmws_core.domain.agent import operator
-from tmws_core.domain.proof import Doubt
+from tmws_core.domain.audit import AuditEvent
+from tmws_core.domain.chain import FIRST_ID, Breach, Checkpoint, checkpoint_message
+from tmws_core.domain.chain import SIGNED as TOLD
+from tmws_core.domain.proof import GONE, Doubt
 from tmws_core.errors import AuditBroken, AuditUnproven, TmwsError
 from tmws_core.services.auditing import Verification
 
@@ -288,3 +293,69 @@ async def test_a_position_that_cannot_be_kept_is_told(home: Path, caplog: pytest
         await auditing(store.storage, position=position).checkpoint()
 
     assert "could not be kept" in caplog.text
+
+
+async def test_a_beginning_that_another_secret_has_signed_is_no_proof_although_what_follows_is_signed(
+    home: Path, position: PositionFile
+) -> None:
+    async with opened(home) as store, store.storage.write() as unit:
+        end = await unit.audit_log.last_before(FIRST_DAY + timedelta(days=3), FIRST_ID, ROWS)
+        assert end is not None
+        at = FIRST_DAY.isoformat()
+        signature = OTHER_KEY.sign(checkpoint_message(end, at, pruned=True))
+        await unit.audit_log.add_checkpoint(
+            Checkpoint(end=end, created_at=at, pruned=True, public_key=OTHER_KEY.public_key, signature=signature)
+        )
+
+    found = await verify(home, position=position)
+
+    assert (found.breach, found.doubt, found.unverifiable) == (None, Doubt.ANOTHER_SECRET, (end.id,))
+
+
+async def test_the_log_itself_tells_of_a_checkpoint_that_is_gone(home: Path) -> None:
+    without_checkpoints(home)
+    assert (await verify(home)).breach == Breach(SIGNED, GONE)
+
+
+async def test_a_row_that_tells_of_a_forged_signature_is_found(home: Path) -> None:
+    async with opened(home) as store:
+        service = auditing(store.storage)
+        forged = attrs.evolve(await service.checkpoint(), created_at="yesterday")
+        told = AuditEvent(timestamp=FIRST_DAY, event_type=TOLD, agent_id="tmws", details=forged.told())
+        await write(store.storage, told)
+        found = await service.verify()
+    assert found.breach is not None
+    assert found.breach.id == found.end.id
+
+
+async def test_a_log_that_was_cut_is_looked_at_although_its_checkpoint_is_new(
+    home: Path, position: PositionFile
+) -> None:
+    cut_behind_the_first_checkpoint(home)
+    clock = SetClock(FIRST_DAY + timedelta(days=SIGNED))
+    async with opened(home) as store:
+        with pytest.raises(AuditBroken):
+            await auditing(store.storage, clock=clock, position=position).checkpoint_if_due()
+
+
+async def test_a_position_is_on_the_disk_before_it_has_its_name(
+    position: PositionFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await position.last()
+    assert kept is not None
+    done, fsync, replace = list[str](), os.fsync, Path.replace
+
+    def synced(file: int) -> None:
+        done.append("disk")
+        fsync(file)
+
+    def named(path: Path, target: Path) -> Path:
+        done.append("name")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", named)
+
+    assert await position.keep(attrs.evolve(kept, created_at="later"))
+
+    assert done[:2] == ["disk", "name"]

@@ -231,3 +231,15 @@ async def test_a_running_service_looks_by_itself(storage: Storage, monkeypatch: 
             while (await service.verify()).signed < ROWS + 1:
                 pass
         tasks.cancel_scope.cancel()
+
+
+async def test_a_beginning_that_an_unknown_secret_has_signed_is_signed_anew_if_that_is_accepted(
+    storage: Storage,
+) -> None:
+    await auditing(storage).prune(CALLER, FIRST_DAY + timedelta(days=5))
+    service = auditing(storage, OTHER_KEY)
+
+    await service.checkpoint(accept=True)
+
+    found = await service.verify()
+    assert (found.breach, found.doubt, found.unverifiable) == (None, None, ())

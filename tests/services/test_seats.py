@@ -287,3 +287,11 @@ async def test_who_may_only_write_is_not_bound_where_there_is_no_quota_of_bytes(
         share = ShareMemory(memory_id=shared, shared_with=("bob",), permission=SharePermission.WRITE)
         await world.app.call(world.agent("ada"), share)
         await world.app.call(world.agent("bob"), UpdateMemory(memory_id=shared, content="x" * 5000))
+
+
+async def test_what_is_added_to_a_memory_counts_against_the_quota(settings: Settings, ollama: OllamaDouble) -> None:
+    async with opened(settings, ollama, quota_bytes=20) as world:
+        await add(world, "ada", "é" * 9)
+        with pytest.raises(QuotaExceeded, match="ada may own 20 bytes"):
+            await world.app.call(world.agent("ada"), CreateMemory(content="é" * 9, metadata={"a": 1}))
+        assert world.rows("SELECT metadata FROM memories_v2") == [("{}",)]

@@ -122,14 +122,14 @@ def test_answer_that_nobody_reads_is_given_up() -> None:
 
 
 def test_slow_reader_gets_all_of_a_long_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.5)
     monkeypatch.setattr(protocol, "STALL_BYTES", 1)
     with running() as (url, _), closing(connect(url)) as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
         started = time.monotonic()
         received = 0
         while received < len(LARGE):
-            chunk = connection.recv(256)
+            chunk = connection.recv(32)
             assert chunk
             received += len(chunk)
         assert time.monotonic() - started > protocol.STALL_SECONDS

@@ -15,13 +15,14 @@ from tests.shells.command import Command, without_the_rights_of_root
 from tests.stacks import stacked
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import load_settings
-from tmws_cli.transfer.files import PAGE_BYTES
+from tmws_cli.transfer.files import PAGE_BYTES, _descend, read_page
 from tmws_cli.transfer.importing import Import
 from tmws_cli.transfer.lines import JsonLines
 from tmws_cli.transfer.markdown import HEADING_CHARACTERS, SECTION_BYTES, sections
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.records import Record, Refusal
 from tmws_core.domain.agent import Caller
+from tmws_core.errors import InvalidField
 from tmws_core.messages.memory import CreateMemories
 
 BOMB = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9 if n else ['x'])}]\n" for n in range(9))
@@ -358,3 +359,34 @@ def test_labels_of_other_programs_are_kept_in_one_way_or_another(command: Comman
         assert told == plain | fields, front
         assert memory["access_level"] == "private"
     assert form["content"] == "Text\n\nPage one\npage two about ferries."
+
+
+@pytest.mark.timeout(20)
+def test_what_became_a_link_or_a_pipe_after_it_was_found_is_not_followed_or_waited_for(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    for folder in (outside, root):
+        folder.mkdir()
+    (outside / "page.md").write_text("Outside.", encoding="utf-8")
+    (root / "page.md").symlink_to(outside / "page.md")
+    (root / "folder").symlink_to(outside)
+    os.mkfifo(root / "pipe")
+    for below in ("page.md", "folder/page.md"):
+        with pytest.raises(OSError, match=below.partition("/")[0]):
+            os.close(_descend(root, Path(below)))
+    os.close(_descend(root, Path("pipe")))
+
+
+def test_page_that_is_written_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Half.", encoding="utf-8")
+    look = os.fstat
+
+    def grow(file: int) -> os.stat_result:
+        found = look(file)
+        with page.open("a", encoding="utf-8") as writer:
+            writer.write("More.")
+        return found
+
+    monkeypatch.setattr(os, "fstat", grow)
+    with pytest.raises(InvalidField, match="was changed while it was read"):
+        read_page(page, tmp_path)
