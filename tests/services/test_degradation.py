@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 import anyio
 import attrs
@@ -182,6 +183,26 @@ async def test_a_text_that_was_refused_is_tried_again_when_its_time_has_come(
         pass
     assert len(indexing.aside) == 0
     assert (await parts.storage.health()).unembedded == 0
+
+
+async def test_a_text_that_was_refused_is_tried_again_when_the_embedder_is_reached_anew(
+    unembedded: tuple[Parts, OllamaDouble],
+) -> None:
+    parts, double = unembedded
+    indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
+    while await indexing.embed_some():
+        pass
+    assert len(indexing.aside.waiting()) == 100
+    double.stop()
+    double.vectors = word_counts
+    double.start()
+    with anyio.fail_after(30):
+        while (await parts.storage.health()).unembedded:
+            with suppress(EmbedderUnavailable):
+                await indexing.embed_some()
+            with suppress(EmbedderUnavailable):
+                await parts.embedder.query("rose")
+    assert len(indexing.aside) == 0
 
 
 async def test_a_batch_with_refused_texts_has_the_vectors_of_the_others_at_once(settings: Settings) -> None:

@@ -31,7 +31,7 @@ class _Refusal:
     until: float
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class SetAside:
     """The texts that the embedder refuses, by document: they wait longer each time, and hold up no others.
 
@@ -39,6 +39,13 @@ class SetAside:
     """
 
     _refusals: dict[int, _Refusal] = attrs.field(factory=dict, init=False)
+    _epoch: int | None = attrs.field(default=None, init=False)
+
+    def reached(self, epoch: int | None) -> None:
+        """Forget the refusals if the embedder was lost and reached anew: what is there now may take the texts."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._refusals.clear()
 
     def __len__(self) -> int:
         """Return how many texts are set aside."""
@@ -97,6 +104,7 @@ class Indexing:
         """
         vectors: dict[int, Vector] = {}
         while not vectors:
+            self.aside.reached(self.embedder.epoch)
             async with self.storage.read() as snapshot:
                 waiting = await snapshot.memories.unembedded(BATCH, self.aside.waiting())
             if waiting:
