@@ -82,7 +82,7 @@ class Model:
 
     def create(self, draft: dict[str, Any]) -> tuple[Expected, bool, list[str]]:
         """Return the memory that answers, whether it is new, and what was merged; KeyError for a conflict."""
-        key, said = draft.get("idempotency_key"), repr(sorted(draft.items()))
+        key, said = draft.get("idempotency_key"), repr(sorted({"access_level": "private", **draft}.items()))
         identity = (draft["content"], draft.get("access_level", "private"), draft.get("session_id"))
         if key in self.keys:
             memory, request = self.keys[key]
