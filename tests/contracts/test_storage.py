@@ -1,7 +1,6 @@
 """The contract of Storage: memories."""
 
 from datetime import timedelta
-from typing import Any
 
 import attrs
 import pytest
@@ -22,7 +21,7 @@ from tests.contracts.steps import documents, get, replace, store
 from tmws_core.domain.access import Visibility
 from tmws_core.domain.memory import AccessLevel, MemoryType, MemoryVersion, Share, SharePermission, Uses
 from tmws_core.errors import MemoryNotFound
-from tmws_core.ports.storage import ALIKE, Known, Storage
+from tmws_core.ports.storage import Known, Storage
 
 pytestmark = pytest.mark.anyio
 
@@ -287,82 +286,6 @@ async def test_deleting_a_successor_is_a_change_of_what_it_had_replaced(storage:
         found = await get(storage, old.id)
         assert (found.superseded_by, found.superseded_at) == (later.id, DAY)
         assert (found.version, found.updated_at) == (8, moment)
-
-
-async def test_a_key_names_its_memory_and_an_identity_those_in_force(storage: Storage) -> None:
-    keyed, first, second = memory(), memory(content="the same"), memory(content="the same", tags=("new",))
-    key = used_key(keyed, "k")
-    await store(storage, new(keyed, vector=EAST), new(first), new(second), keys=[key])
-
-    async with storage.read() as snapshot:
-        known = await snapshot.memories.known(
-            [fingerprint(first, "k"), fingerprint(first, "other"), fingerprint(memory())]
-        )
-
-    keyed, first, second = [await get(storage, each.id) for each in (keyed, first, second)]
-    assert known == [
-        Known(used=key, keyed=keyed, alike=(first, second)),
-        Known(alike=(first, second)),
-        Known(),
-    ]
-
-
-async def test_a_key_is_taken_over(storage: Storage) -> None:
-    first, second = memory(), memory()
-    await store(storage, new(first), new(second), keys=[used_key(first, "k")])
-    later = attrs.evolve(used_key(second, "k", None), duplicate=True)
-
-    async with storage.write() as unit:
-        await unit.changes.remember([later])
-        assert (await unit.memories.known([fingerprint(first, "k")]))[0].used == later
-
-
-async def test_what_makes_memories_the_same_is_all_of_their_identity(storage: Storage) -> None:
-    plain = memory(content="Yes.")
-    turn = memory(content="Yes.", session_id="s", sequence=0, occurred_at=DAY)
-    await store(storage, new(plain), new(turn))
-    others: list[dict[str, Any]] = [
-        {"content": "Yes. "},
-        {"agent_id": "bob"},
-        {"namespace": "globex"},
-        {"access_level": AccessLevel.PUBLIC},
-        {"session_id": "t"},
-        {"sequence": 1},
-        {"occurred_at": NOON},
-    ]
-
-    async with storage.read() as snapshot:
-        same = await snapshot.memories.known([fingerprint(plain), fingerprint(turn)])
-        known = await snapshot.memories.known(
-            [fingerprint(attrs.evolve(each, **other)) for each in (plain, turn) for other in others]
-        )
-
-    assert [[each.id for each in found.alike] for found in same] == [[plain.id], [turn.id]]
-    assert known == [Known()] * len(known)
-
-
-async def test_what_is_not_in_force_is_not_repeated(storage: Storage) -> None:
-    gone = [
-        memory(content="same", superseded_by="other", superseded_at=DAY),
-        memory(content="same", expires_at=NOON),
-    ]
-    there = memory(content="same", expires_at=NOON + timedelta(microseconds=1))
-    await store(storage, *map(new, gone), new(there))
-
-    async with storage.read() as snapshot:
-        (known,) = await snapshot.memories.known([fingerprint(there)])
-
-    assert [each.id for each in known.alike] == [there.id]
-
-
-async def test_of_many_that_are_the_same_the_newest_are_found(storage: Storage) -> None:
-    same = [memory(content="same") for _ in range(ALIKE + 3)]
-    await store(storage, *map(new, same))
-
-    async with storage.read() as snapshot:
-        (known,) = await snapshot.memories.known([fingerprint(same[0])])
-
-    assert [each.id for each in known.alike] == [each.id for each in same[3:]]
 
 
 async def test_stats_count_what_is_visible_whether_or_not_it_is_in_force(storage: Storage) -> None:

@@ -117,6 +117,15 @@ class PostgresMemoryReader:
             for version, content, valid_from, valid_to, changed_by in await self._session.rows(sql, (memory_id,))
         ]
 
+    async def rewritten(self, memory_ids: Collection[str], content: str | None = None) -> set[str]:
+        """Return those of the memories that have a former text, or that very one."""
+        same = "" if content is None else "AND content = %(content)s"
+        sql = f"""
+            SELECT wanted.id FROM unnest(%(ids)s::text[]) AS wanted (id)
+            WHERE EXISTS (SELECT 1 FROM memory_history WHERE memory_id = wanted.id {same})
+        """  # noqa: S608 - as above
+        return {row[0] for row in await self._session.rows(sql, {"ids": list(memory_ids), "content": content})}
+
     async def uses(self, documents: Sequence[int]) -> dict[int, Uses]:
         """Return how often the memories of those documents were used, by document; unused ones are left out."""
         sql = """

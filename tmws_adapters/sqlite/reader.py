@@ -105,7 +105,7 @@ class SqliteMemoryReader:
 
     async def known(self, fingerprints: Sequence[Fingerprint]) -> list[Known]:
         """Tell for each fingerprint, in order, what is stored of it; the key of a memory that is gone is not used."""
-        return await self._session.run(lambda connection: [known(connection, each) for each in fingerprints])
+        return await self._session.run(lambda connection: known(connection, fingerprints))
 
     async def history(self, memory_id: str) -> list[MemoryVersion]:
         """Return the former texts of a memory, oldest first."""
@@ -124,6 +124,16 @@ class SqliteMemoryReader:
             ]
 
         return await self._session.run(work)
+
+    async def rewritten(self, memory_ids: Collection[str], content: str | None = None) -> set[str]:
+        """Return those of the memories that have a former text, or that very one."""
+        same = "" if content is None else "AND content = :content"
+        sql = f"""
+            SELECT wanted.value FROM json_each(:ids) AS wanted
+            WHERE EXISTS (SELECT 1 FROM memory_history WHERE memory_id = wanted.value {same})
+        """  # noqa: S608 - texts are constants, values are bound
+        values = {"ids": orjson.dumps(list(memory_ids)).decode(), "content": content}
+        return await self._session.run(lambda connection: {row[0] for row in connection.execute(sql, values)})
 
     async def uses(self, documents: Sequence[int]) -> dict[int, Uses]:
         """Return how often the memories of those documents were used, by document; unused ones are left out."""

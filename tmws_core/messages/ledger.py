@@ -5,7 +5,7 @@ that it is to hold when the transaction ends.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -39,7 +39,8 @@ class Ledger:
 
     _caller: Caller
     _now: datetime
-    _former: Mapping[str, Sequence[str]]
+    _rewritten: Collection[str]
+    _former: Collection[tuple[str, str]]
     added: list[Draft] = attrs.field(factory=list, init=False)
     changed: dict[str, tuple[Memory, Memory]] = attrs.field(factory=dict, init=False)
     keys: dict[tuple[str, str], UsedKey] = attrs.field(factory=dict, init=False)
@@ -57,11 +58,15 @@ class Ledger:
             KeyRepeated: another one of the drafts has used it.
         """
         known = await reader.known([each.fingerprint for each in drafts])
-        former = {}
-        for each in known:
-            for memory_id in _with_former_texts(each):
-                former[memory_id] = [text.content for text in await reader.history(memory_id)]
-        ledger = cls(caller=caller, now=now, former=former)
+        shared = {memory_id for each in known for memory_id in _shared_and_changed(each)}
+        rewritten = await reader.rewritten(shared) if shared else set()
+        unhashed = {
+            (each.used.memory_id, draft.memory.content)
+            for draft, each in zip(drafts, known, strict=True)
+            if each.used is not None and each.used.request_hash is None
+        }
+        former = {(memory_id, text) for memory_id, text in unhashed if await reader.rewritten([memory_id], text)}
+        ledger = cls(caller=caller, now=now, rewritten=rewritten, former=former)
         for draft, found in zip(drafts, known, strict=True):
             ledger.entries.append(ledger._settle(draft, found))
         return ledger
@@ -126,7 +131,7 @@ class Ledger:
         if used.request_hash is not None:
             return used.request_hash == wanted.request_hash
         # Of what a version without the hash was asked for, the text alone is known.
-        return draft.memory.content in (memory.content, *self._former.get(memory.id, ()))
+        return draft.memory.content == memory.content or (memory.id, draft.memory.content) in self._former
 
     def _by_identity(self, draft: Draft, known: Known) -> Entry | None:
         """Return the entry of a request whose memory is there, in so many words or with what can be added to them.
@@ -147,7 +152,7 @@ class Ledger:
     def _merged(self, memory: Memory, draft: Draft) -> Merged | None:
         if not in_force(memory, self._now):
             return None
-        rewritten = bool(self._former.get(memory.id))
+        rewritten = memory.id in self._rewritten
         return merged(memory, draft.request, self._caller, self._now, rewritten=rewritten)
 
     def _merge(self, both: Merged, *, duplicate: bool) -> Entry:
@@ -184,11 +189,8 @@ class Ledger:
             self._users[key.agent_id, key.key] = draft.place
 
 
-def _with_former_texts(known: Known) -> list[str]:
-    """Return the memories whose former texts have a say: of old keys, and where new readers would see them."""
-    ids = {each.id for each in known.alike if each.shared_with and each.version > 1}
-    if known.used is not None and known.used.request_hash is None:
-        ids.add(known.used.memory_id)
-    elif known.keyed is not None and known.keyed.shared_with and known.keyed.version > 1:
-        ids.add(known.keyed.id)
-    return sorted(ids)
+def _shared_and_changed(known: Known) -> Iterator[str]:
+    """Yield the memories whose former texts new readers would see, if they have any."""
+    for memory in (known.keyed, *known.alike):
+        if memory is not None and memory.shared_with and memory.version > 1:
+            yield memory.id
