@@ -37,6 +37,9 @@ def test_doctor_creates_nothing(tmp_path: Path) -> None:
 def test_doctor_reads_the_whole_database_if_it_is_asked_to(tmp_path: Path) -> None:
     command = Command(tmp_path).using(TMWS_PORT=free_port())
     command.ok("memory", "create", "one")
+    unsigned = command.ok("doctor", "--deep", "--json")
+    assert check_named(unsigned, "audit log")["state"] == "warning"
+    command.ok("audit", "sign")
     done = command.ok("doctor", "--deep", "--json")
     assert done.answer["success"] is True
     assert set(states(done).values()) == {"ok"}

@@ -37,7 +37,7 @@ def test_codes_of_an_operation_are_listed_by_status(description: dict[str, Any])
 
     assert codes("404") == ["not_found"]
     assert codes("409") == ["conflict"]
-    assert codes("413") == ["request_too_large", "too_large"]
+    assert codes("413") == ["request_too_large", "too_large", "too_many_values"]
     assert {"timeout", "storage_busy", "storage_full"} <= set(codes("503"))
 
 

@@ -27,6 +27,7 @@ def command(tmp_path: Path) -> Command:
 def test_a_store_moves_to_a_server_and_is_used_there(command: Command, url: str) -> None:
     kept = command.ok("memory", "create", "The rose blooms in June.", "--json").answer["memory_id"]
     command.ok("memory", "update", kept, "--content", "The rose blooms in July.")
+    command.ok("audit", "sign")
 
     done = command.ok("move", "--to", url)
 
@@ -38,6 +39,9 @@ def test_a_store_moves_to_a_server_and_is_used_there(command: Command, url: str)
     assert found["memory"]["content"] == "The rose blooms in July."
     assert [each["content"] for each in found["history"]] == ["The rose blooms in June."]
     assert there.ok("memory", "search", "roses", "--json").answer["results"][0]["memory_id"] == kept
+    unkept = there.run("audit", "verify", "--json")
+    assert (unkept.code, unkept.answer["breach"], unkept.answer["doubt"]) == (5, None, "nothing_outside")
+    there.ok("audit", "sign")
     there.ok("audit", "verify")
 
 
