@@ -17,9 +17,17 @@ from tests.stacks import rows
 from tmws_adapters.bootstrap import compose, open_parts
 from tmws_adapters.settings import Settings
 from tmws_core.domain.agent import Caller
-from tmws_core.domain.memory import AccessLevel, SharePermission
+from tmws_core.domain.memory import SUCCESSORS, AccessLevel, SharePermission
 from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound, TmwsError, VersionConflict
-from tmws_core.messages.memory import CreateMemory, DeleteMemory, GetMemory, MemoryView, ShareMemory, UpdateMemory
+from tmws_core.messages.memory import (
+    CreateMemories,
+    CreateMemory,
+    DeleteMemory,
+    GetMemory,
+    MemoryView,
+    ShareMemory,
+    UpdateMemory,
+)
 from tmws_core.messages.search import SearchMemories
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +129,23 @@ async def test_what_one_may_not_see_is_not_said_to_have_been_replaced_by_ones_ow
     with pytest.raises(MemoryNotFound) as refusal:
         await _replace(world, own, hidden)
     assert (refusal.value.memory_id, refusal.value.field) == (hidden, "superseded_by")
+
+
+async def test_what_has_been_replaced_a_thousand_times_is_no_successor(world: World) -> None:
+    texts = tuple(CreateMemory(content=f"The port is {number}.") for number in range(SUCCESSORS))
+    created = await world.app.call(world.agent("athena"), CreateMemories(memories=texts))
+    ids = [each.memory_id for each in created.results]
+    following = "SELECT min(next.id) FROM memories_v2 AS next WHERE next.id > memories_v2.id"
+    world.change(
+        f"UPDATE memories_v2 SET superseded_at = updated_at, superseded_by = ({following}) WHERE id < '{ids[-1]}'"
+    )
+    new, last = await _create(world, "Another port."), await _create(world, "The last port.")
+    await _replace(world, ids[-1], last)
+    with pytest.raises(InvalidField, match="1000 times") as refusal:
+        await _replace(world, new, ids[0])
+    assert refusal.value.field == "superseded_by"
+    await _replace(world, new, ids[1])
+    await _replace(world, ids[0], None)
 
 
 async def test_two_agents_at_once_cannot_replace_each_others_memories(world: World) -> None:

@@ -30,6 +30,8 @@ _PARTITIONS = """
     FROM memories_v2 WHERE model IS NOT NULL GROUP BY 1
 """
 
+_SUCCESSORS = SUCCESSORS.format(id="%s", limit="%s")
+
 
 @attrs.frozen
 class PostgresMemoryReader:
@@ -51,12 +53,12 @@ class PostgresMemoryReader:
             raise MemoryNotFound(memory_id=memory_id)
         return FORMS.memory(row)
 
-    async def successors(self, memory_id: str) -> list[str]:
-        """Return what has replaced a memory, what has replaced that, and so on, whoever may see them."""
+    async def successors(self, memory_id: str, limit: int) -> list[str]:
+        """Return what has replaced a memory, what has replaced that, and so on, whoever may see them, up to a limit."""
         if self._session.writes:
             lock_successions(self._session)
-        with self._session.seeing_all():
-            return [row[0] for row in await self._session.rows(SUCCESSORS.format(id="%s"), (memory_id,))]
+        with self._session.seeing_all(), self._session.without_bitmaps():
+            return [row[0] for row in await self._session.rows(_SUCCESSORS, (memory_id, limit), afresh=True)]
 
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
         """Return those of the ids whose memories exist and are visible."""

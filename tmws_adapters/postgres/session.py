@@ -25,6 +25,8 @@ UNIT = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 _PLAN = "SET LOCAL plan_cache_mode = {mode}"
 
+_BITMAPS = "SET LOCAL enable_bitmapscan TO {mode}"
+
 _NOTE_CHANGES = """
     UPDATE memory_changes SET changes = changes + %(changes)s, documents = documents + %(documents)s,
         tokens = tokens + %(tokens)s
@@ -112,6 +114,19 @@ class Session:
             yield
         finally:
             self.see(former.split("\n"))
+
+    @contextmanager
+    def without_bitmaps(self) -> Iterator[None]:
+        """Find rows in the block by one index each, for statements that are planned `afresh`.
+
+        Where the server has no figures of a table yet, it expects few rows of an audience, and reads the entries of
+        all of them for each row that a key finds.
+        """
+        self.later(_BITMAPS.format(mode="off"))
+        try:
+            yield
+        finally:
+            self.later(_BITMAPS.format(mode="DEFAULT"))
 
     async def rows(self, sql: str, values: Values = (), *, binary: bool = False, afresh: bool = False) -> list[Row]:
         """Run a statement and return its rows.

@@ -52,10 +52,10 @@ class SqliteMemoryReader:
 
         return await self._session.run(work)
 
-    async def successors(self, memory_id: str) -> list[str]:
-        """Return what has replaced a memory, what has replaced that, and so on, whoever may see them."""
-        sql = SUCCESSORS.format(id="?")
-        return await self._session.run(lambda connection: [row[0] for row in connection.execute(sql, (memory_id,))])
+    async def successors(self, memory_id: str, limit: int) -> list[str]:
+        """Return what has replaced a memory, what has replaced that, and so on, whoever may see them, up to a limit."""
+        sql, values = SUCCESSORS.format(id="?", limit="?"), (memory_id, limit)
+        return await self._session.run(lambda connection: [row[0] for row in connection.execute(sql, values)])
 
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
         """Return those of the ids whose memories exist and are visible."""

@@ -12,6 +12,9 @@ from tmws_core.domain.constraints import Text
 CONTENT_BYTES = 64 * 1024
 METADATA_BYTES = 16 * 1024
 TAGS = 32
+SUCCESSORS = 1000
+"""Memories that have replaced one another, one after the other, which are followed: a walk takes some 10 ms."""
+
 SHARES = 256
 BATCH = 1000
 

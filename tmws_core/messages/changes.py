@@ -8,7 +8,7 @@ import attrs
 
 from tmws_core.domain.access import may_manage, may_write
 from tmws_core.domain.agent import Caller, Permission
-from tmws_core.domain.memory import SHARES, AccessLevel, Memory, Share
+from tmws_core.domain.memory import SHARES, SUCCESSORS, AccessLevel, Memory, Share
 from tmws_core.errors import Forbidden, InvalidField, VersionConflict
 from tmws_core.messages.memory import ShareMemory, UpdateMemory
 
@@ -64,12 +64,21 @@ def _withdraws(memory: Memory, name: str, value: Any) -> bool:
 
 
 def check_successor(memory: Memory, successors: Collection[str]) -> None:
-    """Refuse a successor that this memory has replaced, by itself or by what came between them."""
+    """Refuse a successor that this memory has replaced, by itself or by what came between them, or may have.
+
+    There are SUCCESSORS of `successors` where nobody has looked what comes behind them.
+    """
     if memory.id in successors:
         raise InvalidField(
             name="superseded_by",
             reason="has been replaced by this memory",
             hint="Name a memory that is in force, or first clear the superseded_by of the one you named",
+        )
+    if len(successors) >= SUCCESSORS:
+        raise InvalidField(
+            name="superseded_by",
+            reason=f"has been replaced {SUCCESSORS} times, each time by another memory",
+            hint="Name a memory that is in force",
         )
 
 

@@ -160,8 +160,8 @@ class MemoryReader(Protocol):
         """Return one memory; MemoryNotFound unless it exists and is visible."""
         ...
 
-    async def successors(self, memory_id: str) -> list[str]:
-        """Return what has replaced a memory, what has replaced that, and so on, whoever may see them.
+    async def successors(self, memory_id: str, limit: int) -> list[str]:
+        """Return what has replaced a memory, what has replaced that, and so on, whoever may see them: `limit` at most.
 
         In a unit of work nobody changes until its end what replaces what.
         """
@@ -252,8 +252,9 @@ class MemoryWriter(Protocol):
     async def delete(self, memory: Memory, at: datetime | None = None) -> list[Relinked]:
         """Remove a memory with its shares, history, lexical entry, vector and idempotency keys.
 
-        What it had replaced is replaced by its own successor, or is in force again if it has none: each of them has a
-        new version, and was changed `at` that moment, or when the deleted one was changed last. They are returned.
+        What it had replaced is replaced by its own successor, or is in force again if it has none, or none that the
+        owner of what was replaced may see. Each of them has a new version, and was changed `at` that moment, or when
+        the deleted one was changed last. They are returned.
         """
         ...
 

@@ -13,7 +13,7 @@ from tmws_core.domain.agent import Agent, Belongings, Caller, Permission
 from tmws_core.domain.audit import AuditEvent, Detail
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.events import MemoriesChanged
-from tmws_core.domain.memory import Memory, content_hash
+from tmws_core.domain.memory import SUCCESSORS, Memory, content_hash
 from tmws_core.domain.text import lexical_document, passage
 from tmws_core.domain.unset import UNSET
 from tmws_core.embedding import StoreEmbedder, embed_apart
@@ -301,12 +301,20 @@ class Memories:
 async def _check_successor(unit: UnitOfWork, visibility: Visibility, memory: Memory, request: UpdateMemory) -> None:
     if request.superseded_by is UNSET:
         return
+    successor = request.superseded_by
+    if successor is not None:
+        # Before anybody has to wait for the walk, and once more when nobody can delete it meanwhile.
+        await _check_visible(unit, visibility, successor)
     # Also where there is to be none: nobody may say otherwise meanwhile.
-    successors = await unit.memories.successors(request.superseded_by or memory.id)
-    if request.superseded_by is not None:
-        try:
-            await unit.memories.get(request.superseded_by, visibility)
-        except MemoryNotFound as error:
-            raise attrs.evolve(error, name="superseded_by") from None
+    successors = await unit.memories.successors(successor or memory.id, SUCCESSORS)
+    if successor is not None:
+        await _check_visible(unit, visibility, successor)
         # Only now: what has replaced a memory is for those to know who may see that memory.
         changes.check_successor(memory, successors)
+
+
+async def _check_visible(unit: UnitOfWork, visibility: Visibility, successor: str) -> None:
+    try:
+        await unit.memories.get(successor, visibility)
+    except MemoryNotFound as error:
+        raise attrs.evolve(error, name="superseded_by") from None

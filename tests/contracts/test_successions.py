@@ -1,0 +1,76 @@
+"""What replaces what, in a store: how far it is followed, and what is left of it when a memory is deleted."""
+
+from itertools import pairwise
+
+import attrs
+import psycopg
+import pytest
+
+from tests.contracts.builders import DAY, memory, new
+from tests.contracts.steps import store
+from tests.servers.postgres import PostgresServer
+from tmws_adapters.postgres import open_postgres
+from tmws_core.domain.memory import Memory
+from tmws_core.ports.storage import Storage
+
+pytestmark = pytest.mark.anyio
+
+
+def chain(length: int) -> list[Memory]:
+    """Return memories each of which is replaced by the next one."""
+    ended = [memory() for _ in range(length)]
+    linked = [attrs.evolve(each, superseded_by=later.id, superseded_at=DAY) for each, later in pairwise(ended)]
+    return [*linked, ended[-1]]
+
+
+async def successors(storage: Storage, memory_id: str, limit: int) -> list[str]:
+    async with storage.read() as snapshot:
+        return await snapshot.memories.successors(memory_id, limit)
+
+
+async def test_successors_are_followed_one_after_the_other_up_to_a_limit(storage: Storage) -> None:
+    memories = chain(6)
+    ids = [each.id for each in memories]
+    await store(storage, *map(new, memories))
+    assert await successors(storage, ids[0], 100) == ids[1:]
+    assert await successors(storage, ids[0], 5) == ids[1:]
+    assert await successors(storage, ids[0], 2) == ids[1:3]
+    assert await successors(storage, ids[-1], 100) == []
+    assert await successors(storage, "nothing", 100) == []
+
+
+async def test_following_ends_where_memories_replace_each_other(storage: Storage) -> None:
+    first, second = chain(2)
+    await store(storage, new(first), new(attrs.evolve(second, superseded_by=first.id, superseded_at=DAY)))
+    assert await successors(storage, first.id, 100) == [second.id, first.id]
+
+
+async def test_postgresql_finds_each_successor_by_its_key(postgres: PostgresServer) -> None:
+    """Before it has figures of a table, too: it would read all memories, or all entries of an audience, each time."""
+    with postgres.database() as url:
+        memories = chain(900)
+        async with open_postgres(url) as opened:
+            await store(opened.storage, *map(new, memories))
+        former = entries_read(url)
+        async with open_postgres(url) as opened, opened.storage.write() as unit:
+            assert len(await unit.memories.successors(memories[0].id, 1000)) == 899
+        assert entries_read(url) - former < 10 * len(memories)
+
+
+def entries_read(url: str) -> int:
+    """Return how much of the memories was read, not by their keys, once all connections have ended."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        busy = True
+        while busy:
+            rows = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ).fetchall()
+            busy = rows != [(0,)]
+        ((entries,),) = connection.execute(
+            """
+            SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname LIKE 'memories\\_v2%')
+                + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes
+                    WHERE relname LIKE 'memories\\_v2%' AND indexrelname NOT LIKE '%pkey')
+            """
+        ).fetchall()
+    return int(entries)
