@@ -269,7 +269,7 @@ async def test_a_deleted_memory_leaves_nothing(storage: Storage) -> None:
 
 
 async def test_deleting_a_successor_is_a_change_of_what_it_had_replaced(storage: Storage) -> None:
-    later = memory(agent_id="eve")
+    later = memory(agent_id="eve", access_level=AccessLevel.PUBLIC)
     middle = memory(agent_id="eve", superseded_by=later.id, superseded_at=DAY)
     olds = [memory(superseded_by=middle.id, superseded_at=DAY, version=7) for _ in range(2)]
     await store(storage, *(new(each, vector=EAST) for each in (later, middle, olds[0])), new(olds[1]))

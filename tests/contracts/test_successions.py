@@ -6,11 +6,14 @@ import attrs
 import psycopg
 import pytest
 
-from tests.contracts.builders import DAY, memory, new
-from tests.contracts.steps import store
+from tests.contracts.builders import DAY, EVERYTHING, memory, new
+from tests.contracts.steps import get, store
+from tests.contracts.stores import Store
 from tests.servers.postgres import PostgresServer
 from tmws_adapters.postgres import open_postgres
-from tmws_core.domain.memory import Memory
+from tmws_core.domain.access import Visibility
+from tmws_core.domain.agent import Agent, Role
+from tmws_core.domain.memory import AccessLevel, Memory, Share
 from tmws_core.ports.storage import Storage
 
 pytestmark = pytest.mark.anyio
@@ -74,3 +77,55 @@ def entries_read(url: str) -> int:
             """
         ).fetchall()
     return int(entries)
+
+
+OWNERS = (
+    Agent(id="ada", namespace="acme", created_at=DAY, updated_at=DAY),
+    Agent(id="moved", namespace="globex", created_at=DAY, updated_at=DAY),
+    Agent(id="root", namespace="globex", role=Role.ADMIN, created_at=DAY, updated_at=DAY),
+)
+"""Who owns what was replaced, in `acme`; one has moved from there since, and another one is not registered."""
+
+SUCCESSOR_FIELDS = (
+    *({"access_level": level} for level in AccessLevel),
+    {"access_level": AccessLevel.TEAM, "namespace": "globex"},
+    *({"access_level": AccessLevel.SHARED, "shared_with": (Share(owner),)} for owner in ("ada", "moved", "guest")),
+)
+
+
+@pytest.mark.parametrize("fields", SUCCESSOR_FIELDS)
+async def test_what_is_relinked_goes_on_being_replaced_only_by_what_its_owner_may_see(
+    storage: Storage, fields: dict[str, AccessLevel]
+) -> None:
+    later = memory(**{"agent_id": "eve", "namespace": "acme", **fields})
+    middle = memory(agent_id="eve", access_level=AccessLevel.PUBLIC, superseded_by=later.id, superseded_at=DAY)
+    sights = {
+        **{each.id: Visibility(each.id, each.namespace, everything=each.role is Role.ADMIN) for each in OWNERS},
+        "guest": Visibility("guest", "acme"),
+        "eve": Visibility("eve", "acme"),
+    }
+    olds = [memory(agent_id=owner, superseded_by=middle.id, superseded_at=DAY, version=3) for owner in sights]
+    async with storage.write() as unit:
+        for each in OWNERS:
+            await unit.agents.add(each)
+    await store(storage, *map(new, (later, middle, *olds)))
+
+    async with storage.write() as unit:
+        relinked = await unit.changes.delete(await unit.memories.get(middle.id, EVERYTHING))
+
+    assert {each.id for each in relinked} == {old.id for old in olds}
+    for old in olds:
+        found = await get(storage, old.id)
+        linked = sights[old.agent_id].includes(later)
+        assert (found.superseded_by, found.superseded_at) == ((later.id, DAY) if linked else (None, None))
+        assert found.version == 4
+
+
+async def test_what_was_replaced_by_what_is_gone_comes_back(opened: Store) -> None:
+    middle = memory(superseded_by="gone", superseded_at=DAY)
+    old = memory(superseded_by=middle.id, superseded_at=DAY)
+    await store(opened.storage, new(middle), new(old))
+    async with opened.storage.write() as unit:
+        await unit.changes.delete(await unit.memories.get(middle.id, EVERYTHING))
+    found = await get(opened.storage, old.id)
+    assert (found.superseded_by, found.superseded_at) == (None, None)

@@ -239,6 +239,17 @@ async def test_each_change_of_a_memory_counts_while_its_successors_are_deleted(w
         assert (await _read(world, old)).version == before + 2
 
 
+async def test_a_deleted_successor_ties_nothing_to_what_its_owner_cannot_see(world: World) -> None:
+    old = await _create(world, "The port is 8000.")
+    public = await _create(world, "The port is 9000.", "hestia", access_level=AccessLevel.PUBLIC)
+    hidden = await _create(world, "The port is 9001.", "hestia")
+    await _replace(world, old, public)
+    await _replace(world, public, hidden, "hestia")
+    await world.app.call(world.agent("hestia"), DeleteMemory(memory_id=public))
+    assert (await _read(world, old)).superseded_by is None
+    assert await _found(world, "port") == [old]
+
+
 async def test_the_end_of_a_chain_goes_on_counting_when_its_middle_is_deleted(world: World) -> None:
     first, second, third = await _chain(world, "The port is 1.", "The port is 2.", "The port is 3.")
     await world.app.call(world.agent("athena"), DeleteMemory(memory_id=second))

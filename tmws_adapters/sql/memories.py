@@ -38,18 +38,41 @@ memories for each step of a chain (2,500 steps took 20 s). Rows are made as they
 the steps.
 """
 
-RELINK = """
-    UPDATE memories_v2 AS m SET
-        superseded_by = CASE WHEN m.id <> gone.successor THEN gone.successor END,
-        superseded_at = CASE WHEN m.id <> gone.successor THEN m.superseded_at END,
-        updated_at = {at}, version = m.version + 1
-    FROM (SELECT id AS gone_id, nullif(superseded_by, id) AS successor FROM memories_v2 WHERE id = {id}) AS gone
-    WHERE m.superseded_by = gone.gone_id AND m.id <> gone.gone_id
-    RETURNING id, agent_id, model IS NOT NULL
-"""
-"""Lets what a memory had replaced be replaced by the successor of that memory, or by nothing if it has none.
+_SEEN = """(
+    later.owner = m.agent_id
+    OR later.level IN ('public', 'system')
+    OR (later.level = 'team' AND later.space = coalesce(
+        (SELECT owner.namespace FROM agents AS owner WHERE owner.id = m.agent_id), m.namespace
+    ))
+    OR (later.level = 'shared' AND EXISTS (
+        SELECT 1 FROM memory_shares AS share WHERE share.memory_id = later.successor AND share.agent_id = m.agent_id
+    ))
+    OR EXISTS (SELECT 1 FROM agents AS owner WHERE owner.id = m.agent_id AND owner.role = 'admin')
+)"""
+"""Whether the owner of a memory `m` may see what is to replace it, `later`: what `Visibility` says of that owner.
 
-It is a change of each of them like any other, and tells which they are.
+The predicates of the stores ask for one caller; here each row has another.
+"""
+
+RELINK = f"""
+    UPDATE memories_v2 AS m SET
+        superseded_by = CASE WHEN m.id <> later.successor AND {_SEEN} THEN later.successor END,
+        superseded_at = CASE WHEN m.id <> later.successor AND {_SEEN} THEN m.superseded_at END,
+        updated_at = {{at}}, version = m.version + 1
+    FROM (
+        SELECT next.id AS successor, next.agent_id AS owner, next.access_level AS level, next.namespace AS space
+        FROM memories_v2 AS gone
+        LEFT JOIN memories_v2 AS next ON next.id = gone.superseded_by AND next.id <> gone.id
+        WHERE gone.id = {{id}}
+    ) AS later
+    WHERE m.superseded_by = {{id}} AND m.id <> {{id}}
+    RETURNING id, agent_id, model IS NOT NULL
+"""  # noqa: S608 - texts are constants, values are bound
+"""Lets what a memory had replaced be replaced by the successor of that memory, or by nothing.
+
+It is replaced by nothing if there is no successor, or none that its owner may see: nobody could undo what ties it to
+that one. It is a change of each of them like any other, and tells which they are. Only columns of `m` have names that
+RETURNING may use alone.
 """
 
 
