@@ -35,6 +35,9 @@ DRAFTS = st.fixed_dictionaries(
         "expires_at": st.just(PAST),
     },
 )
+UNSAID: dict[str, Any] = {"access_level": "private", "tags": [], "metadata": {}}
+"""What a request that leaves it out says, too."""
+
 STEPS = st.one_of(
     st.tuples(st.just("create"), st.lists(DRAFTS, min_size=1, max_size=4)),
     st.tuples(st.sampled_from(["delete", "supersede"]), st.integers(0, 3)),
@@ -82,7 +85,7 @@ class Model:
 
     def create(self, draft: dict[str, Any]) -> tuple[Expected, bool, list[str]]:
         """Return the memory that answers, whether it is new, and what was merged; KeyError for a conflict."""
-        key, said = draft.get("idempotency_key"), repr(sorted({"access_level": "private", **draft}.items()))
+        key, said = draft.get("idempotency_key"), repr(sorted((UNSAID | draft).items()))
         identity = (draft["content"], draft.get("access_level", "private"), draft.get("session_id"))
         if key in self.keys:
             memory, request = self.keys[key]

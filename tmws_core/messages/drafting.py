@@ -1,13 +1,14 @@
 """Memories that are about to be stored: what requests make of them, and what makes them repetitions."""
 
 from datetime import datetime
+from functools import cached_property
 
 import attrs
 
 from tmws_core.domain.agent import Caller, Permission
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import AccessLevel, Identity, Memory, MemoryType, Share, identity_of
-from tmws_core.domain.text import lexical_document, passage
+from tmws_core.domain.text import passage
 from tmws_core.errors import Forbidden, InvalidField
 from tmws_core.messages.memory import CreateMemory
 from tmws_core.messages.merging import request_hash
@@ -41,12 +42,17 @@ class Draft:
             identity=self.identity, idempotency_key=self.request.idempotency_key, at=self.memory.created_at
         )
 
-    def stored(self, vector: Vector | None, lexical: str | None) -> NewMemory:
-        """Return what the store gets; without `lexical`, that is made now."""
+    @cached_property
+    def request_hash(self) -> str:
+        """Return what tells the request from another one; it is made once, since it takes a millisecond."""
+        return request_hash(self.request, self.memory.namespace)
+
+    def stored(self, vector: Vector | None, lexical: str) -> NewMemory:
+        """Return what the store gets."""
         return NewMemory(
             memory=attrs.evolve(self.memory, embedded=vector is not None),
             content_hash=self.identity.content_hash,
-            lexical=lexical_document(self.memory.content) if lexical is None else lexical,
+            lexical=lexical,
             vector=vector,
         )
 
@@ -58,7 +64,7 @@ class Draft:
             agent_id=self.memory.agent_id,
             key=self.request.idempotency_key,
             memory_id=memory_id,
-            request_hash=request_hash(self.request, self.memory.namespace),
+            request_hash=self.request_hash,
             duplicate=duplicate,
         )
 

@@ -5,18 +5,25 @@ that it is to hold when the transaction ends.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import attrs
 
+from tmws_core.aside import aside
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.memory import Identity, Memory, in_force
 from tmws_core.errors import KeyConflict, KeyRepeated
 from tmws_core.messages.drafting import Draft
+from tmws_core.messages.finding import Found
 from tmws_core.messages.memory import MemoryCreated
 from tmws_core.messages.merging import Merged, contradiction, difference, merged
-from tmws_core.ports.storage import ALIKE, Known, MemoryReader, UsedKey
+from tmws_core.messages.sayings import Sayings
+from tmws_core.ports.storage import ALIKE, Known, UsedKey
+
+EFFORT = 8192
+"""Names, tags and readers that are looked at to find what one request repeats, beside what may say the same: 256 for
+each of ALIKE memories. With 1,000 requests of that kind it takes a second (measured)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,37 +46,26 @@ class Ledger:
 
     _caller: Caller
     _now: datetime
-    _rewritten: Collection[str]
-    _former: Collection[tuple[str, str]]
+    _found: Found
+    _sayings: Sayings
     added: list[Draft] = attrs.field(factory=list, init=False)
     changed: dict[str, tuple[Memory, Memory]] = attrs.field(factory=dict, init=False)
     keys: dict[tuple[str, str], UsedKey] = attrs.field(factory=dict, init=False)
     entries: list[Entry] = attrs.field(factory=list, init=False)
+    _places: dict[str, int] = attrs.field(factory=dict, init=False)
     _users: dict[tuple[str, str], str] = attrs.field(factory=dict, init=False)
     _memories: dict[str, Memory] = attrs.field(factory=dict, init=False)
     _alike: dict[Identity, list[str]] = attrs.field(factory=lambda: defaultdict(list), init=False)
 
-    @classmethod
-    async def settled(cls, reader: MemoryReader, caller: Caller, drafts: Sequence[Draft], now: datetime) -> "Ledger":
-        """Ask what is known of the drafts, and settle them.
+    def settle(self, drafts: Sequence[Draft]) -> None:
+        """Settle the drafts that were asked for, in order.
 
         Raises:
             KeyConflict: a key was used for something else.
             KeyRepeated: another one of the drafts has used it.
         """
-        known = await reader.known([each.fingerprint for each in drafts])
-        shared = {memory_id for each in known for memory_id in _shared_and_changed(each)}
-        rewritten = await reader.rewritten(shared) if shared else set()
-        unhashed = {
-            (each.used.memory_id, draft.memory.content)
-            for draft, each in zip(drafts, known, strict=True)
-            if each.used is not None and each.used.request_hash is None
-        }
-        former = {(memory_id, text) for memory_id, text in unhashed if await reader.rewritten([memory_id], text)}
-        ledger = cls(caller=caller, now=now, rewritten=rewritten, former=former)
-        for draft, found in zip(drafts, known, strict=True):
-            ledger.entries.append(ledger._settle(draft, found))
-        return ledger
+        for draft, known in zip(drafts, self._found.known, strict=True):
+            self.entries.append(self._settle(draft, known))
 
     @property
     def writes(self) -> bool:
@@ -131,7 +127,7 @@ class Ledger:
         if used.request_hash is not None:
             return used.request_hash == wanted.request_hash
         # Of what a version without the hash was asked for, the text alone is known.
-        return draft.memory.content == memory.content or (memory.id, draft.memory.content) in self._former
+        return draft.memory.content == memory.content or (memory.id, draft.memory.content) in self._found.former
 
     def _by_identity(self, draft: Draft, known: Known) -> Entry | None:
         """Return the entry of a request whose memory is there, in so many words or with what can be added to them.
@@ -141,19 +137,47 @@ class Ledger:
         if not in_force(draft.memory, self._now):
             return None
         ids = [each.id for each in known.alike] + self._alike[draft.identity]
-        alike = [self._memories[memory_id] for memory_id in ids[-ALIKE:]]
-        found = [both for both in (self._merged(each, draft) for each in alike) if both is not None]
-        if not found:
+        both = self._nearest([self._memories[memory_id] for memory_id in ids[-ALIKE:]], draft)
+        if both is None:
             return None
-        both = min(found, key=lambda each: len(each.fields))
         self._use(draft, both.memory.id, duplicate=True)
         return self._merge(both, duplicate=True)
+
+    def _nearest(self, alike: Sequence[Memory], draft: Draft) -> Merged | None:
+        """Return the memory that the fewest fields have to be added to, of several the oldest."""
+        nearest = None
+        for memory in self._compared(alike, draft):
+            both = self._merged(memory, draft)
+            if both is not None and (nearest is None or len(both.fields) < len(nearest.fields)):
+                nearest = both
+                if not both.fields:
+                    break
+        return nearest
+
+    def _compared(self, alike: Sequence[Memory], draft: Draft) -> list[Memory]:
+        """Return those that the draft is compared with: what may say the same, and the newest of the others."""
+        chosen = []
+        effort = 0
+        for memory in reversed(alike):
+            if memory.tags == draft.memory.tags and self._says_the_same(memory, draft):
+                effort += len(memory.shared_with) + len(draft.request.shared_with)
+                chosen.append(memory)
+                continue
+            effort += _effort(memory) + _effort(draft.memory)
+            if not chosen or effort <= EFFORT:
+                chosen.append(memory)
+        return chosen[::-1]
+
+    def _says_the_same(self, memory: Memory, draft: Draft) -> bool:
+        if not draft.request.metadata or not memory.metadata:
+            return not draft.request.metadata and not memory.metadata
+        return self._sayings.of(memory.metadata).whole == self._sayings.of(draft.request.metadata).whole
 
     def _merged(self, memory: Memory, draft: Draft) -> Merged | None:
         if not in_force(memory, self._now):
             return None
-        rewritten = memory.id in self._rewritten
-        return merged(memory, draft.request, self._caller, self._now, rewritten=rewritten)
+        rewritten = memory.id in self._found.rewritten
+        return merged(memory, draft.request, self._caller, self._now, sayings=self._sayings, rewritten=rewritten)
 
     def _merge(self, both: Merged, *, duplicate: bool) -> Entry:
         memory = both.memory
@@ -163,19 +187,20 @@ class Ledger:
 
     def _change(self, memory: Memory) -> None:
         present = self._memories[memory.id]
-        for place, draft in enumerate(self.added):
-            if draft.memory.id == memory.id:
-                # It is not stored yet, so that this is its first version still.
-                first = attrs.evolve(memory, version=present.version)
-                self.added[place] = attrs.evolve(draft, memory=first)
-                self._memories[memory.id] = first
-                return
+        place = self._places.get(memory.id)
+        if place is not None:
+            # It is not stored yet, so that this is its first version still.
+            first = attrs.evolve(memory, version=present.version)
+            self.added[place] = attrs.evolve(self.added[place], memory=first)
+            self._memories[memory.id] = first
+            return
         former, _ = self.changed.get(memory.id, (present, present))
         memory = attrs.evolve(memory, version=former.version + 1)
         self.changed[memory.id] = former, memory
         self._memories[memory.id] = memory
 
     def _add(self, draft: Draft) -> Entry:
+        self._places[draft.memory.id] = len(self.added)
         self.added.append(draft)
         self._memories[draft.memory.id] = draft.memory
         self._alike[draft.identity].append(draft.memory.id)
@@ -189,8 +214,40 @@ class Ledger:
             self._users[key.agent_id, key.key] = draft.place
 
 
-def _shared_and_changed(known: Known) -> Iterator[str]:
-    """Yield the memories whose former texts new readers would see, if they have any."""
-    for memory in (known.keyed, *known.alike):
-        if memory is not None and memory.shared_with and memory.version > 1:
-            yield memory.id
+def _effort(memory: Memory) -> int:
+    """Return how many things are looked at to compare a memory with another one."""
+    return len(memory.metadata) + len(memory.tags) + len(memory.shared_with)
+
+
+@attrs.define
+class Settling:
+    """Settles drafts, and once more only where what was found of them is not what it was.
+
+    What is large is worked on in a thread, and no longer than EFFORT allows.
+    """
+
+    _caller: Caller
+    _drafts: Sequence[Draft]
+    _now: datetime
+    _sayings: Sayings = attrs.field(factory=Sayings, init=False)
+    _found: Found | None = attrs.field(default=None, init=False)
+    _ledger: Ledger | None = attrs.field(default=None, init=False)
+
+    async def settled(self, found: Found) -> Ledger:
+        """Return what becomes of the drafts.
+
+        Raises:
+            KeyConflict: a key was used for something else.
+            KeyRepeated: another one of the drafts has used it.
+        """
+        long = len(self._drafts) > 1 or found.is_anything or self._drafts[0].request.idempotency_key is not None
+        return await aside(lambda: self._settled(found), long=long)
+
+    def _settled(self, found: Found) -> Ledger:
+        if self._found is not None:
+            found = found.beside(self._found)
+        if self._ledger is None or found != self._found:
+            ledger = Ledger(caller=self._caller, now=self._now, found=found, sayings=self._sayings)
+            ledger.settle(self._drafts)
+            self._found, self._ledger = found, ledger
+        return self._ledger

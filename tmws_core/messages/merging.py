@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import attrs
 
 from tmws_core.domain.agent import Caller
-from tmws_core.domain.constraints import JsonObject
 from tmws_core.domain.memory import METADATA_BYTES, SHARES, TAGS, AccessLevel, Memory, Share
-from tmws_core.errors import ContentTooLarge
 from tmws_core.messages.memory import CreateMemory
+from tmws_core.messages.sayings import Sayings
 from tmws_core.wire import unstructure
 
 _IDENTIFYING = ("namespace", "access_level", "session_id", "sequence", "occurred_at", "content")
@@ -20,8 +18,6 @@ _IDENTIFYING = ("namespace", "access_level", "session_id", "sequence", "occurred
 
 _DISCLOSING = {"tags", "metadata", "source", "expires_at"}
 """Fields that are not merged together with a list of readers: they would be shown to agents they were not meant for."""
-
-_METADATA = JsonObject(METADATA_BYTES)
 
 
 @attrs.frozen
@@ -37,7 +33,7 @@ class _Contradiction(Exception):
 
 
 def merged(
-    held: Memory, request: CreateMemory, writer: Caller, now: datetime, *, rewritten: bool = False
+    held: Memory, request: CreateMemory, writer: Caller, now: datetime, *, sayings: Sayings, rewritten: bool
 ) -> Merged | None:
     """Return the memory with what the request adds to it, or None if one of both would lose something by that.
 
@@ -48,16 +44,16 @@ def merged(
     try:
         values = {
             "tags": _tags(held, request),
-            "metadata": _metadata(held, request),
+            "metadata": _metadata(held, request, sayings),
             "shared_with": _readers(held, request),
             "source": _agreed(held.source, request.source),
             "memory_type": _agreed(held.memory_type, request.memory_type),
             "importance": _agreed(held.importance, request.importance),
             "expires_at": _later(held.expires_at, request.expires_at),
         }
-    except (_Contradiction, ContentTooLarge):
+    except _Contradiction:
         return None
-    changes = {name: value for name, value in values.items() if value != getattr(held, name)}
+    changes = {name: value for name, value in values.items() if _differs(value, getattr(held, name))}
     fields = {*changes} | ({"expires_at"} if _expires_earlier(held, request) else set())
     if (fields & _DISCLOSING and _are_other_readers(held, request)) or (rewritten and "shared_with" in changes):
         return None
@@ -90,37 +86,39 @@ def contradiction(held: Memory, request: CreateMemory) -> str:
 def request_hash(request: CreateMemory, namespace: str) -> str:
     """Return what tells requests of one owner apart: everything that is said of the memory."""
     said: dict[str, Any] = unstructure(attrs.evolve(request, agent_id=None, idempotency_key=None, namespace=namespace))
-    return hashlib.sha256(_canonical(said).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _tags(held: Memory, request: CreateMemory) -> tuple[str, ...]:
+    if not request.tags:
+        return held.tags
     tags = tuple(dict.fromkeys((*held.tags, *request.tags)))
     if len(tags) > max(TAGS, len(held.tags)):
         raise _Contradiction
     return tags
 
 
-def _metadata(held: Memory, request: CreateMemory) -> dict[str, Any]:
-    added = {}
-    for name, value in request.metadata.items():
-        if name not in held.metadata:
-            added[name] = value
-        elif _canonical(held.metadata[name]) != _canonical(value):
-            raise _Contradiction
-    if not added:
+def _metadata(held: Memory, request: CreateMemory, sayings: Sayings) -> dict[str, Any]:
+    if not request.metadata or request.metadata is held.metadata:
         return held.metadata
-    both = held.metadata | added
-    _METADATA(None, attrs.fields(CreateMemory).metadata, both)
-    return both
+    present, said = sayings.of(held.metadata), sayings.of(request.metadata)
+    if said.contradicts(present):
+        raise _Contradiction
+    if present.values.keys() >= said.values.keys():
+        return held.metadata
+    if present.size_with(said) > METADATA_BYTES:
+        raise _Contradiction
+    return sayings.add(held.metadata, request.metadata)
 
 
 def _readers(held: Memory, request: CreateMemory) -> tuple[Share, ...]:
-    listed = {share.agent_id: share for share in held.shared_with}
-    for agent_id in request.shared_with:
-        listed.setdefault(agent_id, Share(agent_id))
-    if len(listed) > max(SHARES, len(held.shared_with)):
+    listed = {share.agent_id for share in held.shared_with}
+    more = [agent_id for agent_id in dict.fromkeys(request.shared_with) if agent_id not in listed]
+    if not more:
+        return held.shared_with
+    if len(listed) + len(more) > max(SHARES, len(held.shared_with)):
         raise _Contradiction
-    return tuple(listed.values())
+    return (*held.shared_with, *map(Share, more))
 
 
 def _are_other_readers(held: Memory, request: CreateMemory) -> bool:
@@ -146,6 +144,6 @@ def _expires_earlier(held: Memory, request: CreateMemory) -> bool:
     return said is not None and (held.expires_at is None or said < held.expires_at)
 
 
-def _canonical(value: Mapping[str, Any] | Any) -> str:
-    """Return a text that is the same for the same JSON value only: 1 is neither true nor 1.0."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+def _differs(value: object, held: object) -> bool:
+    """Tell whether a value is another one: what says nothing new is the very object that is there."""
+    return value is not held and value != held

@@ -31,8 +31,9 @@ from tmws_core.errors import (
 )
 from tmws_core.identity import actor
 from tmws_core.messages import changes, views
-from tmws_core.messages.drafting import draft
-from tmws_core.messages.ledger import Ledger
+from tmws_core.messages.drafting import Draft, draft
+from tmws_core.messages.finding import Found
+from tmws_core.messages.ledger import Ledger, Settling
 from tmws_core.messages.memory import (
     CreateMemories,
     CreateMemory,
@@ -127,7 +128,7 @@ class Memories:
             if changed.embedded_by != expected.embedded_by:
                 # Somebody has changed the text or the date meanwhile: what was prepared stands for what will not be.
                 vectors, changed = {}, changes.changed(former, request, caller, now, embedded=False)
-                lexical = lexical_document(changed.content) if request.says_anew else ""
+                (lexical,) = await each_aside(lexical_document, [changed.content if request.says_anew else ""])
             owned = await self._admit_change(unit, acting, former, changed)
             await unit.changes.replace(
                 former,
@@ -198,17 +199,20 @@ class Memories:
                 draft(caller, owners[request.agent_id], place, request, self.ids.new(), now)
                 for place, request in requests.items()
             ]
-            expected = await Ledger.settled(snapshot.memories, caller, drafts, now)
+            found = await Found.of(snapshot.memories, drafts)
+        settling = Settling(caller, drafts, now)
+        expected = await settling.settled(found)
         if not expected.writes:
             return expected.answers({})
         passages = {each.memory.id: each.passage for each in expected.added}
         vectors, milliseconds = await self._embed(passages) if passages else ({}, 0.0)
-        lexical = await each_aside(lexical_document, [each.memory.content for each in expected.added])
+        lexical = await _lexical(expected.added)
         async with self.storage.write() as unit:
-            ledger = await Ledger.settled(unit.memories, caller, drafts, now)
+            ledger = await settling.settled(await Found.of(unit.memories, drafts))
+            # What is there no more since it was looked for, so that its repetition is stored after all.
+            lexical |= await _lexical([each for each in ledger.added if each.memory.id not in lexical])
             vectors = await self._usable(unit, vectors)
-            texts = dict(zip(passages, lexical, strict=True))
-            new = [each.stored(vectors.get(each.memory.id), texts.get(each.memory.id)) for each in ledger.added]
+            new = [each.stored(vectors.get(each.memory.id), lexical[each.memory.id]) for each in ledger.added]
             changed = await self._write(unit, new, ledger)
             await self._record(unit, caller, "memory.created", [item.memory for item in new])
             await self._record(unit, caller, "memory.updated", changed)
@@ -296,6 +300,12 @@ class Memories:
                     unembedded=sum(not memory.embedded for memory in memories),
                 )
             )
+
+
+async def _lexical(drafts: Sequence[Draft]) -> dict[str, str]:
+    """Return what the lexical index gets of each draft, by its memory's id."""
+    made = await each_aside(lexical_document, [each.memory.content for each in drafts])
+    return dict(zip([each.memory.id for each in drafts], made, strict=True))
 
 
 async def _check_successor(unit: UnitOfWork, visibility: Visibility, memory: Memory, request: UpdateMemory) -> None:
