@@ -1,13 +1,21 @@
 """Storing, changing, sharing and deleting."""
 
+import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
-from tests.services.conftest import World
+from tests.contracts.ollama_double import ollama_double
+from tests.services.conftest import World, word_counts
+from tests.services.model_change import embedded_by
 from tests.stacks import SOURCE, WORDS
+from tmws_adapters.bootstrap import open_app
+from tmws_adapters.settings import Settings
 from tmws_core.domain.memory import AccessLevel, SharePermission
 from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound, TmwsError, VersionConflict
 from tmws_core.messages.memory import (
@@ -21,7 +29,8 @@ from tmws_core.messages.memory import (
     ShareMemory,
     UpdateMemory,
 )
-from tmws_core.messages.search import SearchMemories
+from tmws_core.messages.search import SearchMemories, SearchMode
+from tmws_core.messages.system import GetSystemStats
 
 pytestmark = pytest.mark.anyio
 NOWHERE = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -220,6 +229,50 @@ async def test_of_two_updates_at_once_with_one_version_one_wins(world: World) ->
         for number in range(5):
             tasks.start_soon(update, f"Text {number}.")
     assert sorted(outcomes) == ["conflict"] * 4 + ["stored"]
+
+
+async def test_a_text_that_changes_while_its_date_does_gets_no_vector_of_the_former_text(settings: Settings) -> None:
+    asked, released, holding = threading.Event(), threading.Event(), threading.Event()
+
+    def held(texts: Sequence[str]) -> list[list[float]]:
+        if holding.is_set() and any("rose" in text for text in texts):
+            asked.set()
+            released.wait()
+        return word_counts(texts)
+
+    with ollama_double(model="word-counter", vectors=held) as double:
+        slow = embedded_by(settings, double)
+        athena = slow.agent("athena")
+        async with open_app(slow) as app:
+            memory_id = (await app.call(athena, CreateMemory(content="The rose blooms."))).memory_id
+            answers = []
+
+            async def date() -> None:
+                when = datetime(2021, 5, 1, tzinfo=UTC)
+                answers.append(await app.call(athena, UpdateMemory(memory_id=memory_id, occurred_at=when)))
+
+            holding.set()
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(date)
+                    await anyio.to_thread.run_sync(asked.wait)
+                    text = UpdateMemory(memory_id=memory_id, content="Submarines dive deep.")
+                    meanwhile = await app.call(athena, text)
+                    released.set()
+            finally:
+                released.set()
+
+            assert meanwhile.embedding_generated
+            assert [each.embedding_generated for each in answers] == [False]
+            words = SearchMemories(query="submarines", mode=SearchMode.LEXICAL)
+            assert [hit.memory_id for hit in (await app.call(athena, words)).results] == [memory_id]
+            with anyio.fail_after(60):
+                while (await app.call(athena, GetSystemStats())).unembedded:
+                    await anyio.lowlevel.checkpoint()
+            meaning = SearchMemories(query="On 1 May 2021, Submarines dive deep.", mode=SearchMode.SEMANTIC)
+            (hit,) = (await app.call(athena, meaning)).results
+            assert hit.content == "Submarines dive deep."
+            assert hit.similarity == pytest.approx(1, abs=0.01)
 
 
 async def test_an_update_has_to_change_something(world: World) -> None:
