@@ -14,6 +14,7 @@ from tests.migrations.places import go, is_server, upgraded, upkeep
 from tests.migrations.test_sqlite import alembic
 from tests.servers.postgres import PostgresServer, behind
 from tmws_adapters.migrations import HEAD
+from tmws_adapters.migrations.belonging import OWN, UNCLAIMED
 from tmws_adapters.migrations.runner import known
 from tmws_adapters.sqlite import open_sqlite
 from tmws_core.errors import SchemaDirty, StorageCorrupt, StorageUnavailable
@@ -36,6 +37,17 @@ FOREIGN = {
     "nothing but a revision": (
         "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)",
         f"INSERT INTO alembic_version VALUES ('{HEAD}')",
+    ),
+    "all names of ours": (
+        "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)",
+        "INSERT INTO alembic_version VALUES ('0003')",
+        *(f"CREATE TABLE {name} (a text)" for name in OWN),
+        "INSERT INTO agents VALUES ('other program')",
+    ),
+    "all names of ours, marked": (
+        "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)",
+        f"INSERT INTO alembic_version VALUES ('{HEAD}')",
+        *(f"CREATE TABLE {name} (id text)" for name in sorted(UNCLAIMED - {"alembic_version"} | OWN.keys())),
     ),
     "a view": ("CREATE VIEW answers AS SELECT 42 AS answer",),
 }

@@ -2,10 +2,10 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tmws_adapters.migrations.compatibility import TABLE as MARK
 from tmws_adapters.migrations.compatibility import Reader
@@ -13,24 +13,38 @@ from tmws_core.errors import SchemaDirty
 
 T = TypeVar("T")
 
-OWN = {"agents", "memories_v2", "memory_history", "security_audit_logs"}
-"""Tables of every revision; another program has hardly all of them."""
+OWN = {
+    "agents": {"id", "namespace"},
+    "memories_v2": {"document", "agent_id", "content_hash", "content"},
+    "memory_history": {"memory_id", "version", "content"},
+    "security_audit_logs": {"event_type", "agent_id", "details"},
+}
+"""Tables of every revision with columns that they always have; another program has hardly all of them."""
 
 UNCLAIMED = {"alembic_version", MARK}
 """What is left where all revisions were taken back."""
 
+_NAMES = ", ".join(f"'{name}'" for name in sorted(OWN))
+
 TABLES = {
-    "sqlite": "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND substr(name, 1, 7) <> 'sqlite_'",
-    "postgresql": """
-        SELECT c.relname::text FROM pg_class AS c
+    "sqlite": f"""
+        SELECT s.name, CASE WHEN s.type = 'table' AND s.name IN ({_NAMES})
+            THEN (SELECT group_concat(c.name, ' ') FROM pragma_table_info(s.name) AS c) END
+        FROM sqlite_schema AS s WHERE s.type IN ('table', 'view') AND substr(s.name, 1, 7) <> 'sqlite_'
+    """,  # noqa: S608 - constant names
+    "postgresql": f"""
+        SELECT c.relname::text, CASE WHEN c.relname IN ({_NAMES}) THEN (
+            SELECT string_agg(a.attname, ' ') FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0
+        ) END
+        FROM pg_class AS c
         WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema())) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
             AND NOT EXISTS (
                 SELECT 1 FROM pg_depend AS d
                 WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
             )
-    """,
+    """,  # noqa: S608 - as above
 }
-"""By dialect: the tables and views, without those of the database itself and of extensions."""
+"""By dialect: the tables and views, without those of the database itself and of extensions; of ours the columns."""
 
 LOOKS = 5
 """How often to look at a file that changes meanwhile: another process makes a store of it, in some milliseconds."""
@@ -41,18 +55,23 @@ _SHOWN = 3
 
 def check_own(dialect: str, connection: Reader) -> None:
     """Raise SchemaDirty for a database that another program uses; an empty one is ours."""
-    judge(dialect, [str(name) for (name,) in connection.execute(TABLES[dialect]).fetchall()])
+    judge(dialect, connection.execute(TABLES[dialect]).fetchall())
 
 
-def judge(dialect: str, names: Collection[str]) -> None:
-    """Raise SchemaDirty for the tables of another program; see `check_own`."""
-    tables = set(names)
-    if not tables or (OWN | {"alembic_version"}) <= tables or tables >= UNCLAIMED:
+def judge(dialect: str, found: Iterable[tuple[Any, ...]]) -> None:
+    """Raise SchemaDirty for the tables of another program, which TABLES finds; see `check_own`."""
+    columns = {str(name): set(str(named or "").split()) for name, named in found}
+    tables = columns.keys()
+    whole = (OWN.keys() | {"alembic_version"}) <= tables
+    shown, lacking = sorted(tables)[:_SHOWN], "tables"
+    if whole:
+        # By name they are ours.
+        shown, lacking = [name for name, own in OWN.items() if not own <= columns[name]][:_SHOWN], "columns"
+    if not shown or (not whole and tables >= UNCLAIMED):
         return
-    shown = sorted(tables)[:_SHOWN]
     raise SchemaDirty(
         part=dialect,
-        reason=f"the database is another program's: it holds {', '.join(shown)}, and not the tables of TMWS",
+        reason=f"the database is another program's: it holds {', '.join(shown)}, and not the {lacking} of TMWS",
         hint="Set TMWS_DATABASE_URL to a database of its own; nothing was changed",
     )
 

@@ -112,7 +112,7 @@ async def _prepare(connections: Connections, patience: timedelta) -> None:
         check_server(session.connection.info.server_version)
         ((installed, available, migrated),) = await session.rows(_STATE)
         revision = await session.row("SELECT version_num FROM alembic_version") if migrated else None
-        judge(PART, [str(name) for (name,) in await session.rows(TABLES[PART])])
+        judge(PART, await session.rows(TABLES[PART]))
     check_vector(installed, available)
     if installed is None:
         await _create_vector(connections)
