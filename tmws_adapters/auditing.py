@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import anyio.to_thread
 import attrs
 
+from tmws_adapters.private import make_directory, read_own
 from tmws_adapters.settings import Settings
 from tmws_core.domain.chain import Checkpoint
 from tmws_core.ports.signing import Signer
@@ -46,8 +47,9 @@ class PositionFile:
         return await anyio.to_thread.run_sync(self._keep, checkpoint)
 
     def _read(self) -> dict[str, Any]:
+        """Return all positions; what somebody else can have written is not believed."""
         try:
-            positions = json.loads(self.path.read_bytes())
+            positions = json.loads(read_own(str(self.path)))
         except (OSError, ValueError, RecursionError):
             return {}
         return positions if isinstance(positions, dict) else {}
@@ -58,7 +60,7 @@ class PositionFile:
             return True
         positions[self.log] = checkpoint.told()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(str(self.path.parent))
             # Made for its own user only.
             handle, draft = tempfile.mkstemp(dir=self.path.parent, prefix=f"{self.path.name}.")
             with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -5,6 +5,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from tmws_adapters.private import make_directory
 from tmws_adapters.settings import Settings
 from tmws_core.errors import ConfigurationError
 
@@ -31,7 +32,7 @@ def configure_logging(settings: Settings) -> None:
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if settings.log_file is not None:
         try:
-            settings.log_file.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(str(settings.log_file.parent))
             handler = logging.FileHandler(settings.log_file, encoding="utf-8")
         except OSError as error:
             raise ConfigurationError(

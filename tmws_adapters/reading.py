@@ -1,9 +1,8 @@
 """Files that somebody has named: read whole, within a bound, and never waited for."""
 
-import os
-import stat
 from pathlib import Path
 
+from tmws_adapters.private import Unfit, read_regular
 from tmws_core.errors import InvalidField, RequestTooLarge
 
 
@@ -15,15 +14,10 @@ def regular_file(path: Path, most: int, name: str = "file") -> bytes:
         RequestTooLarge: it has more than `most` bytes.
         OSError: it cannot be read.
     """
-    _check_regular(path.stat(), name)  # opening a device can already do something
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        _check_regular(os.fstat(file.fileno()), name)
-        raw = file.read(most + 1)
+    try:
+        raw = read_regular(str(path), most + 1)
+    except Unfit as error:
+        raise InvalidField(name=name, reason=error.reason, hint="Name a file that holds everything") from None
     if len(raw) > most:
         raise RequestTooLarge(limit=most)
     return raw
-
-
-def _check_regular(found: os.stat_result, name: str) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise InvalidField(name=name, reason="is no regular file", hint="Name a file that holds everything")

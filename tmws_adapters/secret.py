@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 
+from tmws_adapters.private import PRIVATE_FILE, Unfit, check_directory, make_directory, read_own
 from tmws_core.errors import ConfigurationError
 
 SETTING = "TMWS_SECRET_KEY"
@@ -33,8 +34,8 @@ class Secrets:
 def secret_of(configured: str, home: Path, *, required: bool) -> str:
     """Return the configured secret, or the one in the data directory, which is made when there is none.
 
-    Only the user who made the file can read it. Raises ConfigurationError where a configured one is required, and where
-    the file cannot be read or made.
+    Only the user who made the file can read it. Raises ConfigurationError where a configured one is required, where
+    the file cannot be read or made, and where somebody else can have written it.
     """
     if configured:
         return configured
@@ -44,14 +45,26 @@ def secret_of(configured: str, home: Path, *, required: bool) -> str:
         )
     path = home / _FILE
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(str(home))
+        check_directory(str(home))
         _make(path)
-        return path.read_text(encoding="ascii").strip()
+        return _read(path)
+    except Unfit as error:
+        raise _refusal(f"{error.filename} {error.reason}", error.remedy) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = f"not set, and {path.name} in TMWS_HOME cannot be read or made ({type(error).__name__})"
-        raise ConfigurationError(
-            setting=SETTING, reason=reason, hint="Set it, or mend the rights of TMWS_HOME"
-        ) from None
+        raise _refusal(reason, "Mend the rights of TMWS_HOME") from None
+
+
+def problem_of(configured: str, home: Path) -> ConfigurationError | None:
+    """Return what is wrong with the secret in the data directory, if it is needed and there is one; none is made."""
+    if configured or not os.path.lexists(home / _FILE):
+        return None
+    try:
+        secret_of("", home, required=False)
+    except ConfigurationError as error:
+        return error
+    return None
 
 
 def derived(secret: str, purpose: str) -> bytes:
@@ -63,12 +76,24 @@ def derived(secret: str, purpose: str) -> bytes:
     return hmac.digest(extracted, purpose.encode() + b"\x01", "sha256")
 
 
+def _read(path: Path) -> str:
+    """Return the secret in a file, which becomes private to this user."""
+    secret = read_own(str(path), secret=True).decode("ascii").strip()
+    if len(secret) < _BYTES:
+        raise Unfit(str(path), f"has fewer than {_BYTES} characters", "Delete it: a new one is made")
+    return secret
+
+
+def _refusal(reason: str, remedy: str) -> ConfigurationError:
+    return ConfigurationError(setting=SETTING, reason=reason, hint=f"{remedy}, or set {SETTING}")
+
+
 def _make(path: Path) -> None:
     """Write a new secret unless there is one; of two processes that begin at once, one wins and both read the same."""
-    if path.exists():
+    if os.path.lexists(path):
         return
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "w", encoding="ascii") as file:
         file.write(secrets.token_hex(_BYTES))
     try:
         os.link(draft, path)

@@ -16,12 +16,15 @@ import anyio
 import anyio.to_thread
 import attrs
 
+from tmws_adapters.auditing import POSITIONS
 from tmws_adapters.bootstrap import Parts, open_parts, shared, version
 from tmws_adapters.local.finding import Link, knock
 from tmws_adapters.local.greeting import Refused, Stranger
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import read
+from tmws_adapters.private import Unfit, check_regular, read_own
+from tmws_adapters.secret import problem_of
 from tmws_adapters.settings import Settings
 from tmws_adapters.settings.files import NAME
 from tmws_cli.audit import examine_log
@@ -63,7 +66,7 @@ async def examine(load: Callable[[], Settings], *, deep: bool) -> list[Check]:
     except TmwsError as error:
         rest = Check("everything else", "warning", "not looked at", "Set the settings right first")
         return [*checks, _broken("settings", error), rest]
-    checks += [_settings(settings), _directory(path.parent)]
+    checks += [_settings(settings), _directory(path.parent), *_files(settings)]
     checks.append(await anyio.to_thread.run_sync(_owner, Place(str(path))))
     alone = attrs.evolve(settings, redis_url="")
     checks += [check async for check in _store(alone, path, deep=deep)]
@@ -107,12 +110,33 @@ def _directory(path: Path) -> Check:
     return Check(name, "ok", detail if existing == path else f"{detail}; it is created on first use")
 
 
+def _files(settings: Settings) -> Iterator[Check]:
+    """Look for files of the data directory that are not used for what they are, or for who can have written them."""
+    problem = None if settings.environment == "production" else problem_of(settings.secret_key, settings.home)
+    if problem is not None:
+        yield _broken("secret key", problem)
+    positions = settings.home / POSITIONS
+    try:
+        read_own(str(positions))
+    except FileNotFoundError:
+        return
+    except Unfit as error:
+        yield Check("signed positions", "warning", f"{positions} {error.reason} and is not believed", error.remedy)
+    except OSError as error:
+        remedy = "Give this user the right to read it"
+        yield Check("signed positions", "warning", f"{positions} cannot be read ({error.strerror})", remedy)
+
+
 def _owner(place: Place) -> Check:
     """Look for the process behind the agent terminals; none is started."""
     name = "owner process"
     try:
         link = knock(place)
         stuck = link is None and is_taken(place.lock)
+        if link is None:
+            check_regular(place.log)
+    except Unfit as error:
+        return Check(name, "broken", f"{error.filename} {error.reason}", error.remedy)
     except OSError as error:
         remedy = f"Give this user the right to use {Path(place.lock).parent}"
         return Check(name, "broken", f"{place.lock} cannot be opened ({error.strerror})", remedy)

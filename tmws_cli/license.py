@@ -13,6 +13,7 @@ import click
 
 from tmws_adapters.bootstrap import open_parts
 from tmws_adapters.licensing import issued_key, key_pair, license_now, lines_of, verified_key
+from tmws_adapters.private import make_directory
 from tmws_adapters.settings import Settings
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.secret import given_secret
@@ -62,7 +63,7 @@ def verify(context: click.Context, key: str) -> None:
 def keygen(context: click.Context, folder: str) -> None:
     """Make the key pair that licences are signed and verified with; no file is overwritten."""
     private, public = Path(folder) / PRIVATE, Path(folder) / PUBLIC
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    make_directory(folder)
     pair = key_pair()
     with _new_file(private, 0o600) as secret, _new_file(public, 0o644) as open_:
         secret.write(pair.private)

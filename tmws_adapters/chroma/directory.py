@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from tmws_adapters.chroma.errors import PART, damaged
+from tmws_adapters.private import make_directory, open_regular
 from tmws_core.errors import IndexUnavailable
 
 LOCK = "tmws.lock"
@@ -32,7 +33,7 @@ class Directory:
             return
         self.release()
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(str(self.path))
             self._lock = self._locked()
         except OSError as error:
             raise IndexUnavailable(
@@ -85,7 +86,7 @@ class Directory:
                 reason="this system cannot lock a directory for one process",
                 hint="Run a Chroma server and set TMWS_CHROMA_URL",
             ) from None
-        descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_regular(str(self.path / LOCK), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

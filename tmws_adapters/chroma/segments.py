@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 
 from tmws_adapters.chroma.errors import damaged
+from tmws_adapters.private import read_regular
 
 _HEADER = struct.Struct("<i6Q")
 """The beginning of `header.bin`: version, offset, room, elements, bytes of an element, two more offsets."""
@@ -17,7 +18,7 @@ def check_segments(directory: Path) -> None:
     for header in directory.glob("*/header.bin"):
         segment = header.parent
         try:
-            begin = header.read_bytes()[: _HEADER.size]
+            begin = read_regular(str(header), _HEADER.size)
             if len(begin) < _HEADER.size:
                 raise damaged(f"{header} is cut off")
             version, _, _, elements, element_bytes, _, _ = _HEADER.unpack(begin)

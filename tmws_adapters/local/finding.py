@@ -22,6 +22,7 @@ from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import Record, read
 from tmws_adapters.local.version import VERSION
+from tmws_adapters.private import Unfit
 
 PROOF_SECONDS = 30.0
 """How long an owner may take to prove itself: one that has just started imports for a second first, or for longer."""
@@ -167,6 +168,8 @@ def silent(place: Place, seconds: float) -> Silent:
 
 def unusable(place: Place, error: OSError) -> Refused:
     """Return what to tell the user when the files of a place cannot be used."""
+    if isinstance(error, Unfit):
+        return refusal("storage_read_only", f"{error.filename} {error.reason}. {error.remedy}")
     folder = os.path.dirname(place.database)
     reason = f"{error.filename or folder} cannot be used by this user ({error.strerror})"
     return refusal("storage_read_only", f"{reason}. Give the user the right to write {folder}, or set TMWS_HOME")

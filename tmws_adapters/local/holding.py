@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tmws_adapters.local.finding import PROOF_SECONDS, knock, refusal, unusable
@@ -86,11 +86,11 @@ def replace(place: Place, url: str) -> Iterator[Holding]:
 @contextmanager
 def _held(place: Place, lock: int, kind: str, url: str | None) -> Iterator[Holding]:
     try:
-        remove(place.record)
+        _write(lambda: remove(place.record), place)
         with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
             port = listener.getsockname()[1]
             record = Record(pid=os.getpid(), port=port, secret=new_nonce(), version=VERSION, kind=kind, url=url)
-            write(place.record, record)
+            _write(lambda: write(place.record, record), place)
             try:
                 yield Holding(listener, record, place)
             finally:
@@ -100,6 +100,13 @@ def _held(place: Place, lock: int, kind: str, url: str | None) -> Iterator[Holdi
                     remove(place.record)
     finally:
         os.close(lock)
+
+
+def _write(work: Callable[[], None], place: Place) -> None:
+    try:
+        work()
+    except OSError as error:
+        raise unusable(place, error) from None
 
 
 def _take_over(place: Place) -> int:

@@ -3,14 +3,16 @@
 import fcntl
 import os
 
+from tmws_adapters.private import open_regular
+
 
 def take(path: str) -> int | None:
     """Return the descriptor that holds the lock for as long as it is open, or None while another process holds it.
 
     Raises:
-        OSError: the file cannot be created.
+        OSError: the file cannot be created, or is no regular one.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -23,10 +25,10 @@ def is_taken(path: str) -> bool:
     """Tell whether a process holds the lock; nothing is created.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened, or is no regular one.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = open_regular(path, os.O_RDWR)
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:

@@ -5,6 +5,7 @@ from _blake2 import blake2b  # hashlib is it, and 4 MB of OpenSSL
 from collections.abc import Mapping
 
 from tmws_adapters.paths import located
+from tmws_adapters.private import make_directory
 
 HOME = "~/.tmws"
 """The data directory where none is named."""
@@ -37,7 +38,7 @@ class Place:
         """
         folder = os.path.dirname(self.database)
         for path in (folder, os.path.dirname(self.lock), os.path.dirname(self.log)):
-            os.makedirs(path, mode=0o700, exist_ok=True)
+            make_directory(path)
 
 
 def place_at_once(variables: Mapping[str, str]) -> Place | None:

@@ -3,6 +3,11 @@
 import json
 import os
 
+from tmws_adapters.private import PRIVATE_FILE, read_regular
+
+MOST_BYTES = 64 * 1024
+"""The longest record that is read; one has 300 bytes, and the URL of a server."""
+
 
 class Record:
     """One owner: its process, the port on 127.0.0.1 where it listens, and the secret that proves who is who.
@@ -29,7 +34,8 @@ def write(path: str, record: Record) -> None:
     """
     unfinished = f"{path}.{record.pid}"
     facts = {name: getattr(record, name) for name in Record.__slots__}
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    remove(unfinished)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(facts, file)
     os.replace(unfinished, path)
@@ -38,9 +44,7 @@ def write(path: str, record: Record) -> None:
 def read(path: str) -> Record | None:
     """Return the record, or None where there is none that makes sense; its owner may be long gone."""
     try:
-        with open(path, encoding="utf-8") as file:
-            facts = json.load(file)
-        record = Record(**facts)
+        record = Record(**json.loads(read_regular(path, MOST_BYTES)))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return record if _is_sensible(record.port, record.secret) else None

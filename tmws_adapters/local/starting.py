@@ -9,6 +9,7 @@ from tmws_adapters.local.finding import Link, find, refusal, silent, unusable
 from tmws_adapters.local.greeting import GREETING_BYTES, Refused, Stranger, parse, reason_in
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
+from tmws_adapters.private import open_regular, read_tail
 
 OWNER = "tmws_mcp.owner"
 """The module that is run as the owner: a name, since adapters know no shell."""
@@ -65,12 +66,12 @@ def start(place: Place, seconds: float = START_SECONDS) -> None:
 
     Raises:
         Refused: it says why it cannot start.
-        OSError: no process can be started.
+        OSError: no process can be started, or its log is no regular file.
     """
     place.prepare()
     set_aside(place.log)
+    log = open_regular(place.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     report, told = os.pipe()
-    log = os.open(place.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         process = os.posix_spawn(
             sys.executable,
@@ -103,8 +104,7 @@ def start(place: Place, seconds: float = START_SECONDS) -> None:
 def advice(place: Place) -> str:
     """Say where the reason may be, with the last line of the log."""
     try:
-        with open(place.log, encoding="utf-8", errors="replace") as file:
-            lines = file.read()[-LOG_BYTES:].split("\n")
+        lines = read_tail(place.log, LOG_BYTES).decode("utf-8", "replace").split("\n")
     except OSError:
         lines = []
     last = next((line for line in reversed(lines) if line.strip()), "")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from tmws_adapters.migrations.file import PRIVATE_FILE
+from tmws_adapters.private import open_regular
 from tmws_core.errors import StorageCorrupt, StorageFull, StorageUnavailable
 
 KEPT = 2
@@ -40,7 +40,7 @@ def back_up(path: Path, revision: str, tell: Tell) -> Path:
     target = path.with_name(f"{path.name}{INFIX}{revision}")
     unfinished = target.with_name(target.name + _UNFINISHED)
     try:
-        os.close(os.open(unfinished, os.O_CREAT | os.O_RDWR | os.O_TRUNC, PRIVATE_FILE))
+        os.close(open_regular(str(unfinished), os.O_CREAT | os.O_RDWR | os.O_TRUNC))
         _copy(path, unfinished, tell)
         unfinished.replace(target)
         _sync(target.parent)

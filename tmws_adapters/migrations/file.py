@@ -2,13 +2,14 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
+from tmws_adapters.private import PRIVATE_FILE, make_directory
 from tmws_core.errors import StorageUnavailable
 
-PRIVATE_DIRECTORY = 0o700
-PRIVATE_FILE = 0o600
-"""Modes; SQLite gives the files that it puts beside the database the mode of the database."""
+BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite puts beside a database, with the mode of the database at that time (sqlite.org/tempfiles.html)."""
 
 
 def writable_file(path: Path) -> None:
@@ -17,7 +18,7 @@ def writable_file(path: Path) -> None:
     Raises OSError if that is impossible or if this user cannot write to the file, and StorageUnavailable if something
     else than a file is there.
     """
-    path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    make_directory(str(path.parent))
     if path.exists() and not path.is_file():
         raise StorageUnavailable(
             part="sqlite",
@@ -29,3 +30,21 @@ def writable_file(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, PRIVATE_FILE))
     elif not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def claim(path: Path) -> None:
+    """Make a database without tables, which becomes a store, private to this user, with what is beside it.
+
+    Raises StorageUnavailable if it is another user's, who could read it for ever.
+    """
+    real = path.resolve()
+    try:
+        for each in (real, *(real.with_name(real.name + suffix) for suffix in BESIDE)):
+            if each.exists() and stat.S_IMODE(each.stat().st_mode) & ~PRIVATE_FILE:
+                each.chmod(PRIVATE_FILE)
+    except OSError as error:
+        raise StorageUnavailable(
+            part="sqlite",
+            reason=f"the database file is readable by other users and cannot be made private ({error.strerror})",
+            hint="Take the file over with chown, or delete it: a private one is made",
+        ) from error

@@ -23,6 +23,7 @@ from tmws_adapters.migrations.connecting import (
     connected_as_configured,
     connected_server,
 )
+from tmws_adapters.migrations.file import claim
 from tmws_adapters.migrations.standing import Change, Standing, refusal, standing_of
 from tmws_core.errors import NoFormerSchema, SchemaDirty
 
@@ -118,7 +119,10 @@ def migrate_as_configured() -> None:
         options = context.config.cmd_opts
         work = getattr(options, "cmd", (None,))[0]
         if work in (command.upgrade, command.downgrade) and connection.dialect.name == "sqlite":
-            target = _target(_standing(connection).revision, str(getattr(options, "revision", "")))
+            revision = _standing(connection).revision
+            if revision is None:
+                claim(configured_path())
+            target = _target(revision, str(getattr(options, "revision", "")))
             _back_up(connection, configured_path(), target, logger.debug)
         migrate(connection)
 
@@ -154,6 +158,8 @@ def _upgrade(connection: Connection, path: Path | None, tell: Tell) -> Change:
     before = standing.revision
     if before is not None and standing.state != "older":
         return Change(before=before, after=before)
+    if path is not None and before is None:
+        claim(path)
     backup = _back_up(connection, path, HEAD, tell)
     tell(f"changing the schema from revision {before or 'none'} to {HEAD}")
     with _dirt(connection, before):

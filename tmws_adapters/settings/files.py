@@ -1,20 +1,16 @@
 """Files with settings: what may be one, and what is in it; nothing in it is expanded, and no other file is read."""
 
 import io
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv.parser import parse_stream
 
+from tmws_adapters.private import Unfit, read_own, read_small
 from tmws_core.errors import ConfigurationError
 
 NAME = ".env"
 """The file in the data directory."""
-
-MOST_BYTES = 1024 * 1024
-"""The largest file that is read; with every setting in it, explained, one has 15 kB."""
 
 
 def variables_in(path: Path, *, named: bool) -> Mapping[str, str]:
@@ -26,35 +22,16 @@ def variables_in(path: Path, *, named: bool) -> Mapping[str, str]:
         ConfigurationError: it cannot be read or understood, or may be somebody else's.
     """
     try:
-        # A pipe would let this wait for ever otherwise.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        content = read_small(str(path)) if named else read_own(str(path))
+    except Unfit as error:
+        hint = f"{error.remedy}, or move it and name it by TMWS_ENV_FILE" if not named else error.remedy
+        raise _refusal(path, error.reason, hint) from None
     except OSError as error:
         if not named and isinstance(error, FileNotFoundError | NotADirectoryError):
             return {}
-        raise _refusal(path, f"cannot be read ({error.strerror})", "Give this user the right to read it") from None
-    try:
-        content = _content(path, descriptor, named=named)
-    except OSError as error:
-        raise _refusal(path, f"cannot be read ({error.strerror})", "Look for disk errors") from None
-    finally:
-        os.close(descriptor)
+        hint = "Give this user the right to read it, or look for disk errors"
+        raise _refusal(path, f"cannot be read ({error.strerror})", hint) from None
     return _parsed(path, content)
-
-
-def _content(path: Path, descriptor: int, *, named: bool) -> bytes:
-    facts = os.fstat(descriptor)
-    if not stat.S_ISREG(facts.st_mode):
-        raise _refusal(path, "is no regular file", "Put a text file there, or nothing")
-    if not named and facts.st_uid not in (os.geteuid(), 0):
-        raise _refusal(path, "belongs to another user", "Take it over with chown, or name it by TMWS_ENV_FILE")
-    if not named and facts.st_mode & stat.S_IWOTH:
-        raise _refusal(path, "can be written by every user", "Run chmod o-w on it")
-    content = b""
-    while len(content) <= MOST_BYTES and (chunk := os.read(descriptor, MOST_BYTES)):
-        content += chunk
-    if len(content) > MOST_BYTES:
-        raise _refusal(path, f"has more than {MOST_BYTES} bytes", "Leave only settings in it")
-    return content
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, str]:

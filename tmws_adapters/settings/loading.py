@@ -9,6 +9,7 @@ import attrs
 
 from tmws_adapters.local.place import HOME, SERVER_SCHEMES
 from tmws_adapters.paths import located
+from tmws_adapters.private import read_small
 from tmws_adapters.settings.fields import PREFIX, name_of
 from tmws_adapters.settings.files import NAME, variables_in
 from tmws_adapters.settings.values import TOOLSETS, Settings
@@ -159,7 +160,7 @@ def _resolved(raw: Mapping[str, str]) -> dict[str, str]:
 
 def _content_of(key: str, path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return read_small(str(path)).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise ConfigurationError(setting=key, reason=f"cannot be read: {reason}", hint="Name a readable file") from None

@@ -10,6 +10,7 @@ from typing import TypeVar
 import anyio.to_thread
 import attrs
 
+from tmws_adapters.private import open_regular
 from tmws_adapters.sqlite.connections import Connections
 from tmws_adapters.sqlite.errors import PART, file_error
 from tmws_adapters.sqlite.models import active_model, insert_model, keep_canary, model_in_role
@@ -188,7 +189,7 @@ def _lock(path: Path) -> int:
             part=PART, reason="this system cannot lock a file", hint="Change the model on Linux or macOS"
         ) from None
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_regular(str(path), os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise file_error(error) from error
     try:

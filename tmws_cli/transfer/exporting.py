@@ -12,6 +12,7 @@ import anyio.to_thread
 import attrs
 import orjson
 
+from tmws_adapters.private import make_directory
 from tmws_cli.transfer.drafts import clear_away, draft_of, sync_folder
 from tmws_cli.transfer.history import with_history
 from tmws_cli.transfer.markdown import with_front_matter
@@ -20,7 +21,6 @@ from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.messages.memory import PAGE, GetMemoryStats, ListMemories
 
-PRIVATE_DIRECTORY = 0o700
 """Mode of a folder that holds private memories."""
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -62,7 +62,7 @@ class Export:
 
         A file that says the same already stays as it is.
         """
-        await anyio.Path(folder).mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        await anyio.to_thread.run_sync(make_directory, str(folder))
         await anyio.to_thread.run_sync(clear_away, folder)
         written = 0
         async for page in self._pages():
