@@ -49,5 +49,5 @@ def _goes_without_saying(key: str, value: Any) -> bool:
     return (
         (key == "maximum" and value >= _LARGE)
         or (key == "default" and value is False)
-        or (key == "minimum" and value == 1)
+        or (key == "minimum" and value in (0, 1))
     )

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 import attrs
 
@@ -12,11 +13,11 @@ from tmws_adapters.postgres.predicate import inside, visible
 from tmws_adapters.postgres.readers import audience_for
 from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES
 from tmws_adapters.postgres.session import Session
-from tmws_adapters.sql.memories import HISTORY, SUCCESSORS
+from tmws_adapters.sql.memories import SUCCESSORS, history_query, texts_at_query
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
 from tmws_core.errors import MemoryNotFound
-from tmws_core.ports.storage import Fingerprint, Known, Order, Searchable, Unembedded
+from tmws_core.ports.storage import FORMER_BYTES, FORMER_TEXTS, Fingerprint, Known, Order, Searchable, Unembedded
 
 _PARTITIONS = """
     SELECT
@@ -109,15 +110,24 @@ class PostgresMemoryReader:
         """Tell for each fingerprint, in order, what is stored of it; the key of a memory that is gone is not used."""
         return await known(self._session, fingerprints)
 
-    async def history(self, memory_id: str) -> list[MemoryVersion]:
-        """Return the former texts of a memory, oldest first."""
-        sql = f"{HISTORY} WHERE h.memory_id = %s ORDER BY h.version"
-        return [
-            MemoryVersion(
-                version=version, content=content, valid_from=valid_from, valid_to=valid_to, changed_by=changed_by
-            )
-            for version, content, valid_from, valid_to, changed_by in await self._session.rows(sql, (memory_id,))
-        ]
+    async def history(
+        self, memory_id: str, *, order: Order = "oldest", behind: int | None = None, limit: int = FORMER_TEXTS
+    ) -> list[MemoryVersion]:
+        """Return a page of the former texts of a memory."""
+        sql = history_query(order, behind=behind is not None, length="octet_length(content)", value="%({name})s")
+        values = {"id": memory_id, "behind": behind, "limit": limit, "size": FORMER_BYTES}
+        return [FORMS.former(row) for row in await self._session.rows(sql, values)]
+
+    async def count_history(self, memory_id: str) -> int:
+        """Count the former texts of a memory."""
+        ((count,),) = await self._session.rows("SELECT count(*) FROM memory_history WHERE memory_id = %s", (memory_id,))
+        return int(count)
+
+    async def texts_at(self, memory_ids: Sequence[str], moment: datetime) -> dict[str, MemoryVersion]:
+        """Return the former texts that memories had at a moment, by memory."""
+        sql = texts_at_query(wanted="m.id = ANY(%(ids)s::text[])", value="%({name})s")
+        rows = await self._session.rows(sql, {"ids": list(memory_ids), "moment": moment})
+        return {row[-1]: FORMS.former(row) for row in rows}
 
     async def rewritten(self, memory_ids: Collection[str], content: str | None = None) -> set[str]:
         """Return those of the memories that have a former text, or that very one."""

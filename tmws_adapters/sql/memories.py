@@ -8,20 +8,45 @@ from typing import Any
 import attrs
 import orjson
 
-from tmws_core.domain.memory import AccessLevel, Memory, MemoryStats, MemoryType, Share, SharePermission
+from tmws_core.domain.memory import AccessLevel, Memory, MemoryStats, MemoryType, MemoryVersion, Share, SharePermission
+from tmws_core.ports.storage import Order
 
 Row = tuple[Any, ...]
 
-HISTORY = """
-    SELECT h.version, h.content, coalesce(lag(h.valid_to) OVER (ORDER BY h.version), m.created_at), h.valid_to,
-        h.changed_by
-    FROM memory_history AS h JOIN memories_v2 AS m ON m.id = h.memory_id
+_BEGUN = """
+    coalesce((
+        SELECT p.valid_to FROM memory_history AS p
+        WHERE p.memory_id = {text}.memory_id AND p.version < {text}.version ORDER BY p.version DESC LIMIT 1
+    ), m.created_at)
 """
-"""The beginning of the query for former texts, in the words of either store.
+"""When a former text became the one of its memory: at the moment at which the one before it ended.
 
-A text is valid from the moment at which the one before it ended. The column `valid_from` holds the last change of any
-kind before its end, as earlier versions wrote it, too.
+The column `valid_from` holds the last change of any kind before its end, as earlier versions wrote it, too.
 """
+
+_FORMER_TEXTS = f"""
+    SELECT h.version, h.content, {_BEGUN.format(text="h")}, h.valid_to, h.changed_by, h.memory_id
+    FROM memory_history AS h JOIN memories_v2 AS m ON m.id = h.memory_id
+"""  # noqa: S608 - texts are constants
+
+_HISTORY = f"""
+    WITH near AS (
+        SELECT version, {{length}} AS length FROM memory_history
+        WHERE memory_id = {{id}} AND {{behind}} ORDER BY version {{direction}} LIMIT {{limit}}
+    ), page AS (
+        SELECT version, sum(length) OVER (ORDER BY version {{direction}}) - length AS before FROM near
+    )
+    {_FORMER_TEXTS} JOIN page ON page.version = h.version
+    WHERE h.memory_id = {{id}} AND page.before < {{size}} ORDER BY h.version {{direction}}
+"""  # noqa: S608 - as above
+
+_TEXTS_AT = f"""
+    {_FORMER_TEXTS} WHERE {{wanted}} AND h.version = (
+        SELECT min(g.version) FROM memory_history AS g
+        WHERE g.memory_id = m.id AND g.valid_to > {{moment}} AND {_BEGUN.format(text="g")} <= {{moment}}
+    )
+"""  # noqa: S608 - as above
+
 
 SUCCESSORS = """
     WITH RECURSIVE chain (id) AS (
@@ -74,6 +99,22 @@ It is replaced by nothing if there is no successor, or none that its owner may s
 that one. It is a change of each of them like any other, and tells which they are. Only columns of `m` have names that
 RETURNING may use alone.
 """
+
+
+def history_query(order: Order, *, behind: bool, length: str, value: str) -> str:
+    """Return the query for a page of former texts: of `id`, from behind version `behind`, within `limit` and `size`.
+
+    `length` gives the bytes of the column `content`; `value` is how the store writes a value by its name.
+    """
+    comparison, direction = ("<", "DESC") if order == "newest" else (">", "ASC")
+    names = {name: value.format(name=name) for name in ("id", "limit", "size")}
+    beginning = f"version {comparison} {value.format(name='behind')}" if behind else "TRUE"
+    return _HISTORY.format(length=length, behind=beginning, direction=direction, **names)
+
+
+def texts_at_query(*, wanted: str, value: str) -> str:
+    """Return the query for the former texts that memories had at the `moment`; `wanted` says of which, as `m`."""
+    return _TEXTS_AT.format(wanted=wanted, moment=value.format(name="moment"))
 
 
 @attrs.frozen
@@ -142,6 +183,17 @@ class Forms:
             superseded_by=superseded_by,
             superseded_at=self.optional(superseded_at),
             embedded=bool(embedded),
+        )
+
+    def former(self, row: Row) -> MemoryVersion:
+        """Return the former text of a row of `history_query` or `texts_at_query`, which ends with its memory's id."""
+        version, content, valid_from, valid_to, changed_by, _ = row
+        return MemoryVersion(
+            version=version,
+            content=content,
+            valid_from=self.time(valid_from),
+            valid_to=self.time(valid_to),
+            changed_by=changed_by,
         )
 
     def stats(self, groups: list[Row]) -> MemoryStats:

@@ -3,21 +3,22 @@
 import sqlite3
 from array import array
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 import attrs
 import orjson
 
-from tmws_adapters.sql.memories import HISTORY, SUCCESSORS
+from tmws_adapters.sql.memories import SUCCESSORS, history_query, texts_at_query
 from tmws_adapters.sqlite.known import known
 from tmws_adapters.sqlite.predicate import inside, visible
 from tmws_adapters.sqlite.rows import FORMS, SELECT_MEMORIES
 from tmws_adapters.sqlite.scopes import Members, Scopes, members_now
 from tmws_adapters.sqlite.session import Session
-from tmws_adapters.sqlite.times import moment, optional_moment
+from tmws_adapters.sqlite.times import microseconds, moment, optional_moment
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
 from tmws_core.errors import MemoryNotFound
-from tmws_core.ports.storage import Fingerprint, Known, Order, Searchable, Unembedded
+from tmws_core.ports.storage import FORMER_BYTES, FORMER_TEXTS, Fingerprint, Known, Order, Searchable, Unembedded
 
 _PARTITIONS = """
     SELECT
@@ -107,23 +108,26 @@ class SqliteMemoryReader:
         """Tell for each fingerprint, in order, what is stored of it; the key of a memory that is gone is not used."""
         return await self._session.run(lambda connection: known(connection, fingerprints))
 
-    async def history(self, memory_id: str) -> list[MemoryVersion]:
-        """Return the former texts of a memory, oldest first."""
-        sql = f"{HISTORY} WHERE h.memory_id = ? ORDER BY h.version"
+    async def history(
+        self, memory_id: str, *, order: Order = "oldest", behind: int | None = None, limit: int = FORMER_TEXTS
+    ) -> list[MemoryVersion]:
+        """Return a page of the former texts of a memory."""
+        sql = history_query(order, behind=behind is not None, length="length(CAST(content AS BLOB))", value=":{name}")
+        values = {"id": memory_id, "behind": behind, "limit": limit, "size": FORMER_BYTES}
+        return await self._session.run(lambda connection: list(map(FORMS.former, connection.execute(sql, values))))
 
-        def work(connection: sqlite3.Connection) -> list[MemoryVersion]:
-            return [
-                MemoryVersion(
-                    version=version,
-                    content=content,
-                    valid_from=moment(valid_from),
-                    valid_to=moment(valid_to),
-                    changed_by=changed_by,
-                )
-                for version, content, valid_from, valid_to, changed_by in connection.execute(sql, (memory_id,))
-            ]
+    async def count_history(self, memory_id: str) -> int:
+        """Count the former texts of a memory."""
+        sql = "SELECT count(*) FROM memory_history WHERE memory_id = ?"
+        return await self._session.run(lambda connection: int(connection.execute(sql, (memory_id,)).fetchone()[0]))
 
-        return await self._session.run(work)
+    async def texts_at(self, memory_ids: Sequence[str], moment: datetime) -> dict[str, MemoryVersion]:
+        """Return the former texts that memories had at a moment, by memory."""
+        sql = texts_at_query(wanted="m.id IN (SELECT value FROM json_each(:ids))", value=":{name}")
+        values = {"ids": orjson.dumps(list(memory_ids)).decode(), "moment": microseconds(moment)}
+        return await self._session.run(
+            lambda connection: {row[-1]: FORMS.former(row) for row in connection.execute(sql, values)}
+        )
 
     async def rewritten(self, memory_ids: Collection[str], content: str | None = None) -> set[str]:
         """Return those of the memories that have a former text, or that very one."""

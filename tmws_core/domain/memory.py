@@ -116,10 +116,6 @@ class MemoryVersion:
     valid_to: datetime
     changed_by: str
 
-    def holds(self, moment: datetime) -> bool:
-        """Tell whether this was the text at a moment."""
-        return self.valid_from <= moment < self.valid_to
-
 
 @attrs.frozen(kw_only=True)
 class MemoryFilter:

@@ -137,19 +137,23 @@ class FormerText:
 
 @attrs.frozen(kw_only=True)
 class MemoryFound:
-    """One memory, with its former texts if they were asked for."""
+    """One memory, with a page of its former texts if they were asked for; `next_cursor` is there while more follow."""
 
     success: bool = True
     memory: MemoryView
     history: tuple[FormerText, ...] | None = None
+    history_total: int | None = None
+    next_cursor: str | None = None
 
 
 @attrs.frozen(kw_only=True)
 class GetMemory(Request[MemoryFound]):
-    """Which memory to read."""
+    """Which memory to read, and which page of its former texts: `cursor` and `oldest_first` are about those."""
 
     memory_id: str = attrs.field(validator=MEMORY_ID)
     include_history: bool = False
+    cursor: str | None = attrs.field(default=None, validator=CURSOR)
+    oldest_first: bool = False
     agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
 
 
@@ -225,9 +229,7 @@ class UpdateMemory(Request[MemoryUpdated]):
     occurred_at: datetime | Unset | None = attrs.field(default=UNSET, validator=Aware())
     expires_at: datetime | Unset | None = attrs.field(default=UNSET, validator=Aware())
     source: str | Unset | None = attrs.field(default=UNSET, validator=LABEL)
-    superseded_by: str | Unset | None = attrs.field(
-        default=UNSET, validator=MEMORY_ID, metadata={"doc": "the memory that replaces this one"}
-    )
+    superseded_by: str | Unset | None = attrs.field(default=UNSET, validator=MEMORY_ID)
     agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
 
     @property

@@ -14,7 +14,7 @@ from tmws_core.wire import unstructure
 
 @attrs.frozen
 class Cursors:
-    """Makes and reads cursors of requests that have `cursor` and `limit`.
+    """Makes and reads cursors of requests that have `cursor`, and maybe `limit`.
 
     A cursor is good for whoever sees what the caller saw that it was made for. Of the `keys`, which are asked for only
     when there is a cursor, the first one seals; the others open what was sealed before.
@@ -35,6 +35,7 @@ class Cursors:
 
 def _identity(caller: Caller, request: Any) -> str:
     """Return what identifies a request of a caller, whichever page is asked for, and however long."""
-    asked = unstructure(attrs.evolve(request, cursor=None, limit=1))
+    anyhow = {"cursor": None, "limit": 1}
+    asked = unstructure(attrs.evolve(request, **{name: anyhow[name] for name in anyhow if hasattr(request, name)}))
     seen = attrs.astuple(visibility_of(caller))
     return json.dumps([type(request).__name__, asked, seen], sort_keys=True)

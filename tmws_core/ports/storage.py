@@ -29,6 +29,13 @@ Parsing metadata makes up to 150 bytes of objects from 3 bytes, and takes 0.1 s 
 """
 
 
+FORMER_TEXTS = 100
+"""The longest page of former texts, as of memories."""
+
+FORMER_BYTES = 1024 * 1024
+"""Of a page of former texts, which ends when it has so many: what an answer of ordinary length has (decision)."""
+
+
 @attrs.frozen(kw_only=True)
 class NewMemory:
     """A memory to be stored, with what the indexes need of it.
@@ -200,8 +207,24 @@ class MemoryReader(Protocol):
         """Tell for each fingerprint, in order, what is stored of it; the key of a memory that is gone is not used."""
         ...
 
-    async def history(self, memory_id: str) -> list[MemoryVersion]:
-        """Return the former texts of a memory, oldest first; what was read before in this transaction showed it."""
+    async def history(
+        self, memory_id: str, *, order: Order = "oldest", behind: int | None = None, limit: int = FORMER_TEXTS
+    ) -> list[MemoryVersion]:
+        """Return at most `limit` former texts of a memory in the order of their versions, from behind that version on.
+
+        It ends with the text by which it has FORMER_BYTES. What was read before in this transaction showed the memory.
+        """
+        ...
+
+    async def count_history(self, memory_id: str) -> int:
+        """Count the former texts of a memory; what was read before in this transaction showed it."""
+        ...
+
+    async def texts_at(self, memory_ids: Sequence[str], moment: datetime) -> dict[str, MemoryVersion]:
+        """Return the former texts that memories had at a moment, by memory; left out is what has its own still.
+
+        What was read before in this transaction showed them.
+        """
         ...
 
     async def rewritten(self, memory_ids: Collection[str], content: str | None = None) -> set[str]:

@@ -2,6 +2,7 @@
 
 import attrs
 
+from tmws_core.domain import cursor
 from tmws_core.domain.access import Scope, visibility_of
 from tmws_core.domain.agent import Caller, Permission
 from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound
@@ -19,9 +20,31 @@ from tmws_core.messages.memory import (
 from tmws_core.messages.paging import Cursors
 from tmws_core.operation import Effect, operation
 from tmws_core.ports.audit import Witness
-from tmws_core.ports.storage import Storage
+from tmws_core.ports.storage import MemoryReader, Order, Storage
 from tmws_core.ports.system import Clock
 from tmws_core.usage import Usage
+
+
+@attrs.frozen
+class _History:
+    """A page of former texts, oldest first, how many there are in all, and the version behind which more follow."""
+
+    texts: tuple[FormerText, ...]
+    total: int
+    end: int | None
+
+    @classmethod
+    async def read(cls, reader: MemoryReader, request: GetMemory, behind: str | None) -> "_History":
+        """Read the page that begins behind a position."""
+        order: Order = "oldest" if request.oldest_first else "newest"
+        version = None if behind is None else cursor.number(behind)
+        found = await reader.history(request.memory_id, order=order, behind=version)
+        total = await reader.count_history(request.memory_id)
+        more = False
+        if found and len(found) < total:
+            more = bool(await reader.history(request.memory_id, order=order, behind=found[-1].version, limit=1))
+        texts = tuple(FormerText(**attrs.asdict(text)) for text in sorted(found, key=lambda text: text.version))
+        return cls(texts, total, found[-1].version if more else None)
 
 
 @attrs.frozen(kw_only=True)
@@ -44,16 +67,24 @@ class Browsing:
     )
     async def get(self, caller: Caller, request: GetMemory) -> MemoryFound:
         """Read one memory by its id."""
+        beyond = await self.cursors.position(caller, request)
+        former = None
         async with self.storage.read() as snapshot:
             acting = await actor(snapshot.agents, caller, request.agent_id, self.witness)
             memory = await snapshot.memories.get(request.memory_id, visibility_of(acting))
-            former = await snapshot.memories.history(memory.id) if request.include_history else None
+            if request.include_history:
+                former = await _History.read(snapshot.memories, request, beyond)
             known = await views.successors(snapshot.memories, [memory], acting)
         if self.usage is not None:
             self.usage.note(memory.id)
-        return MemoryFound(
-            memory=views.view(memory, acting, known),
-            history=None if former is None else tuple(FormerText(**attrs.asdict(text)) for text in former),
+        found = MemoryFound(memory=views.view(memory, acting, known))
+        if former is None:
+            return found
+        return attrs.evolve(
+            found,
+            history=former.texts,
+            history_total=former.total,
+            next_cursor=None if former.end is None else await self.cursors.at(caller, request, str(former.end)),
         )
 
     @operation(

@@ -14,7 +14,7 @@ from tmws_core.domain import cursor
 from tmws_core.domain.access import Scope, Visibility, relation, visibility_of
 from tmws_core.domain.agent import Caller, Permission
 from tmws_core.domain.embedding import EmbeddingModel, Vector
-from tmws_core.domain.memory import Memory
+from tmws_core.domain.memory import Memory, MemoryVersion
 from tmws_core.domain.ranking import Hit, Ranked, fuse
 from tmws_core.domain.reranking import HEAD, Boosts, SecondLook
 from tmws_core.domain.text import query_terms
@@ -226,17 +226,14 @@ async def _memories_of(
     """Return the hits of a page with their memories, as they were at the moment; those that are gone are left out."""
     unknown = [hit.document for hit in page if hit.document not in known]
     memories = known | await snapshot.memories.of_documents(unknown, scope) if unknown else known
-    return [(hit, await _as_of(snapshot, memories[hit.document], moment)) for hit in page if hit.document in memories]
+    found = [(hit, memories[hit.document]) for hit in page if hit.document in memories]
+    changed = [memory.id for _, memory in found if moment is not None and memory.updated_at > moment]
+    former = await snapshot.memories.texts_at(changed, moment) if moment is not None and changed else {}
+    return [(hit, _with_text(memory, former.get(memory.id))) for hit, memory in found]
 
 
-async def _as_of(snapshot: Snapshot, memory: Memory, moment: datetime | None) -> Memory:
-    """Return the memory with the text that it had at the moment."""
-    if moment is None or memory.updated_at <= moment:
-        return memory
-    for former in await snapshot.memories.history(memory.id):
-        if former.holds(moment):
-            return attrs.evolve(memory, content=former.content, version=former.version)
-    return memory
+def _with_text(memory: Memory, former: MemoryVersion | None) -> Memory:
+    return memory if former is None else attrs.evolve(memory, content=former.content, version=former.version)
 
 
 def _hit(fields: Mapping[str, Any], allowed_by: str, hit: Ranked, best: float, request: SearchMemories) -> MemoryHit:
