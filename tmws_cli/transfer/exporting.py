@@ -2,8 +2,7 @@
 
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,19 +13,25 @@ import orjson
 
 from tmws_adapters.private import make_directory
 from tmws_cli.transfer.drafts import clear_away, draft_of, sync_folder
-from tmws_cli.transfer.history import with_history
+from tmws_cli.transfer.history import exported
 from tmws_cli.transfer.markdown import with_front_matter
 from tmws_cli.transfer.pages import OWN_FORMAT
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
-from tmws_core.messages.memory import PAGE, GetMemoryStats, ListMemories
+from tmws_core.messages.memory import PAGE, GetMemoryStats, ListMemories, MemoryView
 
 """Mode of a folder that holds private memories."""
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """The rights that nobody else has to what was exported."""
 
-Page = list[Mapping[str, Any]]
+WRITTEN_BYTES = 1024 * 1024
+"""Of lines that are written at once, at least: a page of memories of ordinary length has fewer."""
+
+LATER = "texts"
+"""In the name of a file with more former texts: it comes behind that of its memory, which has none of its own here."""
+
+Page = Sequence[MemoryView]
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +71,12 @@ class Export:
         await anyio.to_thread.run_sync(clear_away, folder)
         written = 0
         async for page in self._pages():
-            await anyio.to_thread.run_sync(_write_pages, folder, page)
+            for memory in page:
+                number = 0
+                async for part in exported(self.app, self.caller, memory):
+                    number += 1
+                    name = f"{memory.memory_id}.md" if number == 1 else f"{memory.memory_id}.{LATER}-{number:06}.md"
+                    await anyio.to_thread.run_sync(_write_page, folder / name, part)
             written += len(page)
             self.report(written, written)
         for changed in (folder, folder.parent):
@@ -76,8 +86,14 @@ class Export:
     async def _append(self, file: BinaryIO) -> int:
         written = 0
         async for page in self._pages():
-            lines = b"".join(orjson.dumps(memory, option=orjson.OPT_APPEND_NEWLINE) for memory in page)
-            await anyio.to_thread.run_sync(partial(_write, file, lines))
+            lines = bytearray()
+            for memory in page:
+                async for part in exported(self.app, self.caller, memory):
+                    lines += orjson.dumps(part, option=orjson.OPT_APPEND_NEWLINE)
+                    if len(lines) > WRITTEN_BYTES:
+                        await anyio.to_thread.run_sync(_write, file, bytes(lines))
+                        lines.clear()
+            await anyio.to_thread.run_sync(_write, file, bytes(lines))
             written += len(page)
             self.report(written, written)
         return written
@@ -86,7 +102,7 @@ class Export:
         request = ListMemories(limit=PAGE, oldest_first=True, include_expired=True, include_superseded=True)
         while True:
             answer = await self.app.call(self.caller, request)
-            yield [await with_history(self.app, self.caller, memory) for memory in answer.memories]
+            yield answer.memories
             if answer.next_cursor is None:
                 return
             request = attrs.evolve(request, cursor=answer.next_cursor)
@@ -97,15 +113,13 @@ def _write(file: BinaryIO, lines: bytes) -> None:
     file.flush()
 
 
-def _write_pages(folder: Path, page: Page) -> None:
-    for memory in page:
-        path = folder / f"{memory['memory_id']}.md"
-        front = {OWN_FORMAT: 1} | {name: value for name, value in memory.items() if name != "content"}
-        content = with_front_matter(front, memory["content"]).encode()
-        if not _holds(path, content):
-            with draft_of(path) as draft:
-                draft.file.write(content)
-                draft.complete()
+def _write_page(path: Path, part: Mapping[str, Any]) -> None:
+    front = {OWN_FORMAT: 1} | {name: value for name, value in part.items() if name != "content"}
+    content = with_front_matter(front, part.get("content", "")).encode()
+    if not _holds(path, content):
+        with draft_of(path) as draft:
+            draft.file.write(content)
+            draft.complete()
 
 
 def _holds(path: Path, content: bytes) -> bool:

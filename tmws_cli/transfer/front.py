@@ -14,7 +14,7 @@ from tmws_core.errors import InvalidField
 from tmws_core.wire import rfc3339
 
 FRONT_BYTES = 1024 * 1024
-"""The longest front matter, which takes PyYAML about a second: that of our own export of a memory with its history."""
+"""The longest front matter, which takes PyYAML about a second: more than a piece of our own export can need."""
 
 _VALUES = 20_000
 """In one front matter: more than the metadata of a memory can hold."""

@@ -1,15 +1,15 @@
 """The import: from a file into the store, in batches, again after an interruption, and nothing twice."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
 import anyio.to_thread
 import attrs
 
-from tmws_cli.transfer.history import beginning, retell
+from tmws_cli.transfer.history import Retelling, beginning
 from tmws_cli.transfer.links import Links
-from tmws_cli.transfer.records import Record, Refusal, exact_key, reason_of
+from tmws_cli.transfer.records import Continuation, Item, Record, Refusal, exact_key, reason_of
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import KeyConflict, Kind, TmwsError
@@ -38,7 +38,7 @@ class Source(Protocol):
         """Return the bytes that were read."""
         ...
 
-    def __iter__(self) -> Iterator[Record | Refusal]:
+    def __iter__(self) -> Iterator[Item]:
         """Yield what the file holds, in order."""
         ...
 
@@ -86,6 +86,8 @@ class Import:
     on_refusal: Callable[[Refusal], None]
     tally: Tally = attrs.field(factory=Tally, init=False)
     _links: Links = attrs.field(init=False)
+    _open: Retelling | None = attrs.field(default=None, init=False)
+    _going_on: str | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._links = Links(self.app, self.caller)
@@ -98,21 +100,33 @@ class Import:
         """
         items = iter(source)
         while found := await anyio.to_thread.run_sync(partial(self._take, items)):
-            await self._store([item for item in found if isinstance(item, Record)])
+            records = [item for item in found if isinstance(item, Record)]
+            if records:
+                await self._end_history()
+            await self._store(records)
             for item in found:
                 if isinstance(item, Refusal):
                     self._refuse(item)
+                elif isinstance(item, Continuation):
+                    await self._go_on(item)
             report(source.position, self.tally.done)
             if self.strict and self.tally.refused:
                 break
+        await self._end_history()
         self.tally.unlinked = self._links.open
         return self.tally
 
-    def _take(self, items: Iterator[Record | Refusal]) -> list[Record | Refusal]:
-        found: list[Record | Refusal] = []
+    def _take(self, items: Iterator[Item]) -> list[Item]:
+        found: list[Item] = []
         for item in items:
             found.append(item)
-            ends = self.strict if isinstance(item, Refusal) else self._links.completes(item)
+            match item:
+                case Refusal():
+                    ends = self.strict
+                case Continuation():
+                    ends = True
+                case Record():
+                    ends = self._links.completes(item) or item.goes_on
             if ends or len(found) == BATCH:
                 break
         return found
@@ -120,6 +134,7 @@ class Import:
     async def _store(self, records: list[Record]) -> None:
         if not records:
             return
+        self._going_on = records[-1].identity if records[-1].goes_on else None
         try:
             results = await self._create([(record, beginning(record)) for record in records])
         except Exception as error:
@@ -185,8 +200,35 @@ class Import:
             record = attrs.evolve(record, former=())
         await self._links.restore(record, result.memory_id)
         if record.former:
-            await retell(self.app, self.caller, record, result.memory_id)
+            retelling = await Retelling.begun(self.app, self.caller, record, result.memory_id)
+            await retelling.go_on(record.former)
+            if record.goes_on:
+                self._open = retelling
+            else:
+                await retelling.end()
         return result
+
+    async def _go_on(self, found: Continuation) -> None:
+        """Tell more former texts of the memory before; those of one that was refused, or was there, are passed over."""
+        if found.identity != self._going_on:
+            self._refuse(Refusal(place=found.place, reason="continues the history of a memory that is not before it"))
+        elif self._open is not None:
+            await self._told(found.place, self._open.go_on(found.former))
+
+    async def _end_history(self) -> None:
+        """Give the memory whose former texts came in pieces the text that it has at last."""
+        retelling, self._open = self._open, None
+        if retelling is not None:
+            await self._told(f"memory {retelling.identity}", retelling.end())
+
+    async def _told(self, place: str, telling: Awaitable[None]) -> None:
+        try:
+            await telling
+        except Exception as error:
+            if not _concerns_one(error):
+                raise
+            self._open = None
+            self._refuse(Refusal(place=place, reason=f"is not stored whole: {reason_of(error)}"))
 
     def _count(self, result: MemoryCreated) -> None:
         if result.stored:

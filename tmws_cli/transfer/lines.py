@@ -6,11 +6,11 @@ from typing import Any, BinaryIO
 import attrs
 import orjson
 
-from tmws_cli.transfer.records import Record, Refusal, contained, reason_of, record_of
+from tmws_cli.transfer.records import HISTORY_OF, Item, Refusal, contained, continuation_of, reason_of, record_of
 from tmws_core.doubles import check_doubles
 
 LINE_BYTES = 1024 * 1024
-"""The longest line: ten times what a memory can need, however its text is escaped."""
+"""The longest line: more than a memory with a piece of its former texts can need, however they are escaped."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -24,7 +24,7 @@ class JsonLines:
     _ignore_unknown: bool
     position: int = attrs.field(default=0, init=False)
 
-    def __iter__(self) -> Iterator[Record | Refusal]:
+    def __iter__(self) -> Iterator[Item]:
         number = 0
         try:
             while line := self._file.readline(LINE_BYTES + 1):
@@ -39,14 +39,16 @@ class JsonLines:
         except OSError as error:
             yield Refusal(place=f"behind line {number}", reason=reason_of(error))
 
-    def _read(self, place: str, line: bytes) -> Iterator[Record | Refusal]:
+    def _read(self, place: str, line: bytes) -> Iterator[Item]:
         try:
             fields: Any = orjson.loads(line)
             check_doubles(line, fields)
         except orjson.JSONDecodeError as error:
             yield Refusal(place=place, reason=f"is no JSON: {error}")
             return
-        if isinstance(fields, dict):
+        if isinstance(fields, dict) and HISTORY_OF in fields:
+            yield continuation_of(place, fields)
+        elif isinstance(fields, dict):
             yield record_of(place, fields, ignore_unknown=self._ignore_unknown)
         else:
             yield Refusal(place=place, reason="is no JSON object")

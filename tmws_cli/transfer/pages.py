@@ -13,7 +13,16 @@ from tmws_cli.transfer.files import check_regular, label, markdown_below, read_p
 from tmws_cli.transfer.front import readable
 from tmws_cli.transfer.labels import shared_fields
 from tmws_cli.transfer.markdown import HEADING_CHARACTERS, Section, sections, taken_apart
-from tmws_cli.transfer.records import Record, Refusal, contained, reason_of, record_of
+from tmws_cli.transfer.records import (
+    HISTORY_OF,
+    Item,
+    Record,
+    Refusal,
+    contained,
+    continuation_of,
+    reason_of,
+    record_of,
+)
 from tmws_core.errors import InvalidField
 
 OWN_FORMAT = "tmws"
@@ -57,7 +66,7 @@ class MarkdownPages:
         path = path.parent.resolve() / path.name if not path.is_symlink() else path.resolve()
         return cls(path.parent, [path], [], size, ignore_unknown)
 
-    def __iter__(self) -> Iterator[Record | Refusal]:
+    def __iter__(self) -> Iterator[Item]:
         for error in self._unreadable:
             yield Refusal(place=self._place(Path(error.filename)), reason=reason_of(error))
         for path in self._paths:
@@ -66,7 +75,7 @@ class MarkdownPages:
     def _place(self, path: Path) -> str:
         return label(path.relative_to(self._root).as_posix())
 
-    def _page(self, path: Path) -> Iterator[Record | Refusal]:
+    def _page(self, path: Path) -> Iterator[Item]:
         raw = read_page(path, self._root)
         self.position += len(raw)
         page = _decoded(raw)
@@ -74,6 +83,9 @@ class MarkdownPages:
         front, text = taken_apart(page)
         if OWN_FORMAT in front.values:
             fields = {name: value for name, value in front.values.items() if name != OWN_FORMAT}
+            if HISTORY_OF in fields:
+                yield continuation_of(place, fields)
+                return
             yield self._record(place, fields | {"content": text.removeprefix("\n").removesuffix("\n")})
             return
         shared = shared_fields(front)

@@ -23,6 +23,9 @@ _IDENTITIES = ("memory_id", "id", "key")
 _OWN_MARKS = frozenset({"memory_id", "version", "written_by"})
 """What only our own exports have."""
 
+HISTORY_OF, HISTORY_TOTAL = "history_of", "history_total"
+"""In our own exports: the memory that former texts belong to, and how many it has, here and behind it."""
+
 _DIGEST_CHARACTERS = 32
 """Of a SHA-256 in hexadecimal: 128 bits are enough to tell texts apart."""
 
@@ -33,8 +36,9 @@ class Record:
 
     `place` says where it stands, for people. `identity` is its id in the store that it comes from, `superseded_by` the
     id there of the memory that replaced it, `writers` the agents on its list that may change it, and `former` the texts
-    that it had before, oldest first. With a `given_key`, the file names its idempotency key itself; otherwise that is
-    made of what the memory is called, or for an `is_edition` of the place in a page, whatever stands there now.
+    that it had before, oldest first; where it `goes_on`, more of them follow. With a `given_key`, the file names its
+    idempotency key itself; otherwise that is made of what the memory is called, or for an `is_edition` of the place in
+    a page, whatever stands there now.
     """
 
     place: str
@@ -43,8 +47,18 @@ class Record:
     superseded_by: str | None = None
     writers: tuple[str, ...] = ()
     former: tuple[str, ...] = ()
+    goes_on: bool = False
     given_key: bool = False
     is_edition: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Continuation:
+    """Former texts that follow those of the memory before it, whose id in the store that it comes from it names."""
+
+    place: str
+    identity: str
+    former: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +69,10 @@ class Refusal:
     reason: str
 
 
-def contained(place: str, items: Iterable[Record | Refusal]) -> Iterator[Record | Refusal]:
+Item = Record | Continuation | Refusal
+
+
+def contained(place: str, items: Iterable[Item]) -> Iterator[Item]:
     """Yield the items of one place; whatever goes wrong there refuses what is left of it, and nothing else."""
     try:
         yield from items
@@ -77,6 +94,20 @@ def reason_of(error: Exception) -> str:
             return f"cannot be taken ({type(error).__name__}: {error})"[:500]
 
 
+def continuation_of(place: str, fields: Mapping[str, Any]) -> Continuation:
+    """Return the former texts that fields with HISTORY_OF describe.
+
+    Raises:
+        InvalidField: they do not.
+    """
+    given = dict(fields)
+    identity = given.pop(HISTORY_OF)
+    former = _take_former(given)
+    if given or not former or not isinstance(identity, str):
+        raise InvalidField(name=HISTORY_OF, reason="stands with a history, and with nothing else")
+    return Continuation(place=place, identity=identity, former=former)
+
+
 def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool, edition_of: str | None = None) -> Record:
     """Return the memory that the fields of a file describe.
 
@@ -94,6 +125,7 @@ def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool, ed
         given.pop("shared_with", None)  # a list that was left over when the level changed has no effect
     writers = _take_writers(given)
     former = _take_former(given)
+    total = given.pop(HISTORY_TOTAL, None) if own else None
     superseded_by = given.get("superseded_by")
     created_at = given.pop("created_at", None)
     dated = not own and given.get("occurred_at") is None and created_at is not None
@@ -115,6 +147,7 @@ def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool, ed
         superseded_by=superseded_by if isinstance(superseded_by, str) else None,
         writers=writers,
         former=former,
+        goes_on=bool(former) and isinstance(total, int) and total > len(former),
         given_key=given_key,
         is_edition=edition_of is not None,
     )
