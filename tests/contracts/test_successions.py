@@ -53,7 +53,8 @@ async def test_postgresql_finds_each_successor_by_its_key(postgres: PostgresServ
     with postgres.database() as url:
         memories = chain(900)
         async with open_postgres(url) as opened:
-            await store(opened.storage, *map(new, memories))
+            for batch in (memories, *([memory() for _ in range(900)] for _ in range(4))):
+                await store(opened.storage, *map(new, batch))
         former = entries_read(url)
         async with open_postgres(url) as opened, opened.storage.write() as unit:
             assert len(await unit.memories.successors(memories[0].id, 1000)) == 899
