@@ -38,6 +38,13 @@ def test_a_command_makes_the_schema_and_the_next_one_finds_what_it_stored(comman
     assert not (command.home / "tmws.db").exists()
 
 
+def test_a_command_says_nothing_of_what_it_gives_up_when_it_ends(command: Command) -> None:
+    command.ok("agent", "register", "athena")
+    issued = command.ok("token", "issue", "--agent", "athena")
+    assert issued.err.startswith("athena's, shown only now")
+    assert len(issued.err.splitlines()) == 1
+
+
 def test_doctor_looks_at_the_database_and_shows_no_password(command: Command, url: str) -> None:
     command.ok("memory", "create", "one")
     secret = url.replace("@", f":{PASSWORD}@", 1)

@@ -15,6 +15,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 
 from tmws_adapters.postgres.errors import ServerAway, exhausted
 from tmws_adapters.postgres.opener import Opener
+from tmws_adapters.postgres.quiet import silence
 from tmws_adapters.postgres.session import SNAPSHOT, UNIT, Row, Session
 from tmws_core.errors import StorageUnavailable
 from tmws_core.ports.storage import PoolFigures
@@ -201,6 +202,7 @@ async def open_connections(
     opener: Opener, *, pool_size: int, max_overflow: int, patience: timedelta
 ) -> AsyncIterator[Connections]:
     """Lend connections, which are opened when they are needed: `pool_size` + `max_overflow` at most."""
+    silence()
     limit = max(LEAST, pool_size + max_overflow)
     units = max(1, limit // 3)
     lookups = max(1, limit // 4)
