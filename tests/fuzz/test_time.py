@@ -249,6 +249,27 @@ def test_each_of_the_worst_texts_is_stored_and_searched_for_beside_others(client
         client.send("/mcp/tools/search_memories", _body({"query": text, "limit": 100}), name)
 
 
+def repetitions() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield batches whose memories have much to be compared with, the one of another batch or each other."""
+    lists: list[list[Any]] = [[]] * 2400
+    yield "alike", [{"content": "a", "metadata": {"a": number, "p": lists}} for number in range(32)]
+    yield "repeated", [{"content": "a", "metadata": {"a": 0}}] * 1000
+    keys = {f"{number:x}": 0 for number in range(1500)}
+    yield "many keys in a value", [{"content": "b", "metadata": {"p": keys, "z": number}} for number in range(120)]
+    yield "many names", [{"content": "c", "metadata": {**keys, "z": number}} for number in range(120)]
+
+
+def test_the_largest_repetitions_are_stored_beside_others(server: HttpServer, client: Client) -> None:
+    for name, memories in repetitions():
+        client.send("/mcp/tools/create_memories", _body({"memories": memories}), name)
+    shared = {"content": "d", "access_level": "shared", "shared_with": ["bob"]}
+    memory_id = server.call("create_memory", **shared).json()["memory_id"]
+    for text in [*(f"{number} ".ljust(CONTENT_BYTES, "d") for number in range(5)), "d"]:
+        client.send("/mcp/tools/update_memory", _body({"memory_id": memory_id, "content": text}), "a former text")
+    keyed = [{**shared, "idempotency_key": f"k{number}"} for number in range(1000)]
+    client.send("/mcp/tools/create_memories", _body({"memories": keyed}), "former texts")
+
+
 def test_whoever_asks_beside_it_is_answered(server: HttpServer, client: Client) -> None:
     memory_id = server.call("create_memory", content="an ordinary text").json()["memory_id"]
     described = operations_described_by(SERVICES)
