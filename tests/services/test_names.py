@@ -10,7 +10,7 @@ from tests.services.conftest import World
 from tests.services.test_agents import register
 from tmws_core.domain.agent import Role
 from tmws_core.domain.memory import AccessLevel
-from tmws_core.errors import Forbidden, MemoryNotFound
+from tmws_core.errors import AgentExists, Forbidden, MemoryNotFound
 from tmws_core.messages.agents import RegisterAgent, UpdateAgent
 from tmws_core.messages.memory import CreateMemory, GetMemory, ListMemories, UpdateMemory
 
@@ -26,9 +26,12 @@ async def test_a_name_that_another_namespace_shares_with_is_not_there_for_the_ta
     shared = CreateMemory(content="For Bob.", access_level=AccessLevel.SHARED, shared_with=("bob",))
     memory_id = (await world.app.call(athena, shared)).memory_id
     for claim in (RegisterAgent(agent_id="bob"), RegisterAgent(agent_id="bob", namespace="globex/deep")):
-        with pytest.raises(Forbidden) as refusal:
+        with pytest.raises(AgentExists) as refusal:
             await world.app.call(boss, claim)
         assert refusal.value.field == "agent_id"
+        with pytest.raises(AgentExists) as taken:
+            await world.app.call(boss, attrs.evolve(claim, agent_id="athena"))
+        assert refusal.value.message == taken.value.message.replace("athena", "bob")
     deputy = await register(world, "deputy", "acme", Role.NAMESPACE_ADMIN)
     await world.app.call(deputy, RegisterAgent(agent_id="bob"))
     bob = world.agent("bob")

@@ -66,7 +66,7 @@ class AgentNotFound(TmwsError):
 
 @attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
 class AgentExists(TmwsError):
-    """An agent with this id is registered already."""
+    """The id is taken: by an agent, or by whoever a list of readers elsewhere means by it."""
 
     code = "agent_exists"
     kind = Kind.CONFLICT
@@ -76,12 +76,14 @@ class AgentExists(TmwsError):
     @property
     def problem(self) -> str:
         """Name the id."""
-        return f"The agent {self.agent_id} is registered already"
+        return f"The agent id {self.agent_id} is taken"
 
     @property
     def remedy(self) -> str:
         """Say how to change it."""
-        return "Change it with update_agent, or choose another id"
+        return (
+            "If you manage that agent, change it with update_agent, or else choose another id or ask an administrator"
+        )
 
     @property
     def field(self) -> str | None:

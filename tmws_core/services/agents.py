@@ -244,14 +244,11 @@ def _check_rights(caller: Caller, namespace: str, role: Role) -> None:
 async def _check_claim(agents: Stored, caller: Caller, agent_id: str) -> None:
     """Refuse to register a name that others already share memories with: whoever has it reads those.
 
-    They may have meant somebody who comes later, and who that is only they or an administrator can say.
+    They may have meant somebody who comes later, and who that is only they or an administrator can say. That the name
+    is on a list is not for the caller to know: it is taken, as if somebody had it.
     """
     if not caller.may(Permission.MANAGE_AGENTS) and await agents.is_listed_outside(agent_id, caller.namespace):
-        raise Forbidden(
-            action=f"register {agent_id}, with which memories of another namespace are shared",
-            needs="an administrator of all namespaces, or another id",
-            name="agent_id",
-        )
+        raise AgentExists(agent_id=agent_id)
 
 
 def _check_update(request: UpdateAgent) -> None:
