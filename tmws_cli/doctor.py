@@ -28,6 +28,7 @@ from tmws_adapters.secret import problem_of
 from tmws_adapters.settings import Settings
 from tmws_adapters.settings.files import NAME
 from tmws_cli.audit import examine_log
+from tmws_cli.index import loaded
 from tmws_core.errors import IndexUnavailable, PartUnavailable, TmwsError
 
 State = Literal["ok", "warning", "broken"]
@@ -221,7 +222,7 @@ async def _database(parts: Parts, name: str, *, deep: bool) -> AsyncIterator[Che
         yield Check("vectors", "ok", "every text has one")
     if parts.follower is not None:
         try:
-            standing = await parts.follower.standing()
+            standing = await loaded(parts.follower.standing)
         except IndexUnavailable as error:
             yield Check("vector index", "warning", f"{error.problem}; searches are exact meanwhile", error.remedy)
         else:

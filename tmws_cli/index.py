@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import anyio
@@ -16,6 +16,7 @@ from tmws_cli.progress import progress
 from tmws_core.errors import ConfigurationError, IndexLoading, IndexUnavailable
 
 Follower = TypeVar("Follower")
+Found = TypeVar("Found")
 
 LOADING_SECONDS = 60.0
 """How long a command waits for Chroma to be imported and opened; a search waits 2 s, since it has another way."""
@@ -92,16 +93,22 @@ async def _rebuild(settings: Settings) -> Answer:
 async def _opened(settings: Settings) -> AsyncIterator[Parts]:
     """Open the adapters, and wait until the index is open or cannot be opened."""
     async with open_parts(settings) as parts:
-        deadline = anyio.current_time() + LOADING_SECONDS
-        while parts.follower is not None and anyio.current_time() < deadline:
-            try:
-                await parts.follower.standing()
-            except IndexLoading:
-                continue
-            except IndexUnavailable:
-                break  # what is asked of it says so better, or heals it
-            break
+        if parts.follower is not None:
+            # What is asked of an index that cannot be opened says so better, or heals it.
+            with suppress(IndexUnavailable):
+                await loaded(parts.follower.standing)
         yield parts
+
+
+async def loaded(standing: Callable[[], Awaitable[Found]]) -> Found:
+    """Ask how an index stands until it is open; IndexUnavailable if it cannot be, or not within LOADING_SECONDS."""
+    deadline = anyio.current_time() + LOADING_SECONDS
+    while True:
+        try:
+            return await standing()
+        except IndexLoading:
+            if anyio.current_time() >= deadline:
+                raise
 
 
 def _chosen(follower: Follower | None) -> Follower:
