@@ -17,8 +17,8 @@ SAMPLE = 1000
 a fifteenth."""
 
 TRIED = (2 * SAMPLE, 10_000)
-"""Newest memories of the caller among which the members are looked for; more where the first are not enough. Holding
-one against the scope takes 4 us."""
+"""Newest memories of the caller among which the members are looked for; more where the first are not enough, and the
+whole scope where none of these are. Holding one against the scope takes 4 us."""
 
 KEPT_SCOPES, KEPT_WORDS = 64, 2000
 """Scopes whose sample is remembered, and words of each: 1 MB and 10 MB at most."""
@@ -34,6 +34,9 @@ _OF_READERS = """
 _OF_ALL = "SELECT document FROM memories_v2 ORDER BY document DESC LIMIT %(tried)s"
 
 _OF_SESSION = "SELECT document FROM memories_v2 WHERE session_id = %(session_id)s ORDER BY document DESC"
+
+_OF_SCOPE = "SELECT m.document FROM memories_v2 AS m WHERE {inside}"
+"""Without an order or a limit, so that the planner takes the index of the rarest thing that is asked for."""
 
 _NEWEST = """
     WITH tried AS MATERIALIZED ({tried})
@@ -52,6 +55,10 @@ _NEWEST = """
 _COUNT = """
     SELECT wanted, (
         SELECT count(*) FROM memory_postings WHERE word = wanted AND document = ANY(%(documents)s::bigint[])
+    ), EXISTS (
+        SELECT FROM (
+            SELECT document FROM memory_postings WHERE word = wanted ORDER BY document DESC OFFSET %(listed)s LIMIT 1
+        ) AS further
     )
     FROM unnest(%(words)s::text[]) AS wanted
 """
@@ -59,12 +66,16 @@ _COUNT = """
 
 @attrs.frozen(eq=False)
 class Sample:
-    """The newest members of a scope, `whole` if it has no others, and how many `counts` of them hold a word."""
+    """The newest members of a scope, `whole` if it has no others, and how many `counts` of them hold a word.
+
+    `crowded` are those words that more memories of the store hold than are listed of one.
+    """
 
     documents: Sequence[int]
     average: float
     whole: bool
     counts: dict[str, int] = attrs.field(factory=dict)
+    crowded: set[str] = attrs.field(factory=set)
 
 
 @attrs.frozen(eq=False)
@@ -86,8 +97,11 @@ class Samples:
 
     _kept: "OrderedDict[Wanted, _Kept]" = attrs.field(factory=OrderedDict, init=False)
 
-    async def of(self, session: Session, scope: Scope, words: Sequence[str], size: int) -> Sample:
-        """Return the sample of a scope, in which these words are counted; `size` members if more than SAMPLE."""
+    async def of(self, session: Session, scope: Scope, words: Sequence[str], size: int, listed: int) -> Sample:
+        """Return the sample of a scope, in which these words are counted; `size` members if more than SAMPLE.
+
+        A word that more than `listed` memories of the store hold is crowded.
+        """
         session.see(audience_for(scope.visibility))
         ((changes,),) = await session.rows(_CHANGES)
         kept = None if scope.historic or size > SAMPLE else self._kept.get(wanted_by(scope))
@@ -100,9 +114,13 @@ class Samples:
         if unknown and sample.documents:
             if len(sample.counts) > KEPT_WORDS:
                 sample.counts.clear()
+                sample.crowded.clear()
                 unknown = [*words]
-            values = {"words": unknown, "documents": sample.documents}
-            sample.counts.update(await session.rows(_COUNT, values, binary=True))
+            values = {"words": unknown, "documents": sample.documents, "listed": listed}
+            for word, count, crowded in await session.rows(_COUNT, values, binary=True):
+                sample.counts[word] = count
+                if crowded:
+                    sample.crowded.add(word)
         return sample
 
     def _keep(self, scope: Scope, kept: _Kept) -> None:
@@ -115,18 +133,19 @@ class Samples:
 
 async def _taken(session: Session, scope: Scope, changes: int, size: int) -> _Kept:
     part, readers = inside(scope), readers_for(scope)
+    newest = _OF_READERS if readers else _OF_ALL
+    tries: list[tuple[str, int | None]] = [(newest, max(each, 2 * size)) for each in TRIED]
+    tries.append((_OF_SCOPE.format(inside=part.sql), None))
     if scope.filter.session_id is not None:
-        tried_of, tries = _OF_SESSION, [TRIED[-1]]
-    else:
-        tried_of, tries = (_OF_READERS if readers else _OF_ALL), [*TRIED]
+        tries = [(_OF_SESSION, None)]
     documents: list[int] = []
     average, until, whole = 1.0, None, True
-    for tried in (max(each, 2 * size) for each in tries):
+    for sql, tried in tries:
         values = {**part.values, "tried": tried, "sample": size, "readers": readers[0] if readers else []}
-        sql = _NEWEST.format(tried=tried_of, inside=part.sql)
-        ((found, mean, until, seen),) = await session.rows(sql, values, binary=True, afresh=True)
+        asked = _NEWEST.format(tried=sql, inside=part.sql)
+        ((found, mean, until, seen),) = await session.rows(asked, values, binary=True, afresh=True)
         documents, average = sorted(found or (), reverse=True), max(mean or 1.0, 1.0)
-        whole = len(documents) < size and (tried_of is _OF_SESSION or seen < tried)
+        whole = len(documents) < size and (tried is None or seen < tried)
         if whole or len(documents) == size:
             break
     return _Kept(Sample(documents, average, whole), changes, scope.at, until)
