@@ -1,6 +1,7 @@
 """One store of each kind for every contract of a store."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,12 @@ import pytest
 from tests.contracts.stores import STORES, Fresh, Store, fresh_stores, new_place, open_at
 from tests.servers.postgres import PostgresServer
 from tmws_core.ports.storage import Storage
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for Chroma as long as a busy machine takes to load it."""
+    monkeypatch.setattr("tmws_adapters.chroma.opening.LOADING_WAIT", timedelta(seconds=60))
 
 
 @pytest.fixture(params=STORES)
