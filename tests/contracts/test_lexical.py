@@ -204,6 +204,26 @@ async def test_a_turn_that_comes_late_lends_its_words_to_those_behind_it(store: 
     assert await search(store, "apples") == ["apples", "pears", "plums"]
 
 
+async def test_of_turns_with_the_same_sequence_the_one_stored_first_comes_first(store: Store) -> None:
+    await store_turns(store, turn(2, "pears"), turn(3, "plums"), turn(3, "cherries"))
+    await store_turns(store, turn(1, "apples"))
+    assert await search(store, "apples") == ["apples", "pears", "plums"]
+    assert await search(store, "pears") == ["pears", "plums", "cherries"]
+
+    former = next(each for each in (await everything(store)) if each.content == "plums")
+    async with store.storage.write() as unit:
+        await unit.changes.replace(former, new(attrs.evolve(former, content="melons")))
+
+    assert await search(store, "apples") == ["apples", "pears", "cherries"]
+    assert await search(store, "melons") == ["melons"]
+    assert await search(store, "cherries") == ["cherries", "melons"]
+
+
+async def everything(store: Store) -> list[Memory]:
+    async with store.storage.read() as snapshot:
+        return [*(await snapshot.memories.of_documents(range(99), scope())).values()]
+
+
 async def test_turns_lose_the_words_of_one_that_is_deleted_changed_or_read_by_others(store: Store) -> None:
     first, second, third = turn(1, "apples"), turn(2, "pears"), turn(3, "plums")
     await store_turns(store, first, second, third, turn(4, "cherries"))

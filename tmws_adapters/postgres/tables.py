@@ -253,7 +253,7 @@ async def _apply_memories(session: Session, gone: Sequence[Row], new: Sequence[R
     if added:
         await turns.add_texts(session, {each.document: (lexical_document(each.content), each) for each in added})
     if former:
-        await turns.refresh(session, await turns.documents_behind(session, *former))
+        await turns.refresh(session, await turns.documents_behind(session, *((each.document, each) for each in former)))
     session.count(changes=1)
 
 

@@ -2,7 +2,7 @@
 
 What a turn is about stands often in the one before ("Which colour?" - "Blue."). Recall@10 on LoCoMo is .787 with these
 words and .731 without. Only turns with the same owner, namespace and access level lend their words, so nobody's answers
-are moved by words that they may not see.
+are moved by words that they may not see. Of turns with the same sequence the one that was stored first comes first.
 """
 
 from collections import Counter
@@ -34,17 +34,18 @@ _GROUP = """
 
 _BEFORE = f"""
     SELECT m.document, t.document FROM memories_v2 AS m CROSS JOIN LATERAL (
-        SELECT t.document, t.sequence FROM memories_v2 AS t WHERE {_GROUP} AND t.sequence < m.sequence
+        SELECT t.document, t.sequence FROM memories_v2 AS t
+        WHERE {_GROUP} AND (t.sequence, t.document) < (m.sequence, m.document)
         ORDER BY t.sequence DESC, t.document DESC LIMIT {TURNS}
     ) AS t WHERE m.document = ANY(%s::bigint[]) ORDER BY m.document, t.sequence DESC, t.document DESC
 """  # noqa: S608 - texts are constants, values are bound
 
 _BEHIND = f"""
     SELECT DISTINCT t.document
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
-        AS m (session_id, agent_id, namespace, access_level, sequence)
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
+        AS m (session_id, agent_id, namespace, access_level, sequence, document)
     CROSS JOIN LATERAL (
-        SELECT t.document FROM memories_v2 AS t WHERE {_GROUP} AND t.sequence > m.sequence
+        SELECT t.document FROM memories_v2 AS t WHERE {_GROUP} AND (t.sequence, t.document) > (m.sequence, m.document)
         ORDER BY t.sequence, t.document LIMIT {TURNS}
     ) AS t
 """  # noqa: S608 - as above
@@ -89,7 +90,7 @@ async def add_texts(session: Session, texts: Mapping[int, tuple[str, Memory]]) -
     own = dict(zip(texts, counts, strict=True))
     readers = {document: readers_of(memory) for document, (_, memory) in texts.items()}
     placed = {document for document, (_, memory) in texts.items() if _is_turn(memory)}
-    behind = await documents_behind(session, *(texts[document][1] for document in placed))
+    behind = await documents_behind(session, *((document, texts[document][1]) for document in placed))
     await _write(session, own, set(behind) - own.keys(), readers, placed)
 
 
@@ -104,11 +105,11 @@ async def refresh(session: Session, documents: Iterable[int], readers: Mapping[i
     await _write(session, {}, set(documents), readers or {})
 
 
-async def documents_behind(session: Session, *memories: Memory) -> list[int]:
-    """Return the turns that borrow words from the places where memories are, or were."""
+async def documents_behind(session: Session, *memories: tuple[int, Memory]) -> list[int]:
+    """Return the turns that borrow words from the places where memories are, or were, by document."""
     places = [
-        (memory.session_id, memory.agent_id, memory.namespace, memory.access_level.value, memory.sequence)
-        for memory in memories
+        (memory.session_id, memory.agent_id, memory.namespace, memory.access_level.value, memory.sequence, document)
+        for document, memory in memories
         if _is_turn(memory)
     ]
     if not places:

@@ -96,10 +96,11 @@ class PostgresMemoryWriter:
         if memory.embedded_by != former.embedded_by:
             await self._replace_text(former, changed)
         elif (memory.place, memory.shared_with) != (former.place, former.shared_with):
-            behind = await turns.documents_behind(session, memory)
+            behind = await turns.documents_behind(session, (former.document, memory))
             await turns.refresh(session, [former.document, *behind], {former.document: readers_of(memory)})
-        if memory.place != former.place:
-            await turns.refresh(session, await turns.documents_behind(session, former))
+        # A text that is stored anew comes behind those of the same sequence.
+        if (memory.place, memory.embedded_by) != (former.place, former.embedded_by):
+            await turns.refresh(session, await turns.documents_behind(session, (former.document, former)))
         if memory.content != former.content:
             values = former.version, former.content, former.updated_at, memory.updated_at, memory.written_by
             session.later(_KEEP_TEXT, (memory.id, *values))
@@ -114,7 +115,7 @@ class PostgresMemoryWriter:
         session.later("DELETE FROM memories_v2 WHERE id = %s", (memory.id,))
         session.later("DELETE FROM idempotency_keys WHERE memory_id = %s", (memory.id,))
         await turns.remove_text(session, memory.document)
-        await turns.refresh(session, await turns.documents_behind(session, memory))
+        await turns.refresh(session, await turns.documents_behind(session, (memory.document, memory)))
         session.count(changes=1)
         return relinked
 

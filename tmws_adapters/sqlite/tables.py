@@ -250,7 +250,7 @@ def _apply_memories(connection: sqlite3.Connection, gone: Sequence[Row], new: Se
         insert_shares(connection, memory)
     insert_texts(connection, [(memory.document, lexical_document(memory.content), memory) for memory in added])
     for memory in former:
-        refresh_behind(connection, memory)
+        refresh_behind(connection, memory.document, memory)
 
 
 def _replace(connection: sqlite3.Connection, table: Table, name: str, gone: Sequence[Row], new: Sequence[Row]) -> None:

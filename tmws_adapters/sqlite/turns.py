@@ -2,7 +2,7 @@
 
 What a turn is about stands often in the one before ("Which colour?" - "Blue."). Recall@10 on LoCoMo is .787 with these
 words and .731 without. Only turns with the same owner, namespace and access level lend their words, so nobody's answers
-are moved by words that they may not see.
+are moved by words that they may not see. Of turns with the same sequence the one that was stored first comes first.
 """
 
 import sqlite3
@@ -19,8 +19,8 @@ _TURNS = """
     WHERE session_id = :session_id AND agent_id = :agent_id AND namespace = :namespace
         AND access_level = :access_level AND access_level <> 'shared' AND sequence IS NOT NULL AND
 """
-_BEFORE = f"{_TURNS} sequence < :sequence ORDER BY sequence DESC, document DESC LIMIT {TURNS}"
-_BEHIND = f"{_TURNS} sequence > :sequence ORDER BY sequence, document LIMIT {TURNS}"
+_BEFORE = f"{_TURNS} (sequence, document) < (:sequence, :document) ORDER BY sequence DESC, document DESC LIMIT {TURNS}"
+_BEHIND = f"{_TURNS} (sequence, document) > (:sequence, :document) ORDER BY sequence, document LIMIT {TURNS}"
 
 
 def insert_texts(connection: sqlite3.Connection, entries: Iterable[tuple[int, str, Memory]]) -> None:
@@ -29,31 +29,33 @@ def insert_texts(connection: sqlite3.Connection, entries: Iterable[tuple[int, st
     for document, text, memory in in_order:
         connection.execute(
             "INSERT INTO memories_fts (rowid, text, previous, before_previous, readers) VALUES (?, ?, ?, ?, ?)",
-            (document, text, *_context(connection, _place(memory)), words_of(memory)),
+            (document, text, *_context(connection, _place(document, memory)), words_of(memory)),
         )
     written = {document for document, _, _ in in_order}
-    for _, _, memory in in_order:
-        refresh_behind(connection, memory, settled=written)
+    for document, _, memory in in_order:
+        refresh_behind(connection, document, memory, settled=written)
 
 
 def refresh(connection: sqlite3.Connection, document: int, memory: Memory) -> None:
     """Write anew what an entry says besides its own text, after the memory's readers changed."""
     connection.execute(
         "UPDATE memories_fts SET previous = ?, before_previous = ?, readers = ? WHERE rowid = ?",
-        (*_context(connection, _place(memory)), words_of(memory), document),
+        (*_context(connection, _place(document, memory)), words_of(memory), document),
     )
 
 
-def refresh_behind(connection: sqlite3.Connection, memory: Memory, settled: Collection[int] = ()) -> None:
+def refresh_behind(
+    connection: sqlite3.Connection, document: int, memory: Memory, settled: Collection[int] = ()
+) -> None:
     """Write the words anew that are borrowed by the turns behind the place where a memory is, or was.
 
     The documents `settled` borrow the right ones already.
     """
-    place = _place(memory)
+    place = _place(document, memory)
     if place:
-        for document, sequence in connection.execute(_BEHIND, place).fetchall():
-            if document not in settled:
-                _lend(connection, document, {**place, "sequence": sequence})
+        for behind, sequence in connection.execute(_BEHIND, place).fetchall():
+            if behind not in settled:
+                _lend(connection, behind, {**place, "sequence": sequence, "document": behind})
 
 
 def _lend(connection: sqlite3.Connection, document: int, place: Mapping[str, str | int]) -> None:
@@ -65,7 +67,7 @@ def _lend(connection: sqlite3.Connection, document: int, place: Mapping[str, str
     )
 
 
-def _place(memory: Memory) -> dict[str, str | int]:
+def _place(document: int, memory: Memory) -> dict[str, str | int]:
     """Return where a memory stands among the turns of its session; empty if it stands alone."""
     if memory.session_id is None or memory.sequence is None or memory.access_level is AccessLevel.SHARED:
         return {}
@@ -75,6 +77,7 @@ def _place(memory: Memory) -> dict[str, str | int]:
         "namespace": memory.namespace,
         "access_level": memory.access_level.value,
         "sequence": memory.sequence,
+        "document": document,
     }
 
 

@@ -62,7 +62,7 @@ class SqliteMemoryWriter:
             relinked = connection.execute(_RELINK, values).fetchall()
             connection.execute("DELETE FROM memories_v2 WHERE id = ?", (memory.id,))
             connection.execute("DELETE FROM idempotency_keys WHERE memory_id = ?", (memory.id,))
-            refresh_behind(connection, memory)
+            refresh_behind(connection, memory.document, memory)
             return [Relinked(memory_id, agent_id, bool(embedded)) for memory_id, agent_id, embedded in relinked]
 
         return await self._session.run(work)
@@ -106,9 +106,10 @@ def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory)
         _replace_text(connection, former, changed, document)
     elif (memory.place, memory.shared_with) != (former.place, former.shared_with):
         refresh(connection, former.document, memory)
-        refresh_behind(connection, memory)
-    if memory.place != former.place:
-        refresh_behind(connection, former)
+        refresh_behind(connection, former.document, memory)
+    # A text that is stored anew comes behind those of the same sequence.
+    if (memory.place, memory.embedded_by) != (former.place, former.embedded_by):
+        refresh_behind(connection, former.document, former)
     if memory.content != former.content:
         _keep_text(connection, former, memory)
 
