@@ -49,8 +49,8 @@ def test_seed_request_stores_a_memory(server: HttpServer) -> None:
     )
     assert answer.status_code == 200
     body = answer.json()
-    assert body.keys() == {"success", "memory_id", "embedding_generated", "embedding_latency_ms"}
-    assert (body["success"], body["embedding_generated"]) == (True, True)
+    assert body.keys() == {"success", "memory_id", "stored", "embedding_generated", "embedding_latency_ms"}
+    assert (body["success"], body["stored"], body["embedding_generated"]) == (True, True, True)
     assert body["embedding_latency_ms"] >= 0
     assert server.call("get_memory", memory_id=body["memory_id"]).json()["memory"]["transport"] == "rest"
 
