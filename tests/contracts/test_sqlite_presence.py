@@ -132,6 +132,31 @@ async def test_reading_goes_on_where_nothing_can_be_stored(tmp_path: Path) -> No
         assert await store.storage.changes() > 0
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_who_opens_a_connection_is_told_why_nothing_can_be_read(
+    tmp_path: Path, fault: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "home" / "tmws.db"
+    async with open_sqlite(path) as store:
+        await add_one(store)
+        fault(path)
+
+        with pytest.raises(StorageGone):
+            await store.storage.changes()
+
+
+async def test_statements_that_fail_for_want_of_the_log_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "home" / "tmws.db"
+    async with open_sqlite(path) as store:
+        await store.storage.changes()
+        await add_one(store)
+        os.truncate(path.with_name("tmws.db-wal"), 0)
+        delete_log(path)
+
+        with pytest.raises(StorageGone):
+            await store.storage.changes()
+
+
 async def test_nothing_is_read_from_a_file_that_was_put_in_the_place_of_the_open_one(tmp_path: Path) -> None:
     path = tmp_path / "home" / "tmws.db"
     async with open_sqlite(path) as store:

@@ -15,7 +15,6 @@ import anyio.to_thread
 import attrs
 
 from tmws_adapters.cancellation import in_any_case
-from tmws_adapters.sqlite.errors import storage_error, translated
 from tmws_adapters.sqlite.presence import OpenFile
 from tmws_adapters.sqlite.session import Session
 from tmws_core.errors import StorageGone, StorageUnavailable, TmwsError
@@ -61,10 +60,13 @@ class Opener:
         )
 
     def reader(self) -> sqlite3.Connection:
-        """Open a connection that refuses to write."""
+        """Open a connection that refuses to write; StorageGone where it would read another log than the writer's."""
         return self._connect(
             lambda connection: connection.execute(INSTANCES),
             lambda connection: connection.execute("PRAGMA query_only = ON"),
+            # It opens the log by its path, when it first reads.
+            lambda connection: connection.execute("SELECT 1 FROM sqlite_schema").fetchone(),
+            lambda _: self.file.check(),
         )
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
@@ -81,7 +83,7 @@ class Opener:
                 return
 
     def _connect(self, *steps: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
-        with translated():
+        try:
             connection = self.file.opened(self._open)
             try:
                 connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -91,6 +93,8 @@ class Opener:
             except (sqlite3.Error, StorageGone):
                 connection.close()
                 raise
+        except sqlite3.Error as error:
+            raise self.file.meaning(error) from error
         return connection
 
     def _open(self) -> sqlite3.Connection:
@@ -120,7 +124,7 @@ class ReaderPool:
                 # A task that is cancelled meanwhile leaves it to the next one.
                 await anyio.to_thread.run_sync(self._open, limiter=self._limiter)
             connection = self._idle.pop()
-            session = Session(connection, "BEGIN", self._limiter)
+            session = Session(connection, "BEGIN", self._limiter, self._opener.file)
             sound = False
             try:
                 yield session
@@ -182,7 +186,7 @@ class Connections:
         """Wait for this task's turn to write, in order of arrival; what the block did is durable when it has ended."""
         async with self._turn:
             commit = self._commit
-            session = Session(self._writer, "BEGIN IMMEDIATE", self._limiter, self._writing, self.file.check)
+            session = Session(self._writer, "BEGIN IMMEDIATE", self._limiter, self.file, self._writing)
             try:
                 yield session
                 begun = await session.keep()
@@ -213,7 +217,7 @@ class Connections:
                 # What is written into a file that nobody finds any more is not durable.
                 self.file.check()
             except sqlite3.Error as error:
-                commit.failure = storage_error(error)
+                commit.failure = self.file.meaning(error)
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
             except StorageGone as error:
@@ -224,7 +228,7 @@ class Connections:
         """Fail the units that ran before, if the session's failure undid them as well."""
         with self._writing:
             if commit.units and session.failure is not None and not self._writer.in_transaction:
-                self._commit, commit.done, commit.failure = _Commit(), True, storage_error(session.failure)
+                self._commit, commit.done, commit.failure = _Commit(), True, session.failure
 
     def close(self) -> None:
         """Close all connections; the last one to a file folds the log into it."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 
 from tmws_adapters.local.presence import Identity, identity_of
-from tmws_adapters.sqlite.errors import PART
-from tmws_core.errors import StorageGone
+from tmws_adapters.sqlite.errors import PART, storage_error
+from tmws_core.errors import StorageGone, StorageUnavailable
 
 BESIDE = ("-wal", "-shm")
 """What SQLite keeps beside a database for as long as anybody has it open: changes, and where they are."""
@@ -76,6 +76,14 @@ class OpenFile:
                 if identity_of(moved) != identity:
                     raise StorageGone(part=PART, reason=_LOG, hint=_STOP)
                 self._beside = {**self._beside, suffix: (moved, identity)}
+
+    def meaning(self, error: sqlite3.Error) -> StorageUnavailable:
+        """Return what an error of SQLite means: without its log it sees a failing disk, or a damaged file."""
+        try:
+            self.check()
+        except StorageGone as gone:
+            return gone
+        return storage_error(error)
 
     def _located(self, suffix: str) -> tuple[str, Identity]:
         # SQLite follows the links to the database, and puts these beside the file itself.

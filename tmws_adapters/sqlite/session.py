@@ -11,7 +11,8 @@ import anyio.to_thread
 import attrs
 
 from tmws_adapters.cancellation import in_any_case
-from tmws_adapters.sqlite.errors import storage_error
+from tmws_adapters.sqlite.presence import OpenFile
+from tmws_core.errors import StorageUnavailable
 
 T = TypeVar("T")
 
@@ -22,18 +23,17 @@ class Session:
 
     A failing statement ends it: what it did is undone at once, and whatever is run later, and `keep`, raise the same
     error, so that no part of a unit is ever committed. A unit that begins inside the transaction of others is a
-    savepoint, so that it can be undone alone. `failure` is the error that ended it.
+    savepoint, so that it can be undone alone. `failure` is what the error that ended it means.
     """
 
     _connection: sqlite3.Connection
     _begin: Literal["BEGIN", "BEGIN IMMEDIATE"]
     _limiter: anyio.CapacityLimiter
+    _file: OpenFile
     # Held while a worker thread uses the connection: a task may be gone before its thread is.
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
-    # Raises where what is written would be lost.
-    _admit: Callable[[], None] | None = None
     _deferred: "deque[Callable[[sqlite3.Connection], object]]" = attrs.field(factory=deque, init=False)
-    failure: sqlite3.Error | None = attrs.field(default=None, init=False)
+    failure: StorageUnavailable | None = attrs.field(default=None, init=False)
     _begun: bool = attrs.field(default=False, init=False)
     _joined: bool = attrs.field(default=False, init=False)
     _kept: bool = attrs.field(default=False, init=False)
@@ -58,8 +58,7 @@ class Session:
         if self._joined or self._deferred:
             await self.run(self._release)
         with self._lock:
-            if self.failure is not None:
-                raise storage_error(self.failure) from self.failure
+            self._raise_failure()
             self._ended = self._kept = True
             return self._begun
 
@@ -77,8 +76,7 @@ class Session:
         with self._lock:
             if self._ended:
                 raise RuntimeError("the transaction has ended")
-            if self.failure is not None:
-                raise storage_error(self.failure) from self.failure
+            self._raise_failure()
             try:
                 if not self._begun:
                     self._start()
@@ -86,13 +84,18 @@ class Session:
                     self._deferred.popleft()(self._connection)
                 return work(self._connection)
             except sqlite3.Error as error:
-                self.failure = error
+                self.failure = self._file.meaning(error)
                 self._undo()
-                raise storage_error(error) from error
+                raise self.failure from error
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            # Each who asks has an error of its own to raise, with its own traceback.
+            raise attrs.evolve(self.failure) from self.failure
 
     def _start(self) -> None:
-        if self._admit is not None:
-            self._admit()
+        if self._begin == "BEGIN IMMEDIATE":
+            self._file.check()
         self._joined = self._connection.in_transaction
         self._connection.execute("SAVEPOINT unit" if self._joined else self._begin)
         self._begun = True
