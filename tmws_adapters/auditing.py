@@ -1,8 +1,6 @@
 """The audit log of the store that the settings name, and the keys that its checkpoints are signed with."""
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from urllib.parse import urlsplit
 import anyio.to_thread
 import attrs
 
+from tmws_adapters.drafts import write_durably
 from tmws_adapters.private import make_directory, read_own
 from tmws_adapters.settings import Settings
 from tmws_core.domain.chain import Checkpoint
@@ -61,13 +60,7 @@ class PositionFile:
         positions[self.log] = checkpoint.told()
         try:
             make_directory(str(self.path.parent))
-            # Made for its own user only.
-            handle, draft = tempfile.mkstemp(dir=self.path.parent, prefix=f"{self.path.name}.")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(positions, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).replace(self.path)
+            write_durably(self.path, json.dumps(positions).encode())
         except OSError:
             return False
         return True

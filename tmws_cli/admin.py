@@ -27,8 +27,7 @@ from tmws_cli.output import printable
 from tmws_cli.progress import progress
 from tmws_cli.serving import serve_http
 from tmws_cli.token import token
-from tmws_cli.transfer.drafts import check_target
-from tmws_cli.transfer.exporting import Export
+from tmws_cli.transfer.exporting import Export, check_target
 from tmws_cli.transfer.files import check_regular, is_markdown, opened
 from tmws_cli.transfer.importing import Import, Source, Tally
 from tmws_cli.transfer.lines import JsonLines

@@ -45,8 +45,9 @@ def contents(path: Path) -> list[str]:
         return [text for (text,) in connection.execute("SELECT content FROM memories_v2")]
 
 
-def names(path: Path) -> list[str]:
-    return sorted(each.name for each in path.parent.iterdir() if each.is_file() and each.name.startswith(path.name))
+def drafts(path: Path) -> list[str]:
+    """Return what is left beside a database of copies that were not completed."""
+    return [each.name for each in path.parent.iterdir() if ".partial" in each.name]
 
 
 async def test_an_upgrade_copies_what_was_there_into_one_private_file(former: Path) -> None:
@@ -121,12 +122,10 @@ def test_the_alembic_command_makes_the_copy_as_well(former: Path) -> None:
 
 
 def test_what_a_killed_upgrade_left_is_in_nobodys_way(former: Path) -> None:
-    left = former.with_name(f"tmws.db.before-{HEAD}.unfinished")
-    left.write_bytes(b"half of a copy")
-    left.with_name(f"{left.name}-journal").write_bytes(b"and its journal")
+    former.with_name(f".tmws.db.before-{HEAD}.0.partial").write_bytes(b"half of a copy")
 
     assert upgrade(former).backup is not None
-    assert [name for name in names(former) if "unfinished" in name] == []
+    assert drafts(former) == []
 
 
 def test_a_failed_upgrade_leaves_the_file_and_its_copy(former: Path) -> None:
@@ -153,11 +152,11 @@ def test_a_damaged_file_is_not_upgraded(former: Path) -> None:
         upgrade(former)
 
     assert backups(former) == []
-    assert [name for name in names(former) if "unfinished" in name] == []
+    assert drafts(former) == []
 
 
 def test_a_directory_that_takes_no_file_stops_the_upgrade_before_it_begins(former: Path) -> None:
-    former.with_name(f"tmws.db.before-{HEAD}.unfinished").mkdir()
+    former.with_name(f"tmws.db.before-{HEAD}").mkdir()
 
     with pytest.raises(StorageUnavailable, match="nothing was changed") as raised:
         upgrade(former)
@@ -190,7 +189,7 @@ def test_a_disk_without_room_for_the_copy_stops_the_upgrade_before_it_begins(ful
     assert standing(str(path)).revision == "0003"
     assert contents(path) == [TEXT]
     assert backups(path) == []
-    assert f"tmws.db.before-{HEAD}.unfinished" not in names(path)
+    assert drafts(path) == []
 
 
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
@@ -203,7 +202,7 @@ def test_the_copy_and_its_name_are_on_the_disk_before_the_schema_changes(former:
     subprocess.run([STRACE, "-f", "-y", "-e", f"trace={watched}", "-o", str(log), *words], check=True)
 
     calls = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    synced = [number for number, call in enumerate(calls) if "sync(" in call and f"{former}.before-{HEAD}.unf" in call]
+    synced = [number for number, call in enumerate(calls) if "sync(" in call and f"/.tmws.db.before-{HEAD}" in call]
     [named] = [number for number, call in enumerate(calls) if "rename" in call and f"tmws.db.before-{HEAD}" in call]
     kept = [number for number, call in enumerate(calls) if "sync(" in call and f"<{former.parent}>" in call]
     changed = [number for number, call in enumerate(calls) if "sync(" in call and f"<{former}-wal>" in call]

@@ -1,6 +1,5 @@
 """What somebody can make of the log who writes the database and reads the program, but does not know the secret."""
 
-import os
 import stat
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -336,26 +335,3 @@ async def test_a_log_that_was_cut_is_looked_at_although_its_checkpoint_is_new(
     async with opened(home) as store:
         with pytest.raises(AuditBroken):
             await auditing(store.storage, clock=clock, position=position).checkpoint_if_due()
-
-
-async def test_a_position_is_on_the_disk_before_it_has_its_name(
-    position: PositionFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = await position.last()
-    assert kept is not None
-    done, fsync, replace = list[str](), os.fsync, Path.replace
-
-    def synced(file: int) -> None:
-        done.append("disk")
-        fsync(file)
-
-    def named(path: Path, target: Path) -> Path:
-        done.append("name")
-        return replace(path, target)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "replace", named)
-
-    assert await position.keep(attrs.evolve(kept, created_at="later"))
-
-    assert done[:2] == ["disk", "name"]

@@ -1,6 +1,5 @@
 """Exports are complete, private and durable, or not there, whatever stands in their way."""
 
-import errno
 import json
 import os
 import signal
@@ -10,7 +9,6 @@ import pytest
 
 from tests.shells.command import Command, without_the_rights_of_root
 from tests.shells.traced import STRACE
-from tmws_cli.transfer.drafts import clear_away, draft_of, sync_folder
 
 COUNT = 1500
 
@@ -105,16 +103,6 @@ def test_folder_that_may_not_be_written_is_an_error(full: Command, tmp_path: Pat
     assert "Permission denied" in done.err
 
 
-def test_full_disk_leaves_the_former_file(tmp_path: Path) -> None:
-    target = tmp_path / "out.jsonl"
-    target.write_text("former", encoding="utf-8")
-    with pytest.raises(OSError, match="full"), draft_of(target) as draft:  # noqa: PT012 - the block fails, not the call
-        draft.file.write(b"begun")
-        raise OSError(errno.ENOSPC, "full")
-    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
-    assert target.read_text(encoding="utf-8") == "former"
-
-
 def test_disk_that_takes_no_more_ends_an_export_with_the_reason(full: Command, tmp_path: Path) -> None:
     target = tmp_path / "out.jsonl"
     target.write_text("former", encoding="utf-8")
@@ -123,52 +111,6 @@ def test_disk_that_takes_no_more_ends_an_export_with_the_reason(full: Command, t
     assert (done.code, left(tmp_path)) == (1, [])
     assert "File too large" in done.err
     assert target.read_text(encoding="utf-8") == "former"
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Return what is synced and put in its place, in order."""
-    seen: list[tuple[str, str]] = []
-    sync, replace = os.fsync, os.replace
-
-    def seen_sync(descriptor: int) -> None:
-        seen.append(("sync", "folder" if os.path.isdir(descriptor) else "file"))  # noqa: PTH112 - a descriptor
-        sync(descriptor)
-
-    def seen_replace(source: Path, target: Path) -> None:
-        seen.append(("replace", target.name))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", seen_sync)
-    monkeypatch.setattr(os, "replace", seen_replace)
-    return seen
-
-
-def test_contents_are_on_the_disk_before_the_name_and_the_name_before_the_end(
-    tmp_path: Path, steps: list[tuple[str, str]]
-) -> None:
-    with draft_of(tmp_path / "out.jsonl") as draft:
-        draft.file.write(b"whole")
-        assert mode_of(draft.path) == 0o600
-        draft.complete()
-    sync_folder(tmp_path)
-    assert steps == [("sync", "file"), ("replace", "out.jsonl"), ("sync", "folder")]
-    assert (tmp_path / "out.jsonl").read_bytes() == b"whole"
-
-
-def test_only_drafts_that_nobody_writes_are_cleared_away(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    kept.write_text("mine", encoding="utf-8")
-    (tmp_path / ".out.jsonl.link.partial").symlink_to(kept)
-    os.link(kept, tmp_path / ".out.jsonl.hard.partial")
-    os.mkfifo(tmp_path / ".out.jsonl.pipe.partial")
-    (tmp_path / ".out.jsonl.left.partial").write_text("left", encoding="utf-8")
-    with draft_of(tmp_path / "out.jsonl") as draft:
-        clear_away(tmp_path, "out.jsonl")
-        assert draft.path.exists()
-        draft.complete()
-    assert left(tmp_path) == [".out.jsonl.hard.partial", ".out.jsonl.link.partial", ".out.jsonl.pipe.partial"]
-    assert kept.read_text(encoding="utf-8") == "mine"
 
 
 def test_markdown_folder_says_what_is_true_now_and_nothing_leaves_it(tmp_path: Path) -> None:

@@ -2,13 +2,12 @@
 
 import errno
 import glob
-import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
-from tmws_adapters.private import open_regular
+from tmws_adapters.drafts import clear_away, draft_of
 from tmws_core.errors import StorageCorrupt, StorageFull, StorageUnavailable
 
 KEPT = 2
@@ -19,8 +18,6 @@ PAGES = 5_000
 
 INFIX = ".before-"
 """Between the name of the file and the revision that its schema changed to."""
-
-_UNFINISHED = ".unfinished"
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -38,37 +35,34 @@ def back_up(path: Path, revision: str, tell: Tell) -> Path:
     of that name is replaced, and only the KEPT newest stay. Raises a StorageUnavailable if no sound copy can be made.
     """
     target = path.with_name(f"{path.name}{INFIX}{revision}")
-    unfinished = target.with_name(target.name + _UNFINISHED)
     try:
-        os.close(open_regular(str(unfinished), os.O_CREAT | os.O_RDWR | os.O_TRUNC))
-        _copy(path, unfinished, tell)
-        unfinished.replace(target)
-        _sync(target.parent)
+        clear_away(target.parent, target.name)
+        with draft_of(target, locked=False) as draft:
+            _copy(path, draft.path, tell)
+            draft.complete()
         _prune(path)
     except (OSError, sqlite3.Error) as error:
         raise _refusal(error) from error
-    finally:
-        for leftover in (unfinished, unfinished.with_name(unfinished.name + "-journal")):
-            with suppress(OSError):
-                leftover.unlink()
     return target
 
 
 def backups(path: Path) -> list[Path]:
     """Return the copies of a database, the newest first."""
     found = path.parent.glob(f"{glob.escape(path.name)}{INFIX}*")
-    return sorted((each for each in found if each.suffix != _UNFINISHED), key=lambda each: -each.stat().st_mtime_ns)
+    return sorted(found, key=lambda each: -each.stat().st_mtime_ns)
 
 
-def _copy(path: Path, unfinished: Path, tell: Tell) -> None:
+def _copy(path: Path, draft: Path, tell: Tell) -> None:
     def progressed(_: int, remaining: int, total: int) -> None:
         tell(f"copying the database, {(total - remaining) * 100 // max(total, 1)} %")
 
-    with closing(sqlite3.connect(unfinished)) as copy:
+    with closing(sqlite3.connect(draft)) as copy:
+        # Nobody goes on with a draft, so that nothing of it has to be taken back.
+        copy.execute("PRAGMA journal_mode = MEMORY")
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source:
             source.backup(copy, pages=PAGES, progress=progressed)
         # It is to be one file: a log beside it would be left behind by whoever moves it.
-        copy.execute("PRAGMA journal_mode = DELETE")
+        copy.execute("PRAGMA journal_mode = MEMORY")
         (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise _damaged()
@@ -77,15 +71,6 @@ def _copy(path: Path, unfinished: Path, tell: Tell) -> None:
 def _prune(path: Path) -> None:
     for old in backups(path)[KEPT:]:
         old.unlink()
-
-
-def _sync(directory: Path) -> None:
-    """Make the new name last beyond a power cut; SQLite has done so for the content."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refusal(error: OSError | sqlite3.Error) -> StorageUnavailable:

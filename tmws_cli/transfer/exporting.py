@@ -11,16 +11,16 @@ import anyio.to_thread
 import attrs
 import orjson
 
+from tmws_adapters.drafts import clear_away, draft_of, sync_directory
 from tmws_adapters.private import make_directory
-from tmws_cli.transfer.drafts import clear_away, draft_of, sync_folder
+from tmws_cli.transfer.files import label
 from tmws_cli.transfer.history import exported
 from tmws_cli.transfer.markdown import with_front_matter
 from tmws_cli.transfer.pages import OWN_FORMAT
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
+from tmws_core.errors import InvalidField
 from tmws_core.messages.memory import PAGE, GetMemoryStats, ListMemories, MemoryView
-
-"""Mode of a folder that holds private memories."""
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """The rights that nobody else has to what was exported."""
@@ -55,11 +55,11 @@ class Export:
 
         What an interrupted export left behind is removed: it may tell of another day, or of another caller.
         """
+        check_target(path)
         await anyio.to_thread.run_sync(clear_away, path.parent, path.name)
         with draft_of(path) as draft:
             count = await self._append(draft.file)
             await anyio.to_thread.run_sync(draft.complete)
-        await anyio.to_thread.run_sync(sync_folder, path.parent)
         return count
 
     async def to_folder(self, folder: Path) -> int:
@@ -80,7 +80,7 @@ class Export:
             written += len(page)
             self.report(written, written)
         for changed in (folder, folder.parent):
-            await anyio.to_thread.run_sync(sync_folder, changed)
+            await anyio.to_thread.run_sync(sync_directory, changed)
         return written
 
     async def _append(self, file: BinaryIO) -> int:
@@ -108,6 +108,27 @@ class Export:
             request = attrs.evolve(request, cursor=answer.next_cursor)
 
 
+def check_target(target: Path) -> None:
+    """Refuse a place where something else than a file that may be replaced stands.
+
+    Raises:
+        InvalidField: it does.
+    """
+    try:
+        mode = target.lstat().st_mode
+    except OSError:  # nothing is there, or what writes there will tell
+        return
+    if stat.S_ISLNK(mode):
+        return
+    if not stat.S_ISREG(mode):
+        reason, hint = "is no regular file", "Name another one, or give `-` and redirect stdout"
+    elif not mode & stat.S_IWUSR:
+        reason, hint = "is read-only", "Name another file, or give yourself the right to write it"
+    else:
+        return
+    raise InvalidField(name="path", reason=f"{label(str(target))} {reason}", hint=hint)
+
+
 def _write(file: BinaryIO, lines: bytes) -> None:
     file.write(lines)
     file.flush()
@@ -117,9 +138,10 @@ def _write_page(path: Path, part: Mapping[str, Any]) -> None:
     front = {OWN_FORMAT: 1} | {name: value for name, value in part.items() if name != "content"}
     content = with_front_matter(front, part.get("content", "")).encode()
     if not _holds(path, content):
+        check_target(path)
         with draft_of(path) as draft:
             draft.file.write(content)
-            draft.complete()
+            draft.place()
 
 
 def _holds(path: Path, content: bytes) -> bool:

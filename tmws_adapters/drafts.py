@@ -11,11 +11,7 @@ from typing import BinaryIO
 
 import attrs
 
-from tmws_cli.transfer.files import label
-from tmws_core.errors import InvalidField
-
-PRIVATE_FILE = 0o600
-"""Mode of a file that holds private memories, from its first byte on."""
+from tmws_adapters.private import PRIVATE_FILE
 
 _SUFFIX = ".partial"
 
@@ -31,28 +27,32 @@ class Draft:
     path: Path
     target: Path
 
-    def complete(self) -> None:
+    def place(self) -> None:
         """Put it in its place once it is on the disk; whoever looks there finds the former file or the whole new one.
 
-        A link there is replaced, not followed.
+        A link there is replaced, not followed. Its name is durable with the next `sync_directory`.
         """
         self.file.flush()
         os.fsync(self.file.fileno())
         os.replace(self.path, self.target)  # noqa: PTH105 - beside os.fsync
 
+    def complete(self) -> None:
+        """Put it in its place, durably."""
+        self.place()
+        sync_directory(self.target.parent)
+
 
 @contextmanager
-def draft_of(target: Path) -> Iterator[Draft]:
+def draft_of(target: Path, *, locked: bool = True) -> Iterator[Draft]:
     """Begin a file that takes its place when it is completed, and vanishes with the block otherwise.
 
-    `sync_folder` makes its name durable. Nothing that is there already is written to or gone on with.
+    Nothing that is there already is written to or gone on with. Unless it is `locked`, `clear_away` takes it for left
+    behind: that is for a writer with locks of its own, which would wait for this one on some systems.
 
     Raises:
-        InvalidField: what stands at the place is not to be replaced: a folder, a device, a file that is read-only.
         OSError: it cannot be made.
     """
-    check_target(target)
-    descriptor, path = _begun(target)
+    descriptor, path = _begun(target, locked=locked)
     with os.fdopen(descriptor, "wb") as file:
         try:
             yield Draft(file, path, target)
@@ -61,56 +61,47 @@ def draft_of(target: Path) -> Iterator[Draft]:
                 path.unlink()
 
 
-def check_target(target: Path) -> None:
-    """Refuse a place where something else than a file that may be replaced stands.
+def write_durably(target: Path, content: bytes) -> None:
+    """Put a private file in its place, whole and durable; drafts of it that were left behind are removed.
 
     Raises:
-        InvalidField: it does.
+        OSError: it cannot be written; the former file is as it was.
     """
-    try:
-        mode = target.lstat().st_mode
-    except OSError:  # nothing is there, or what writes there will tell
-        return
-    if stat.S_ISLNK(mode):
-        return
-    if not stat.S_ISREG(mode):
-        reason, hint = "is no regular file", "Name another one, or give `-` and redirect stdout"
-    elif not mode & stat.S_IWUSR:
-        reason, hint = "is read-only", "Name another file, or give yourself the right to write it"
-    else:
-        return
-    raise InvalidField(name="path", reason=f"{label(str(target))} {reason}", hint=hint)
+    clear_away(target.parent, target.name)
+    with draft_of(target) as draft:
+        draft.file.write(content)
+        draft.complete()
 
 
-def sync_folder(folder: Path) -> None:
-    """Make durable which files a folder has."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync_directory(directory: Path) -> None:
+    """Make durable which files a directory has."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def clear_away(folder: Path, name: str = "") -> None:
-    """Remove the drafts that processes of this user have left behind, of one file or of all in a folder.
+def clear_away(directory: Path, name: str = "") -> None:
+    """Remove the drafts that processes of this user have left behind, of one file or of all in a directory.
 
     One that is still being written is locked, and stays.
     """
     beginning = f".{name[:_NAME_CHARACTERS]}"
-    with os.scandir(folder) as entries:
+    with os.scandir(directory) as entries:
         found = [entry.name for entry in entries if entry.name.endswith(_SUFFIX) and entry.name.startswith(beginning)]
     for each in found:
         with suppress(OSError):
-            _remove_left(folder / each)
+            _remove_left(directory / each)
 
 
-def _begun(target: Path) -> tuple[int, Path]:
-    """Make a draft and lock it."""
+def _begun(target: Path, *, locked: bool) -> tuple[int, Path]:
+    """Make a draft, and lock it."""
     while True:
         path = target.with_name(f".{target.name[:_NAME_CHARACTERS]}.{secrets.token_hex(8)}{_SUFFIX}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         descriptor = os.open(path, flags, PRIVATE_FILE)
-        if _lock(descriptor, otherwise=True) and _names(path, descriptor):
+        if not locked or (_lock(descriptor, otherwise=True) and _names(path, descriptor)):
             return descriptor, path
         os.close(descriptor)  # taken for left behind in the moment before it was locked
 
