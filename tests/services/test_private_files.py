@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tmws_adapters.auditing import PositionFile
+from tmws_adapters.local.finding import knock
+from tmws_adapters.local.holding import hold
 from tmws_adapters.local.lock import is_taken, take
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import Record, read, write
@@ -190,6 +192,30 @@ async def test_a_signed_position_is_believed_only_if_it_is_ours(home: Path, *, t
 
     assert await position.last() is None
     assert position._read() == {}  # noqa: SLF001 - as above
+
+
+@only_root
+def test_nobody_speaks_to_an_owner_whose_record_another_user_has_written(home: Path) -> None:
+    place = Place(str(home / "tmws.db"))
+    with hold(place) as holding:
+        assert holding is not None
+        os.chown(place.record, 65534, 65534)
+
+        with pytest.raises(Unfit, match="belongs to another user") as raised:
+            knock(place)
+        assert read(place.record) is None
+
+    assert raised.value.filename == place.record
+
+
+def test_nobody_speaks_to_an_owner_in_a_directory_where_every_user_may_replace_it(home: Path) -> None:
+    place = Place(str(home / "tmws.db"))
+    with hold(place) as holding:
+        assert holding is not None
+        Path(place.record).parent.chmod(0o777)
+
+        with pytest.raises(Unfit, match="can be written by every user"):
+            knock(place)
 
 
 async def test_a_pipe_in_the_place_of_the_signed_positions_holds_none(home: Path) -> None:

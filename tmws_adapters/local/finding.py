@@ -20,7 +20,7 @@ from tmws_adapters.local.greeting import (
 )
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
-from tmws_adapters.local.record import Record, read
+from tmws_adapters.local.record import Record, believed, read
 from tmws_adapters.local.version import VERSION
 from tmws_adapters.private import Unfit
 
@@ -133,9 +133,9 @@ def knock(place: Place, seconds: float = PROOF_SECONDS) -> Link | None:
     An owner that is stopped is none after so many seconds: the kernel connects, and nobody answers.
 
     Raises:
-        OSError: the lock's file cannot be opened.
+        OSError: the lock's file cannot be opened, or another user can have written what the owner says of itself.
     """
-    record = read(place.record) if is_taken(place.lock) else None
+    record = believed(place.record) if is_taken(place.lock) else None
     if record is None:
         return None
     try:

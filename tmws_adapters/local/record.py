@@ -3,10 +3,7 @@
 import json
 import os
 
-from tmws_adapters.private import PRIVATE_FILE, read_regular
-
-MOST_BYTES = 64 * 1024
-"""The longest record that is read; one has 300 bytes, and the URL of a server."""
+from tmws_adapters.private import PRIVATE_FILE, Unfit, read_own
 
 
 class Record:
@@ -42,9 +39,23 @@ def write(path: str, record: Record) -> None:
 
 
 def read(path: str) -> Record | None:
-    """Return the record, or None where there is none that makes sense; its owner may be long gone."""
+    """Return the record, or None where there is none that makes sense and is ours; its owner may be long gone."""
     try:
-        record = Record(**json.loads(read_regular(path, MOST_BYTES)))
+        return believed(path)
+    except Unfit:
+        return None
+
+
+def believed(path: str) -> Record | None:
+    """Return the record as `read` does, of an owner that is going to be told texts and tokens.
+
+    Raises:
+        Unfit: another user can have written it.
+    """
+    try:
+        record = Record(**json.loads(read_own(path, secret=True)))
+    except Unfit:
+        raise
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return record if _is_sensible(record.port, record.secret) else None
