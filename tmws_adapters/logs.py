@@ -2,12 +2,17 @@
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import WatchedFileHandler
 
-from tmws_adapters.private import make_directory
+from tmws_adapters.private import PRIVATE_FILE, make_directory
 from tmws_adapters.settings import Settings
 from tmws_core.errors import ConfigurationError
+
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # not on Windows
 
 
 class _JsonFormatter(logging.Formatter):
@@ -23,6 +28,16 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class _LogFile(WatchedFileHandler):
+    """A file that is made for this user alone, and made anew once it was renamed or deleted, as logrotate does."""
+
+    def _open(self) -> TextIOWrapper:
+        # A pipe without a reader is an error rather than waited for; with one, as behind /dev/stdout, it is written to.
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _AT_ONCE, PRIVATE_FILE)
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "w", encoding=self.encoding)
+
+
 def configure_logging(settings: Settings) -> None:
     """Send the log of this process to stderr or to TMWS_LOG_FILE.
 
@@ -33,7 +48,7 @@ def configure_logging(settings: Settings) -> None:
     if settings.log_file is not None:
         try:
             make_directory(str(settings.log_file.parent))
-            handler = logging.FileHandler(settings.log_file, encoding="utf-8")
+            handler = _LogFile(settings.log_file, encoding="utf-8")
         except OSError as error:
             raise ConfigurationError(
                 setting="TMWS_LOG_FILE", reason=f"cannot be written: {error.strerror}", hint="Name a writable file"
