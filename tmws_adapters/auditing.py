@@ -75,10 +75,18 @@ def auditing_of(settings: Settings, storage: Storage, clock: Clock) -> Auditing:
     async def signers() -> Sequence[Signer]:
         return await anyio.to_thread.run_sync(_signers, settings)
 
-    position = PositionFile(settings.home / POSITIONS, _name_of_log(settings))
     return Auditing(
-        storage=storage, clock=clock, signers=signers, position=position, audited=settings.audit_log_enabled
+        storage=storage,
+        clock=clock,
+        signers=signers,
+        position=position_of(settings),
+        audited=settings.audit_log_enabled,
     )
+
+
+def position_of(settings: Settings) -> PositionFile:
+    """Return where the signed position of the log of the store is kept."""
+    return PositionFile(settings.home / POSITIONS, _name_of_log(settings))
 
 
 def _name_of_log(settings: Settings) -> str:

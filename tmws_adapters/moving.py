@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 import attrs
 
+from tmws_adapters.auditing import auditing_of, position_of
+from tmws_adapters.inprocess import InprocessPosition
 from tmws_adapters.local.lock import take
 from tmws_adapters.local.place import Place
 from tmws_adapters.settings import Settings
@@ -23,6 +25,8 @@ from tmws_adapters.sql.tables import (
     Tables,
 )
 from tmws_adapters.stores import open_store
+from tmws_adapters.system import SystemClock
+from tmws_core.domain.chain import Checkpoint
 from tmws_core.errors import ConfigurationError, MoveUnfinished, StorageBusy, StorageUnavailable
 
 SETTING = "TMWS_DATABASE_URL"
@@ -41,7 +45,8 @@ _TELLING = (AGENTS, MODELS, API_KEYS, REVOKED_TOKENS, AUDIT_HEAD)
 class Moved:
     """What a move has done: rows by table, and how many of them were written now.
 
-    It is `settled` if nothing was written to the source meanwhile.
+    It is `settled` if nothing was written to the source meanwhile. `proven` tells whether the audit log was verified in
+    the target by the signed position of the source, which is kept for the target then; None if the source has none.
     """
 
     rows: dict[str, int]
@@ -49,6 +54,7 @@ class Moved:
     written: dict[str, int]
     passes: int
     settled: bool
+    proven: bool | None
 
 
 @attrs.frozen
@@ -57,7 +63,8 @@ class Move:
 
     _source: Tables
     _target: Tables
-    _name: str
+    _leaving: Settings
+    _arriving: Settings
 
     async def total(self) -> int:
         """Count the rows of the source."""
@@ -81,7 +88,9 @@ class Move:
             looked += rows
             report(looked, looked)
 
-        await self._target.keep_origin(Origin(self._name, None))
+        # Taken before the rows are copied, it is a position of what is copied.
+        position = await position_of(self._leaving).last()
+        await self._target.keep_origin(Origin(self._leaving.store_name, None))
         for number in range(1, PASSES + 1):
             done = await copy(self._source, self._target, count if number == 1 else lambda _: None)
             written = {name: written[name] + done.written[name] for name in written}
@@ -89,13 +98,14 @@ class Move:
             if settled or number == PASSES:
                 break
         await verify(done, self._target)
-        await self._target.keep_origin(Origin(self._name, await _seal(self._target)))
+        await self._target.keep_origin(Origin(self._leaving.store_name, await _seal(self._target)))
         return Moved(
             rows={name: each.rows for name, each in done.sums.items()},
             digests={name: each.digest for name, each in done.sums.items()},
             written=written,
             passes=number,
             settled=settled,
+            proven=None if position is None else await _carry(position, self._arriving),
         )
 
     async def _is_unchanged(self, done: Pass) -> bool:
@@ -133,7 +143,7 @@ async def open_move(source: Settings, target: Settings, named: str = SETTING) ->
                     pass
             arriving = await stack.enter_async_context(_open_tables(target, writing=True))
         await _check(arriving, source.store_name)
-        yield Move(leaving, arriving, source.store_name)
+        yield Move(leaving, arriving, source, target)
 
 
 @contextmanager
@@ -153,6 +163,19 @@ def _open_tables(settings: Settings, *, writing: bool) -> AbstractAsyncContextMa
     from tmws_adapters.sqlite import open_sqlite_tables  # noqa: PLC0415 - as above
 
     return open_sqlite_tables(settings.sqlite_path, writing=writing)
+
+
+async def _carry(position: Checkpoint, target: Settings) -> bool:
+    """Keep the signed position of a log for where it was copied to, if the copy is what it proves; tell whether."""
+    known = InprocessPosition()
+    await known.keep(position)
+    async with open_store(target) as store:
+        log = attrs.evolve(auditing_of(target, store.storage, SystemClock()), position=known)
+        try:
+            found = await log.verify()
+        except ConfigurationError:  # the secret is missing that verifies it
+            return False
+    return found.breach is None and found.doubt is None and await position_of(target).keep(position)
 
 
 async def _check(target: Tables, name: str) -> None:

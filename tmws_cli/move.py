@@ -13,6 +13,14 @@ from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.progress import progress
 from tmws_cli.secret import warn_of_password
 
+_AUDIT = {
+    None: [],
+    True: ["✅ The audit log is what was signed of it; its signed position is kept for the new place."],
+    False: [
+        "⚠️ The audit log was not proven by the signed position of the source: see `tmws audit verify` on both sides."
+    ],
+}
+
 _AGAIN = "The source has changed since. Stop what uses it, and run the same command again: it copies what is missing."
 
 
@@ -53,7 +61,7 @@ def _facts(moved: Moved) -> dict[str, Any]:
         name: {"rows": rows, "written": moved.written[name], "checksum": moved.digests[name]}
         for name, rows in moved.rows.items()
     }
-    return {"settled": moved.settled, "passes": moved.passes, "tables": tables}
+    return {"settled": moved.settled, "passes": moved.passes, "audit_proven": moved.proven, "tables": tables}
 
 
 def _lines(source: str, target: str, moved: Moved) -> list[str]:
@@ -63,5 +71,6 @@ def _lines(source: str, target: str, moved: Moved) -> list[str]:
         f"Moved {source} to {target}:",
         *held,
         f"✅ Counts and checksums of {len(moved.rows)} tables are equal on both sides.",
+        *_AUDIT[moved.proven],
         end,
     ]
