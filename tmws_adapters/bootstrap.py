@@ -16,7 +16,7 @@ from tmws_adapters.licensing import announce, licensing_of
 from tmws_adapters.local.version import VERSION
 from tmws_adapters.sealing import cursor_keys
 from tmws_adapters.settings import Settings
-from tmws_adapters.stores import Keeper, Store, open_store
+from tmws_adapters.stores import Housekeeping, Keeper, Store, open_store
 from tmws_core.admission import Admission, Quota
 from tmws_core.app import App
 from tmws_core.domain.reranking import Boosts
@@ -70,7 +70,8 @@ class Parts:
     """The adapters that the settings choose, open.
 
     `usage` is None where uses do not count, `follower` where no approximate index is used, `keeper` where no vectors of
-    a server are kept in memory, `redis` where a server shares nothing with others. `beside` tells by how many bytes the
+    a server are kept in memory, `redis` where a server shares nothing with others, `housekeeping` where the store needs
+    nothing now and then. `beside` tells by how many bytes the
     replicas of the store are behind, by their names; `aside` has the texts that the embedder refuses.
     """
 
@@ -93,6 +94,7 @@ class Parts:
     follower: "Follower | None" = None
     keeper: Keeper | None = None
     redis: "Redis | None" = None
+    housekeeping: Housekeeping | None = None
     beside: Mapping[str, Callable[[], Awaitable[int | None]]] = attrs.field(factory=dict)
     aside: SetAside = attrs.field(factory=SetAside)
 
@@ -141,6 +143,7 @@ async def begun(
     keeping = _running(parts.keeper.run) if parts.keeper else nullcontext()
     counting = _running(parts.usage.run) if parts.usage else nullcontext()
     licensed = _running(partial(parts.license.run, announce)) if serving else nullcontext()
+    housekeeping = _running(partial(parts.housekeeping.run, parts.clock)) if parts.housekeeping else nullcontext()
     signing = _running(parts.auditing.run) if settings.audit_log_enabled else nullcontext()
     sharing = _running(parts.redis.run) if parts.redis else nullcontext()
     async with (
@@ -151,6 +154,7 @@ async def begun(
         counting,
         following,
         keeping,
+        housekeeping,
         licensed,
     ):
         if parts.redis:
@@ -192,6 +196,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 usage=Usage(storage=store.storage, clock=clock) if settings.search_use else None,
                 follower=follower,
                 keeper=keeper,
+                housekeeping=store.housekeeping,
                 beside=store.beside,
             )
 

@@ -11,6 +11,7 @@ from tmws_core.ports.lexical import LexicalIndex
 from tmws_core.ports.license import LicenseClock
 from tmws_core.ports.models import Models
 from tmws_core.ports.storage import Storage
+from tmws_core.ports.system import Clock
 from tmws_core.ports.vector import MemoryIndex, VectorIndex
 
 
@@ -19,6 +20,14 @@ class Keeper(Protocol):
 
     async def run(self) -> None:
         """Load them whenever they are wanted, until it is cancelled."""
+        ...
+
+
+class Housekeeping(Protocol):
+    """What a store needs now and then."""
+
+    async def run(self, clock: Clock) -> None:
+        """Do it ahead of time, by the clock that memories get their times from, until it is cancelled."""
         ...
 
 
@@ -64,6 +73,11 @@ class Store(Protocol):
     @property
     def license_clock(self) -> LicenseClock:
         """When a licence was last looked at."""
+        ...
+
+    @property
+    def housekeeping(self) -> Housekeeping | None:
+        """What it needs now and then, or None if that is nothing."""
         ...
 
     @property

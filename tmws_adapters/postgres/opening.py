@@ -15,6 +15,7 @@ from tmws_adapters.postgres.agents import PostgresHolders, PostgresLicenseClock
 from tmws_adapters.postgres.connections import FAILOVER, Connections, Reading, open_connections
 from tmws_adapters.postgres.errors import PART, connection_error
 from tmws_adapters.postgres.frequencies import Frequencies
+from tmws_adapters.postgres.housekeeping import Housekeeping
 from tmws_adapters.postgres.lexical import PostgresLexical
 from tmws_adapters.postgres.locks import PARTITIONS
 from tmws_adapters.postgres.migration import PostgresModels
@@ -57,6 +58,7 @@ class PostgresStore:
     models: PostgresModels
     holders: PostgresHolders
     license_clock: PostgresLicenseClock
+    housekeeping: Housekeeping
     replicas: Replicas
 
     @property
@@ -93,16 +95,17 @@ async def open_postgres(
 
 
 def _store(connections: Connections, replicas: Replicas) -> PostgresStore:
-    frequencies = Frequencies()
+    frequencies, housekeeping = Frequencies(), Housekeeping(connections)
     reading: Reading = replicas if replicas.members else connections
     lexical = PostgresLexical(reading, frequencies)
     return PostgresStore(
-        PostgresStorage(connections, reading, replicas),
+        PostgresStorage(connections, reading, replicas, housekeeping),
         lexical,
         PgVectorIndex(reading, Sizes(frequencies), lexical),
         PostgresModels(connections),
         PostgresHolders(reading),
         PostgresLicenseClock(connections),
+        housekeeping,
         replicas,
     )
 

@@ -17,13 +17,7 @@ from tmws_core.errors import StorageBusy, StorageUnavailable
 logger = logging.getLogger("tmws.postgresql")
 
 AHEAD = 2
-"""Months that are made ahead: a process that is not restarted looks again every LOOK seconds."""
-
-LOOK = 3600.0
-"""Seconds between two looks at whether partitions are missing."""
-
-SOON = 60.0
-"""Seconds until the next look after one that did not do everything."""
+"""Months that are made ahead, which is often enough looked at in the background."""
 
 MOMENT = 100
 """Milliseconds that a lock is waited for, and everybody who reads meanwhile behind it."""
@@ -38,7 +32,8 @@ PAUSE = 0.1
 _MISSING = """
     SELECT to_char(first, 'YYYY_MM'), first, first + interval '1 month'
     FROM generate_series(
-        date_trunc('month', now(), 'UTC'), date_trunc('month', now(), 'UTC') + make_interval(months => %s),
+        date_trunc('month', coalesce(%(now)s::timestamptz, now()), 'UTC'),
+        date_trunc('month', coalesce(%(now)s::timestamptz, now()), 'UTC') + make_interval(months => %(ahead)s),
         interval '1 month'
     ) AS first
     WHERE to_regclass('memories_v2_' || to_char(first, 'YYYY_MM')) IS NULL
@@ -50,8 +45,10 @@ _MISSING = """
 _POLICIES = "SELECT quote_ident(polname) FROM pg_policy WHERE polrelid = %s::regclass"
 
 
-async def make_partitions(connections: Connections) -> bool:
+async def make_partitions(connections: Connections, now: datetime | None = None) -> bool:
     """Make the partitions of this month and the next ones that are missing, and wall off those that others made.
+
+    `now` tells which month it is; by default the server does.
 
     Months whose rows the default partition holds get none. Returns whether all of it was done. What was not does no
     harm and is told: the default partition takes what has no other.
@@ -62,10 +59,11 @@ async def make_partitions(connections: Connections) -> bool:
     """
     async with connections.lookup() as session:
         session.see([ALL])
-        missing = await session.rows(_MISSING, (AHEAD,))
+        missing = await session.rows(_MISSING, {"now": now, "ahead": AHEAD})
         unwalled = await session.rows(UNWALLED)
     done = True
-    for work in (*(partial(_make, *each) for each in missing), *(partial(_close, name) for (name,) in unwalled)):
+    making = (partial(_make, now, *each) for each in missing)
+    for work in (*making, *(partial(_close, name) for (name,) in unwalled)):
         try:
             await _tried(connections, work)
         except StorageUnavailable as error:
@@ -77,10 +75,10 @@ async def make_partitions(connections: Connections) -> bool:
     return done
 
 
-async def _make(name: str, first: datetime, end: datetime, unit: Session) -> None:
+async def _make(now: datetime | None, name: str, first: datetime, end: datetime, unit: Session) -> None:
     unit.see([ALL])
     # Somebody else may have made it meanwhile.
-    if any(name == each for each, *_ in await unit.rows(_MISSING, (AHEAD,))):
+    if any(name == each for each, *_ in await unit.rows(_MISSING, {"now": now, "ahead": AHEAD})):
         await make_partition(unit, name, first, end)
 
 

@@ -1,7 +1,5 @@
 """The store: snapshots, transactions, and questions about the store as a whole."""
 
-import logging
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -11,8 +9,7 @@ from tmws_adapters.postgres import checks, models
 from tmws_adapters.postgres.agents import PostgresAgents, PostgresCredentials
 from tmws_adapters.postgres.audit import PostgresAuditLog
 from tmws_adapters.postgres.connections import Connections, Reading
-from tmws_adapters.postgres.edits import forget_edits
-from tmws_adapters.postgres.partitions import LOOK, SOON, make_partitions
+from tmws_adapters.postgres.housekeeping import Housekeeping
 from tmws_adapters.postgres.reader import PostgresMemoryReader
 from tmws_adapters.postgres.replicas import Replicas
 from tmws_adapters.postgres.session import Session
@@ -21,8 +18,6 @@ from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 from tmws_core.errors import StorageUnavailable
 from tmws_core.ports.storage import StorageHealth
-
-logger = logging.getLogger("tmws.postgresql")
 
 
 @attrs.frozen
@@ -62,7 +57,7 @@ class PostgresStorage:
     _connections: Connections
     _reading: Reading
     _replicas: Replicas
-    _looked: float = attrs.field(factory=time.monotonic, init=False)
+    _housekeeping: Housekeeping
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[PostgresSnapshot]:
@@ -78,7 +73,7 @@ class PostgresStorage:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[PostgresUnitOfWork]:
         """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
-        await self._look_after()
+        await self._housekeeping.look_if_overdue()
         async with self._connections.unit() as session:
             yield PostgresUnitOfWork(
                 PostgresMemoryReader(session),
@@ -136,15 +131,3 @@ class PostgresStorage:
         """Check all tables against each other and return what is wrong; empty when they are sound."""
         async with self._connections.snapshot() as session:
             return await checks.integrity(session)
-
-    async def _look_after(self) -> None:
-        if time.monotonic() - self._looked < LOOK:
-            return
-        self._looked = time.monotonic()
-        try:
-            if not await make_partitions(self._connections):
-                self._looked += SOON - LOOK
-            await forget_edits(self._connections)
-        except StorageUnavailable as error:
-            # The default partition takes what has no other, and edits are forgotten the next time.
-            logger.warning("⚠️ The tables were not looked after: %s", error.message)

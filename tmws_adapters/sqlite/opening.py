@@ -39,6 +39,7 @@ class SqliteStore:
     license_clock: SqliteLicenseClock
     holders: SqliteHolders
     vectors: None = None
+    housekeeping: None = None
     beside: Mapping[str, Callable[[], Awaitable[int | None]]] = attrs.field(factory=dict)
 
 
