@@ -218,3 +218,36 @@ async def test_vectors_that_were_left_behind_before_are_gone_after_the_switch(
 
     assert counted(url, ORPHANS) == 0
     assert await one.storage.model() == OTHER
+
+
+@pytest.mark.parametrize("change", ["begin", "forget"])
+async def test_others_go_on_while_an_index_waits_for_a_long_writer(
+    url: str, one: PostgresStore, other: PostgresStore, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmws_adapters.postgres.migration.ATTEMPTS", 1_000_000)
+    await store(one.storage, new(memory(), vector=EAST))
+    written = [memory(agent_id="eve") for _ in range(20)]
+    changed = anyio.Event()
+    async with other.models.migration() as migration, anyio.create_task_group() as tasks:
+        if change == "forget":
+            await migration.begin(OTHER, CANARY)
+
+        async def work() -> None:
+            await (migration.begin(OTHER, CANARY) if change == "begin" else migration.forget("next", 1))
+            changed.set()
+
+        with anyio.fail_after(4 * LIMIT):
+            async with one.storage.write() as unit:
+                await unit.changes.add([new(memory(), vector=EAST)])
+                await unit.agents.count()
+                tasks.start_soon(work)
+                while not await anyio.to_thread.run_sync(counted, url, WAITING):
+                    pass
+                for each in written:
+                    await store(other.storage, new(each, vector=EAST))
+                    assert (await get(other.storage, each.id)).content == each.content
+                assert not changed.is_set()
+            await changed.wait()
+
+    found = await other.models.standing()
+    assert (found.next is not None, found.embedded) == (change == "begin", len(written) + 2)

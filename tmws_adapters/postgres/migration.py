@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 
+from tmws_adapters.postgres.briefly import tried
 from tmws_adapters.postgres.connections import Connections
 from tmws_adapters.postgres.locks import ACTIVE, MIGRATION, MODELS, lock_models
 from tmws_adapters.postgres.models import INDEX, active_model, create_index, insert_model, keep_canary, model_in_role
@@ -14,6 +15,9 @@ from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 from tmws_core.errors import MigrationRunning, NoFormerModel
 from tmws_core.ports.models import Migration, ModelStanding, Role
 from tmws_core.ports.storage import Unembedded
+
+ATTEMPTS = 50
+"""How often an index is tried to be made, or removed: for ten seconds, as long as any lock is waited for."""
 
 _STANDING = """
     SELECT count(*), count(*) FILTER (WHERE model IS NOT NULL), (
@@ -101,11 +105,13 @@ class _PostgresMigration:
     _connections: Connections
 
     async def begin(self, model: EmbeddingModel, canary: Canary) -> None:
-        async with self._connections.unit() as session:
+        async def insert(session: Session) -> None:
             number = await insert_model(session, model)
             await keep_canary(session, number, canary)
             await session.run("UPDATE embedding_models SET role = 'next' WHERE id = %s", (number,))
             await create_index(session, number, model.dimension, _index(number))
+
+        await tried(self._connections, insert, ATTEMPTS)
 
     async def missing(self, after: int, limit: int) -> list[Unembedded]:
         async with self._connections.lookup() as session:
@@ -162,10 +168,14 @@ class _PostgresMigration:
         async with self._connections.unit() as session:
             number = await _number(session, role)
             deleted = await session.run(sql, {"model": number, "limit": limit})
-            if deleted < limit and number is not None:
-                await session.run("UPDATE embedding_models SET role = NULL WHERE id = %s", (number,))
-                await session.run(f"DROP INDEX IF EXISTS {_index(number)}")
-            return deleted
+
+        async def finish(session: Session) -> None:
+            await session.run("UPDATE embedding_models SET role = NULL WHERE id = %s", (number,))
+            await session.run(f"DROP INDEX IF EXISTS {_index(number)}")
+
+        if deleted < limit and number is not None:
+            await tried(self._connections, finish, ATTEMPTS)
+        return deleted
 
 
 async def _number(session: Session, role: Role) -> int | None:

@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
-import anyio
-
 from tmws_adapters.migrations.walls import UNWALLED
+from tmws_adapters.postgres.briefly import tried
 from tmws_adapters.postgres.connections import Connections
 from tmws_adapters.postgres.locks import PARTITIONS
 from tmws_adapters.postgres.readers import ALL
@@ -19,15 +18,11 @@ logger = logging.getLogger("tmws.postgresql")
 AHEAD = 2
 """Months that are made ahead, which is often enough looked at in the background."""
 
-MOMENT = 100
-"""Milliseconds that a lock is waited for, and everybody who reads meanwhile behind it."""
-
 LONGEST = 2000
 """Milliseconds that attaching may take: it reads all of the default partition, and nobody else may meanwhile."""
 
 ATTEMPTS = 5
-PAUSE = 0.1
-"""How often it is tried at once, and seconds between: a start is held up by a second at most."""
+"""How often it is tried at once: a start is held up by a second at most."""
 
 _MISSING = """
     SELECT to_char(first, 'YYYY_MM'), first, first + interval '1 month'
@@ -65,7 +60,7 @@ async def make_partitions(connections: Connections, now: datetime | None = None)
     making = (partial(_make, now, *each) for each in missing)
     for work in (*making, *(partial(_close, name) for (name,) in unwalled)):
         try:
-            await _tried(connections, work)
+            await tried(connections, partial(_alone, work), ATTEMPTS)
         except StorageUnavailable as error:
             logger.warning("⚠️ The partitions of the months were not looked after: %s", error.message)
             if isinstance(error, StorageBusy):
@@ -87,20 +82,10 @@ async def _close(table: str, unit: Session) -> None:
         await _wall(unit, table)
 
 
-async def _tried(connections: Connections, work: Callable[[Session], Awaitable[None]]) -> None:
-    for left in reversed(range(ATTEMPTS)):
-        try:
-            async with connections.unit() as unit:
-                await unit.run(f"SET LOCAL lock_timeout = {MOMENT}")
-                await unit.run(f"SET LOCAL statement_timeout = {LONGEST}")
-                await unit.run("SELECT pg_advisory_xact_lock(%s, 0)", (PARTITIONS,))
-                await work(unit)
-        except StorageBusy:
-            if not left:
-                raise
-            await anyio.sleep(PAUSE)
-        else:
-            return
+async def _alone(work: Callable[[Session], Awaitable[None]], unit: Session) -> None:
+    await unit.run(f"SET LOCAL statement_timeout = {LONGEST}")
+    await unit.run("SELECT pg_advisory_xact_lock(%s, 0)", (PARTITIONS,))
+    await work(unit)
 
 
 async def make_partition(unit: Session, name: str, first: datetime, end: datetime) -> None:
