@@ -31,6 +31,7 @@ from tmws_mcp.contained import Contained, Refused, not_served, refused
 from tmws_mcp.endpoint import McpEndpoint, open_endpoint
 from tmws_mcp.guard import LOOPBACK_ORIGIN, Guard
 from tmws_mcp.hardening import Hardened, headers_of, trusted_proxies
+from tmws_mcp.interpreter import serve_promptly
 from tmws_mcp.limiting import AddressLimits, AgentLimits, Places, Rates, Streams
 from tmws_mcp.lockout import Lockout
 from tmws_mcp.probes import probe_routes
@@ -70,6 +71,7 @@ async def serve_on(
             server = _Server(_config(served, settings), ready)
             clients = None if holding is None else LocalClients(holding=holding, settings=settings, idle=math.inf)
             stop = Stop()
+            serve_promptly()
             async with anyio.create_task_group() as watching:
                 watching.start_soon(heed, stop)
                 watching.start_soon(_stop, stop, server, endpoint, clients)

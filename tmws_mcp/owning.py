@@ -12,6 +12,7 @@ from tmws_adapters.local.starting import LOG_BYTES
 from tmws_adapters.settings import Settings
 from tmws_core.errors import TmwsError
 from tmws_mcp.clients import LocalClients
+from tmws_mcp.interpreter import serve_promptly
 from tmws_mcp.tasks import ungrouped
 
 logger = logging.getLogger("tmws")
@@ -46,6 +47,7 @@ def log_to(path: str) -> None:
 async def _open(settings: Settings, clients: LocalClients) -> None:
     try:
         async with open_app(settings, serving=True) as app:
+            serve_promptly()
             clients.open(app)
             await clients.ended.wait()
     except TmwsError as error:
