@@ -309,6 +309,7 @@ def _converter(*, detailed: bool) -> Converter:
     converter.register_structure_hook_factory(_is_clearable, _clearing_hook(converter))
     converter.register_structure_hook_factory(attrs.has, _object_hook(converter))
     converter.register_unstructure_hook(datetime, rfc3339)
+    converter.register_unstructure_hook_func(_is_json_object, lambda value: value)  # of JSON values already
     converter.register_unstructure_hook_factory(attrs.has, _without_none(converter))
     return converter
 

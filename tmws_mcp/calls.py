@@ -5,12 +5,12 @@ from typing import Any
 
 import anyio
 import attrs
-import orjson
 from anyio.abc import TaskGroup
 
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import MalformedRequest, RequestTooLarge, TmwsError
+from tmws_mcp.answers import written
 from tmws_mcp.bodies import parse_object
 from tmws_mcp.failure import error_body, new_request_id, unexpected
 from tmws_mcp.limits import LINE_BYTES
@@ -58,7 +58,7 @@ class Calls:
         try:
             answer = await self._answer(line, key)
             async with self._turn:
-                await self.wire.write(orjson.dumps(answer) + b"\n")
+                await self.wire.write(await written(answer) + b"\n")
         except ConnectionError:
             work.cancel()  # nobody reads answers any more
         finally:

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import attrs
+import orjson
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http import MCP_SESSION_ID_HEADER, REQUEST_CANCELLED
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -19,9 +20,10 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from tmws_mcp.bodies import BODY_BYTES, read_body
+from tmws_mcp.bulk import Bulk, bulk_of
 from tmws_mcp.contained import Json
 from tmws_mcp.exchange import JSON, answer, problem_of
-from tmws_mcp.frames import BadFrame, parse
+from tmws_mcp.frames import BadFrame, parse, written_frame
 from tmws_mcp.limiting import caller_of
 from tmws_mcp.sessions import Sessions
 
@@ -79,8 +81,13 @@ class McpEndpoint:
         body = await read_body(request, self._timeout)
         try:
             message = await parse(body)
+            bulk = request.state.bulk = Bulk.taken_from(message)
             if _is_modern(request):
-                await self._exchanges.handle_request(request.scope, _replay(body, request.receive), send)
+                if bulk.arguments is not None and message is not None:
+                    body = written_frame(message)
+                # Of all answers only those to calls are one piece for certain, and may be large.
+                filling = bulk.filling(send) if message is not None and message.method == "tools/call" else send
+                await self._exchanges.handle_request(request.scope, _replay(body, request.receive), filling)
                 return
             response = await self._response(request, message)
         except BadFrame as bad:
@@ -103,7 +110,7 @@ class McpEndpoint:
             self._heed(session, message)
             return Response(status_code=HTTPStatus.ACCEPTED, media_type=JSON)
         if session is None:
-            return Json(await answer(self._server, request, message, version))
+            return await self._answered(request, message, version)
         return await self._answer(request, (session, str(message.id)), message, version)
 
     async def _begin(self, request: Request, message: JSONRPCRequest) -> Response:
@@ -125,10 +132,14 @@ class McpEndpoint:
         with anyio.CancelScope() as work:
             self._running[key] = work
             try:
-                return Json(await answer(self._server, request, message, version))
+                return await self._answered(request, message, version)
             finally:
                 del self._running[key]
         return _refusal(HTTPStatus.OK, "Request cancelled", REQUEST_CANCELLED, message.id)
+
+    async def _answered(self, request: Request, message: JSONRPCRequest, version: str) -> Response:
+        told = orjson.dumps(await answer(self._server, request, message, version))
+        return Response(bulk_of(request).filled(told), media_type=JSON)
 
     def _heed(self, session: str | None, message: JSONRPCNotification | None) -> None:
         """Stop what a client does not want any more, if it runs here."""

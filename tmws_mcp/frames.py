@@ -6,16 +6,20 @@ import attrs
 import mcp_types as types
 import orjson
 from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tmws_core.aside import aside
 from tmws_core.doubles import check_doubles
 from tmws_core.errors import InvalidField, TooManyValues
+from tmws_core.wire import outweighs
 from tmws_mcp.bodies import LIGHT
 from tmws_mcp.weight import check_weight
 
 ID = 1024
 """Characters of the id of a request: it comes back in the answer and in refusals; clients use a number or a UUID."""
+
+REST = 64 * 1024
+"""Characters of a message beside the arguments of a call: an introduction has 300."""
 
 
 @attrs.frozen(slots=False)
@@ -53,12 +57,27 @@ def _parsed(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
         raise BadFrame(
             types.INVALID_REQUEST, f"An id is a string of at most {ID} characters or an integer of at most 64 bits"
         )
+    _check_rest(value, request_id)
     _check_doubles(line, value, request_id)
     try:
         return (JSONRPCRequest if "id" in value else JSONRPCNotification).model_validate(value, by_name=False)
     except ValidationError:
         reason = 'A message has "jsonrpc": "2.0", a method and, where there are parameters, an object "params"'
         raise BadFrame(types.INVALID_REQUEST, reason, request_id) from None
+
+
+def written_frame(message: BaseModel) -> bytes:
+    """Return a message as compact JSON."""
+    return message.model_dump_json(by_alias=True, exclude_unset=True).encode()
+
+
+def _check_rest(value: dict[str, object], request_id: str | int | None) -> None:
+    """Refuse what is large where no arguments are: the SDK looks at all of it, on the event loop."""
+    params = value.get("params")
+    if value.get("method") == "tools/call" and isinstance(params, dict):
+        value = {**value, "params": {**params, "arguments": None}}
+    if outweighs(value, REST):
+        raise BadFrame(types.INVALID_REQUEST, f"Beside arguments a message has at most {REST} characters", request_id)
 
 
 def _check_doubles(line: bytes, value: dict[str, object], request_id: str | int | None) -> None:

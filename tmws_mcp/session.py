@@ -21,7 +21,8 @@ from mcp_types.jsonrpc import JSONRPCError, JSONRPCNotification, JSONRPCRequest,
 from mcp_types.version import LATEST_HANDSHAKE_VERSION
 
 from tmws_core.operation import Operation
-from tmws_mcp.frames import BadFrame, parse
+from tmws_mcp.bulk import Bulk, bulk_of
+from tmws_mcp.frames import BadFrame, parse, written_frame
 from tmws_mcp.limits import LINE_BYTES, TOO_LONG
 from tmws_mcp.room import Room, Taken, most_in
 from tmws_mcp.tools import Context
@@ -56,6 +57,7 @@ class Session:
     _waiting: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
     _running: Taken = attrs.field(factory=Taken)
     _room: Room = attrs.field(factory=Room)
+    _bulk: dict[types.RequestId, Bulk] = attrs.field(factory=dict)
     _requests: MemoryObjectSendStream[SessionMessage | Exception] | None = None
 
     async def run(self) -> None:
@@ -123,7 +125,8 @@ class Session:
         async def unanswered() -> None:
             self._settle(request.id)
 
-        metadata = ServerMessageMetadata(on_request_unanswered=unanswered)
+        bulk = self._bulk[coerce_request_id(request.id)] = Bulk.taken_from(request)
+        metadata = ServerMessageMetadata(request_context=bulk, on_request_unanswered=unanswered)
         await self._requests.send(SessionMessage(request, metadata))
 
     async def _answer(
@@ -146,15 +149,22 @@ class Session:
             async with written:
                 async for outgoing in written:
                     message = outgoing.message if isinstance(outgoing, SessionMessage) else outgoing
-                    await self.wire.write(message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
+                    frame = written_frame(message)
                     if isinstance(outgoing, SessionMessage) and isinstance(message, JSONRPCResponse | JSONRPCError):
+                        await self.wire.write(self._filled(frame, message.id) + b"\n")
                         self._settle(message.id)
+                    else:
+                        await self.wire.write(frame + b"\n")
         except ConnectionError:
             work.cancel()  # nobody reads answers any more
 
+    def _filled(self, frame: bytes, request_id: types.RequestId | None) -> bytes:
+        bulk = None if request_id is None else self._bulk.get(coerce_request_id(request_id))
+        return frame if bulk is None else bulk.filled(frame)
+
     async def _make_room(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Let a request run when its answer has room; middleware of the server."""
-        memories = most_in(ctx.method, ctx.params, self.operations)
+        memories = most_in(ctx.method, bulk_of(ctx.request).whole(ctx.params), self.operations)
         if memories and ctx.request_id is not None:
             await self._room.enter(coerce_request_id(ctx.request_id), memories)
         return await call_next(ctx)
@@ -163,6 +173,7 @@ class Session:
         if request_id is not None:
             self._room.leave(coerce_request_id(request_id))
             self._running.settle(coerce_request_id(request_id))
+            self._bulk.pop(coerce_request_id(request_id), None)
 
 
 async def _read_message(line: bytes | None) -> _Message:

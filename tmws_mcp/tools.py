@@ -14,6 +14,7 @@ from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import TmwsError
 from tmws_core.operation import Effect, Operation, named
+from tmws_mcp.bulk import bulk_of
 from tmws_mcp.failure import error_body, new_request_id, unexpected
 from tmws_mcp.schema import input_schema, output_schema
 
@@ -66,14 +67,15 @@ class Tools:
         try:
             app = await self.app()
             operation = named(params.name, self._visible(app))
-            answer = await app.call_wire(self.caller_of(context), operation.name, params.arguments)
-            return _result(answer, quotes=operation.quotes)
+            bulk = bulk_of(context.request)
+            answer = await app.call_wire(self.caller_of(context), operation.name, bulk.arguments or params.arguments)
+            return _result(*await bulk.carry(answer), quotes=operation.quotes)
         except TmwsError as error:
-            return _result(error_body(error), is_error=True)
+            return _refusal(error_body(error))
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of the inside goes out
             request_id = new_request_id()
             refusal = unexpected(error, f"tools/call {params.name[:100]!r}", request_id)
-            return _result(error_body(refusal, request_id), is_error=True)
+            return _refusal(error_body(refusal, request_id))
 
     def _visible(self, app: App) -> dict[str, Operation]:
         return {
@@ -108,7 +110,12 @@ def _tool(operation: Operation) -> types.Tool:
     )
 
 
-def _result(answer: dict[str, Any], *, is_error: bool = False, quotes: bool = False) -> types.CallToolResult:
-    text = types.TextContent(type="text", text=orjson.dumps(answer).decode())
+def _result(text: str, answer: dict[str, Any], *, quotes: bool) -> types.CallToolResult:
     meta = {**UNTRUSTED} if quotes else None
-    return types.CallToolResult(content=[text], structured_content=answer, is_error=is_error, _meta=meta)
+    content = types.TextContent(type="text", text=text)
+    return types.CallToolResult(content=[content], structured_content=answer, _meta=meta)
+
+
+def _refusal(error: dict[str, Any]) -> types.CallToolResult:
+    content = types.TextContent(type="text", text=orjson.dumps(error).decode())
+    return types.CallToolResult(content=[content], structured_content=error, is_error=True)
