@@ -1,6 +1,7 @@
-"""Texts that cost the most where something grows with more than their length."""
+"""Texts and batches that cost the most where something grows with more than their length."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 _ENDLESS: Mapping[str, str] = {
     "english": "The quick brown fox jumps over the lazy dog. ",
@@ -53,6 +54,16 @@ def texts(size: int) -> dict[str, str]:
         for name, piece in _ENDLESS.items()
     }
     return made | {"distinct words": _cut(" ".join(f"{number:x}" for number in range(size // 4)), size)}
+
+
+def repetitions() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield batches whose memories have much to be compared with, the one of another batch or each other."""
+    lists: list[list[Any]] = [[]] * 2400
+    yield "alike", [{"content": "a", "metadata": {"a": number, "p": lists}} for number in range(32)]
+    yield "repeated", [{"content": "a", "metadata": {"a": 0}}] * 1000
+    keys = {f"{number:x}": 0 for number in range(1500)}
+    yield "many keys in a value", [{"content": "b", "metadata": {"p": keys, "z": number}} for number in range(120)]
+    yield "many names", [{"content": "c", "metadata": {**keys, "z": number}} for number in range(120)]
 
 
 def _cut(text: str, size: int, end: str = "") -> str:

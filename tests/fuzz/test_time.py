@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.fuzz.world import HANG, SECONDS, World, bursts, leaks, prepare
-from tests.pathological import texts
+from tests.pathological import repetitions, texts
 from tests.shells.serving import HttpServer, http_server
 from tmws_core.app import SERVICES
 from tmws_core.domain.memory import CONTENT_BYTES
@@ -247,16 +247,6 @@ def test_each_of_the_worst_texts_is_stored_and_searched_for_beside_others(client
     for name, text in TEXTS.items():
         client.send("/mcp/tools/create_memory", _body({"content": text}), name)
         client.send("/mcp/tools/search_memories", _body({"query": text, "limit": 100}), name)
-
-
-def repetitions() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield batches whose memories have much to be compared with, the one of another batch or each other."""
-    lists: list[list[Any]] = [[]] * 2400
-    yield "alike", [{"content": "a", "metadata": {"a": number, "p": lists}} for number in range(32)]
-    yield "repeated", [{"content": "a", "metadata": {"a": 0}}] * 1000
-    keys = {f"{number:x}": 0 for number in range(1500)}
-    yield "many keys in a value", [{"content": "b", "metadata": {"p": keys, "z": number}} for number in range(120)]
-    yield "many names", [{"content": "c", "metadata": {**keys, "z": number}} for number in range(120)]
 
 
 def test_the_largest_repetitions_are_stored_beside_others(server: HttpServer, client: Client) -> None:
