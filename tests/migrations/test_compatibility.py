@@ -13,7 +13,7 @@ from tmws_core.errors import NoFormerSchema, SchemaDirty, SchemaTooNew
 
 pytestmark = pytest.mark.anyio
 
-USABLE_FROM = "0006"
+USABLE_FROM = "0011"
 """The oldest revision whose program may use the newest schema."""
 
 

@@ -100,8 +100,8 @@ async def test_a_whole_search_is_that_of_a_store_without_what_is_not_seen(world:
     await settled(world)
     assert await answers(world, eve) == before
 
-    # What was hers is no more: those that have expired or were replaced stand in no session.
-    gone = [CreateMemory(content=text(random), agent_id="eve", namespace="acme", expires_at=PAST) for _ in range(5)]
+    # What was hers is no more: it has expired, or was replaced.
+    gone = [attrs.evolve(each, expires_at=PAST) for each in drafts(random, SEEN[:1], 5)]
     await create(world, gone)
     replaced = [attrs.evolve(each, content=f"replaced {each.content}", expires_at=None) for each in gone]
     for memory_id in await create(world, replaced):

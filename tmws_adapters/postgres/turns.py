@@ -1,8 +1,9 @@
 """The entries of the lexical index: the words of a memory, and of the two turns before it in its session.
 
 What a turn is about stands often in the one before ("Which colour?" - "Blue."). Recall@10 on LoCoMo is .787 with these
-words and .731 without. Only turns with the same owner, namespace and access level lend their words, so nobody's answers
-are moved by words that they may not see. Of turns with the same sequence the one that was stored first comes first.
+words and .731 without. Only turns with the same owner, namespace, access level and end lend their words to each other,
+and those that have been replaced stand alone, so nobody's answers are moved by words that they may not see, or that
+have ended. Of turns with the same sequence the one that was stored first comes first.
 """
 
 from collections import Counter
@@ -16,7 +17,7 @@ from tmws_adapters.postgres.readers import readers_of
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.postgres.words import counts_of
 from tmws_core.aside import each_aside
-from tmws_core.domain.memory import AccessLevel, Memory
+from tmws_core.domain.memory import Memory
 
 OWN, PREVIOUS, BEFORE_PREVIOUS = 6, 2, 1
 """What a word counts in a memory's own text, in the turn before it and in the one before that, in halves."""
@@ -27,9 +28,12 @@ TURNS = 2
 LARGEST = 32767
 """The largest number in an entry; the score hardly depends on what is beyond it."""
 
-_GROUP = """
+_END = "(CASE WHEN {0}.expires_at IS NULL THEN 'infinity' ELSE {0}.expires_at END)"
+
+_GROUP = f"""
     t.session_id = m.session_id AND t.agent_id = m.agent_id AND t.namespace = m.namespace
     AND t.access_level = m.access_level AND t.access_level <> 'shared' AND t.sequence IS NOT NULL
+    AND {_END.format("t")} = {_END.format("m")} AND t.superseded_at IS NULL
 """
 
 _BEFORE = f"""
@@ -37,13 +41,14 @@ _BEFORE = f"""
         SELECT t.document, t.sequence FROM memories_v2 AS t
         WHERE {_GROUP} AND (t.sequence, t.document) < (m.sequence, m.document)
         ORDER BY t.sequence DESC, t.document DESC LIMIT {TURNS}
-    ) AS t WHERE m.document = ANY(%s::bigint[]) ORDER BY m.document, t.sequence DESC, t.document DESC
+    ) AS t WHERE m.document = ANY(%s::bigint[]) AND m.superseded_at IS NULL
+    ORDER BY m.document, t.sequence DESC, t.document DESC
 """  # noqa: S608 - texts are constants, values are bound
 
 _BEHIND = f"""
     SELECT DISTINCT t.document
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
-        AS m (session_id, agent_id, namespace, access_level, sequence, document)
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::bigint[], %s::bigint[])
+        AS m (session_id, agent_id, namespace, access_level, expires_at, sequence, document)
     CROSS JOIN LATERAL (
         SELECT t.document FROM memories_v2 AS t WHERE {_GROUP} AND (t.sequence, t.document) > (m.sequence, m.document)
         ORDER BY t.sequence, t.document LIMIT {TURNS}
@@ -89,7 +94,7 @@ async def add_texts(session: Session, texts: Mapping[int, tuple[str, Memory]]) -
     counts = await each_aside(counts_of, [text for text, _ in texts.values()])
     own = dict(zip(texts, counts, strict=True))
     readers = {document: readers_of(memory) for document, (_, memory) in texts.items()}
-    placed = {document for document, (_, memory) in texts.items() if _is_turn(memory)}
+    placed = {document for document, (_, memory) in texts.items() if memory.is_turn}
     behind = await documents_behind(session, *((document, texts[document][1]) for document in placed))
     await _write(session, own, set(behind) - own.keys(), readers, placed)
 
@@ -108,17 +113,21 @@ async def refresh(session: Session, documents: Iterable[int], readers: Mapping[i
 async def documents_behind(session: Session, *memories: tuple[int, Memory]) -> list[int]:
     """Return the turns that borrow words from the places where memories are, or were, by document."""
     places = [
-        (memory.session_id, memory.agent_id, memory.namespace, memory.access_level.value, memory.sequence, document)
+        (
+            memory.session_id,
+            memory.agent_id,
+            memory.namespace,
+            memory.access_level.value,
+            memory.expires_at,
+            memory.sequence,
+            document,
+        )
         for document, memory in memories
-        if _is_turn(memory)
+        if memory.is_turn
     ]
     if not places:
         return []
     return [document for (document,) in await session.rows(_BEHIND, [list(each) for each in zip(*places, strict=True)])]
-
-
-def _is_turn(memory: Memory) -> bool:
-    return memory.session_id is not None and memory.sequence is not None and memory.access_level != AccessLevel.SHARED
 
 
 async def _write(

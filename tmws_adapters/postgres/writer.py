@@ -9,7 +9,7 @@ from tmws_adapters.postgres import turns
 from tmws_adapters.postgres.locks import lock_owners, share_models, share_successions
 from tmws_adapters.postgres.models import ACTIVE_MODEL, model_for, number_of
 from tmws_adapters.postgres.readers import owned_by, readers_of
-from tmws_adapters.postgres.rows import insert_memories, insert_shares, update_memory
+from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES, insert_memories, insert_shares, update_memory
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.sql.memories import RELINK
 from tmws_core.domain.embedding import Vector
@@ -115,7 +115,9 @@ class PostgresMemoryWriter:
         session.later("DELETE FROM memories_v2 WHERE id = %s", (memory.id,))
         session.later("DELETE FROM idempotency_keys WHERE memory_id = %s", (memory.id,))
         await turns.remove_text(session, memory.document)
-        await turns.refresh(session, await turns.documents_behind(session, (memory.document, memory)))
+        returned = await self._returned_turns(memory.agent_id, relinked)
+        behind = await turns.documents_behind(session, (memory.document, memory), *returned.items())
+        await turns.refresh(session, [*returned, *behind])
         session.count(changes=1)
         return relinked
 
@@ -160,6 +162,15 @@ class PostgresMemoryWriter:
                 for row in await session.rows(_RELINK, {"id": memory.id, "at": at}):
                     relinked[row[0]] = Relinked(*row)
         return list(relinked.values())
+
+    async def _returned_turns(self, agent_id: str, relinked: Sequence[Relinked]) -> dict[int, Memory]:
+        """Return what has been replaced until now, and stands among the turns of its session again, by document.
+
+        Only of the agent whose lock is held: what another one said stands alone until its session is written to.
+        """
+        own = [each.id for each in relinked if each.agent_id == agent_id]
+        rows = await self._session.rows(f"{SELECT_MEMORIES} WHERE m.id = ANY(%s::text[])", (own,)) if own else ()
+        return {memory.document: memory for memory in map(FORMS.memory, rows) if memory.is_turn}
 
     async def _replace_text(self, former: Memory, changed: NewMemory) -> None:
         session, memory = self._session, changed.memory

@@ -1,15 +1,17 @@
 """The turns of a session: each lexical entry holds the words of the two turns before it as well.
 
 What a turn is about stands often in the one before ("Which colour?" - "Blue."). Recall@10 on LoCoMo is .787 with these
-words and .731 without. Only turns with the same owner, namespace and access level lend their words, so nobody's answers
-are moved by words that they may not see. Of turns with the same sequence the one that was stored first comes first.
+words and .731 without. Only turns with the same owner, namespace, access level and end lend their words to each other,
+and those that have been replaced stand alone, so nobody's answers are moved by words that they may not see, or that
+have ended. Of turns with the same sequence the one that was stored first comes first.
 """
 
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 
 from tmws_adapters.sqlite.readers import words_of
-from tmws_core.domain.memory import AccessLevel, Memory
+from tmws_adapters.sqlite.times import optional_microseconds
+from tmws_core.domain.memory import Memory
 
 TURNS = 2
 """Turns that lend their words to those behind them."""
@@ -17,7 +19,8 @@ TURNS = 2
 _TURNS = """
     SELECT document, sequence FROM memories_v2 INDEXED BY memories_v2_turns
     WHERE session_id = :session_id AND agent_id = :agent_id AND namespace = :namespace
-        AND access_level = :access_level AND access_level <> 'shared' AND sequence IS NOT NULL AND
+        AND access_level = :access_level AND access_level <> 'shared' AND sequence IS NOT NULL
+        AND expires_at IS :expires_at AND superseded_at IS NULL AND
 """
 _BEFORE = f"{_TURNS} (sequence, document) < (:sequence, :document) ORDER BY sequence DESC, document DESC LIMIT {TURNS}"
 _BEHIND = f"{_TURNS} (sequence, document) > (:sequence, :document) ORDER BY sequence, document LIMIT {TURNS}"
@@ -58,7 +61,7 @@ def refresh_behind(
                 _lend(connection, behind, {**place, "sequence": sequence, "document": behind})
 
 
-def _lend(connection: sqlite3.Connection, document: int, place: Mapping[str, str | int]) -> None:
+def _lend(connection: sqlite3.Connection, document: int, place: Mapping[str, str | int | None]) -> None:
     # What is known of an entry by its number is so no more.
     connection.execute("UPDATE document_numbers SET edits = edits + 1")
     connection.execute(
@@ -67,21 +70,22 @@ def _lend(connection: sqlite3.Connection, document: int, place: Mapping[str, str
     )
 
 
-def _place(document: int, memory: Memory) -> dict[str, str | int]:
+def _place(document: int, memory: Memory) -> dict[str, str | int | None]:
     """Return where a memory stands among the turns of its session; empty if it stands alone."""
-    if memory.session_id is None or memory.sequence is None or memory.access_level is AccessLevel.SHARED:
+    if not memory.is_turn:
         return {}
     return {
         "session_id": memory.session_id,
         "agent_id": memory.agent_id,
         "namespace": memory.namespace,
         "access_level": memory.access_level.value,
+        "expires_at": optional_microseconds(memory.expires_at),
         "sequence": memory.sequence,
         "document": document,
     }
 
 
-def _context(connection: sqlite3.Connection, place: Mapping[str, str | int]) -> tuple[str, str]:
+def _context(connection: sqlite3.Connection, place: Mapping[str, str | int | None]) -> tuple[str, str]:
     """Return the texts of the turn before and of the one before that."""
     if not place:
         return "", ""

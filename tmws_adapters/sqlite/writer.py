@@ -8,7 +8,7 @@ import attrs
 
 from tmws_adapters.sql.memories import RELINK
 from tmws_adapters.sqlite.models import model_for
-from tmws_adapters.sqlite.rows import WRITTEN_COLUMNS, insert_shares, values_of
+from tmws_adapters.sqlite.rows import FORMS, SELECT_MEMORIES, WRITTEN_COLUMNS, insert_shares, values_of
 from tmws_adapters.sqlite.session import Session
 from tmws_adapters.sqlite.times import microseconds
 from tmws_adapters.sqlite.turns import insert_texts, refresh, refresh_behind
@@ -63,6 +63,8 @@ class SqliteMemoryWriter:
             connection.execute("DELETE FROM memories_v2 WHERE id = ?", (memory.id,))
             connection.execute("DELETE FROM idempotency_keys WHERE memory_id = ?", (memory.id,))
             refresh_behind(connection, memory.document, memory)
+            for memory_id, *_ in relinked:
+                _return_turn(connection, memory_id)
             return [Relinked(memory_id, agent_id, bool(embedded)) for memory_id, agent_id, embedded in relinked]
 
         return await self._session.run(work)
@@ -112,6 +114,14 @@ def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory)
         refresh_behind(connection, former.document, former)
     if memory.content != former.content:
         _keep_text(connection, former, memory)
+
+
+def _return_turn(connection: sqlite3.Connection, memory_id: str) -> None:
+    """Let what has been replaced until now, and is so no more, stand among the turns of its session again."""
+    memory = FORMS.memory(connection.execute(f"{SELECT_MEMORIES} WHERE m.id = ?", (memory_id,)).fetchone())
+    if memory.is_turn:
+        refresh(connection, memory.document, memory)
+        refresh_behind(connection, memory.document, memory)
 
 
 def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMemory, document: int) -> None:

@@ -98,9 +98,18 @@ class Memory:
         return self.content, self.occurred_at
 
     @property
-    def place(self) -> tuple[AccessLevel, str | None, int | None]:
-        """Where it stands among the turns of its owner."""
-        return self.access_level, self.session_id, self.sequence
+    def is_turn(self) -> bool:
+        """Whether it can lend its words to turns behind it, and borrow those of turns before it.
+
+        What has been replaced does neither, and readers that are named one by one may differ.
+        """
+        placed = self.session_id is not None and self.sequence is not None
+        return placed and self.access_level is not AccessLevel.SHARED and self.superseded_at is None
+
+    @property
+    def place(self) -> tuple[bool, AccessLevel, datetime | None, str | None, int | None]:
+        """Where it stands among the turns of its owner, and of which of them."""
+        return self.is_turn, self.access_level, self.expires_at, self.session_id, self.sequence
 
 
 @attrs.frozen(kw_only=True)
