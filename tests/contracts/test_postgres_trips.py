@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tmws_core.domain.agent import Agent
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.memory import Memory
 from tmws_core.errors import StorageBusy, StorageUnavailable
-from tmws_core.ports.storage import Storage
+from tmws_core.ports.storage import PoolFigures, Storage
 
 pytestmark = pytest.mark.anyio
 
@@ -110,6 +111,17 @@ async def test_a_lock_that_is_not_given_is_told_as_busy(connections: Connections
         await holder.run(lock)
         with pytest.raises(StorageBusy):
             await run_later(connections, lock)
+
+
+async def test_connections_beyond_those_that_are_kept_are_closed_when_they_come_back(url: str) -> None:
+    opener = Opener(url=url, statement_timeout=timedelta(seconds=30))
+    async with open_connections(opener, pool_size=2, max_overflow=7, patience=timedelta(seconds=30)) as few:
+        async with AsyncExitStack() as lent:
+            for _ in range(4):
+                await (await lent.enter_async_context(few.snapshot())).run("SELECT 1")
+            assert few.figures == PoolFigures(in_use=4, idle=0, limit=9)
+
+        assert few.figures == PoolFigures(in_use=0, idle=2, limit=9)
 
 
 async def test_answers_come_in_the_order_of_their_questions(connections: Connections) -> None:
