@@ -8,9 +8,9 @@ from hypothesis import example, given
 
 from tests.domain.memories import MOMENT, callers, memories
 from tmws_core.domain.access import acting_for, may_manage, may_write, visibility_of
-from tmws_core.domain.agent import AGENT_PERMISSIONS, Agent, Caller, Permission, operator
+from tmws_core.domain.agent import AGENT_PERMISSIONS, ROLES, Agent, Caller, Permission, Role, operator
 from tmws_core.domain.memory import AccessLevel, Memory, MemoryType, Share, SharePermission
-from tmws_core.errors import Forbidden
+from tmws_core.errors import AgentInactive, Forbidden
 
 OWNER = Caller(agent_id="athena", namespace="acme")
 TEAMMATE = Caller(agent_id="artemis", namespace="acme")
@@ -98,6 +98,49 @@ def test_the_operator_acting_for_an_agent_sees_only_what_that_agent_sees() -> No
 
 def registered(agent_id: str, namespace: str) -> Agent:
     return Agent(id=agent_id, namespace=namespace, created_at=MOMENT, updated_at=MOMENT)
+
+
+MANAGER = Caller(agent_id="themis", namespace="acme", permissions=ROLES[Role.NAMESPACE_ADMIN])
+DEPUTY = Caller(agent_id="proxy", namespace="globex", permissions=AGENT_PERMISSIONS | {Permission.ACT_FOR_OTHERS})
+
+
+@pytest.mark.parametrize(
+    ("caller", "namespace", "role", "allowed"),
+    [
+        (MANAGER, "acme", Role.AGENT, True),
+        (MANAGER, "acme/backend", Role.READER, True),
+        (MANAGER, "acme", Role.NAMESPACE_ADMIN, True),
+        (MANAGER, "acme", Role.ADMIN, False),
+        (MANAGER, "globex", Role.AGENT, False),
+        (DEPUTY, "acme", Role.AGENT, True),
+        (DEPUTY, "acme", Role.ADMIN, True),
+        (TEAMMATE, "acme", Role.READER, False),
+    ],
+)
+def test_who_acts_for_others_does_so_with_the_rights_of_both(
+    caller: Caller, namespace: str, role: Role, *, allowed: bool
+) -> None:
+    agent = attrs.evolve(registered("athena", namespace), role=role)
+    if allowed:
+        acting = acting_for(caller, "athena", agent)
+        assert (acting.agent_id, acting.namespace) == ("athena", namespace)
+        assert acting.permissions == ROLES[role] & caller.permissions
+    else:
+        with pytest.raises(Forbidden, match="act for another agent"):
+            acting_for(caller, "athena", agent)
+
+
+def test_nobody_acts_for_an_agent_that_was_deactivated() -> None:
+    with pytest.raises(AgentInactive, match="act for athena") as refusal:
+        acting_for(OPERATOR, "athena", attrs.evolve(registered("athena", "acme"), active=False))
+    assert refusal.value.field == "agent_id"
+
+
+def test_an_agent_that_is_not_registered_is_an_ordinary_one_of_the_namespace_of_who_acts_for_it() -> None:
+    acting = acting_for(DEPUTY, "nobody", None)
+    assert (acting.namespace, acting.permissions) == ("globex", AGENT_PERMISSIONS)
+    with pytest.raises(Forbidden):
+        acting_for(MANAGER, "nobody", None)
 
 
 def test_an_agent_may_not_act_for_another() -> None:
