@@ -1,5 +1,6 @@
 """PostgreSQL behind PgBouncer: few connections for many clients, none of which keeps one longer than a transaction."""
 
+import asyncio
 import itertools
 import traceback
 from collections.abc import Iterator
@@ -10,11 +11,14 @@ import psycopg
 import pytest
 
 from tests.contracts.builders import MODEL, memory, new, scope, vector
+from tests.contracts.interrupting import WAYS, interruptions
 from tests.contracts.steps import get, store
+from tests.contracts.test_interruptions import ADAS, QUERY, World
 from tests.servers.certificates import Certificates, certificates_in
 from tests.servers.pgbouncer import pgbouncer
 from tests.servers.postgres import PASSWORD, PostgresServer
-from tmws_adapters.postgres import open_postgres
+from tmws_adapters.postgres import PostgresStore, open_postgres
+from tmws_core.domain.memory import Memory
 from tmws_core.errors import StorageUnavailable
 from tmws_core.ports.storage import Searchable
 
@@ -67,6 +71,31 @@ async def test_it_is_noticed_that_a_pooler_is_between_and_no_statement_is_prepar
     with postgres.database() as direct:
         async with open_postgres(direct) as opened, opened.replicas.lookup() as session:
             assert session.connection.prepare_threshold
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_requests_that_are_cancelled_leave_nothing_to_those_who_get_their_connection_next(
+    url: str, way: str
+) -> None:
+    done = anyio.Event()
+    async with open_postgres(url) as opened, open_postgres(url) as other, anyio.create_task_group() as tasks:
+        world, neighbour = World(opened, await held(opened)), World(other, await held(other))
+        tasks.start_soon(neighbour.neighbour, done)
+        for work in (world.read, world.look_up, world.write):
+            async for error in interruptions(work, way):
+                assert error is None or isinstance(error, asyncio.CancelledError), error
+        done.set()
+
+    assert neighbour.failed == []
+
+
+async def held(opened: PostgresStore) -> list[Memory]:
+    """Return what every client reads."""
+    async with opened.storage.read() as snapshot:
+        if found := await snapshot.memories.page(ADAS, after=None, limit=9, order="oldest"):
+            return found
+    await store(opened.storage, *(new(memory(), vector=QUERY) for _ in range(3)))
+    return await held(opened)
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,22 @@ PATIENCE = 10.0
 
 
 @contextmanager
-def pgbouncer(server: PostgresServer, certificates: Certificates | None = None, connections: int = 3) -> Iterator[int]:
-    """Yield the port of one that shares so few connections among all clients of a database."""
+def pgbouncer(
+    server: PostgresServer,
+    certificates: Certificates | None = None,
+    connections: int = 3,
+    *,
+    behind: int | None = None,
+) -> Iterator[int]:
+    """Yield the port of one that shares so few connections among all clients of a database.
+
+    The server is reached at the port `behind`, if that is given.
+    """
     program = _program()
     directory = Path(tempfile.mkdtemp(prefix="tmws-pgbouncer-"))
     port = free_port()
     (directory / "users").write_text("".join(f'"{user}" ""\n' for user in ("tmws", "tmws_worker")))
-    (directory / "pgbouncer.ini").write_text(_settings(server, port, connections, certificates))
+    (directory / "pgbouncer.ini").write_text(_settings(server, port, connections, certificates, behind))
     if certificates is not None:
         for each in (certificates.authority, certificates.certificate, certificates.key):
             shutil.copy(each, directory)
@@ -53,12 +62,14 @@ def _program() -> str:
     return path
 
 
-def _settings(server: PostgresServer, port: int, connections: int, certificates: Certificates | None) -> str:
+def _settings(
+    server: PostgresServer, port: int, connections: int, certificates: Certificates | None, behind: int | None
+) -> str:
     place = conninfo_to_dict(server.dsn)
     encryption = "" if certificates is None else _encryption(certificates)
     return f"""
 [databases]
-* = host={place["host"]} port={place["port"]}
+* = host={place["host"]} port={behind or place["port"]}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
@@ -67,6 +78,7 @@ auth_type = trust
 auth_file = users
 pool_mode = transaction
 default_pool_size = {connections}
+server_login_retry = 0.1
 {encryption}
 """
 
