@@ -170,6 +170,16 @@ async def test_sharing_lets_the_listed_agents_in_and_revoking_shuts_them_out(wor
     assert await _found(world, hestia, "plan") == []
 
 
+async def test_taking_a_reader_from_the_list_of_a_private_memory_lets_nobody_in(world: World) -> None:
+    athena, hestia = world.agent("athena"), world.agent("hestia", "globex")
+    draft = CreateMemory(content="Withdrawn plan.", access_level=AccessLevel.SHARED, shared_with=("hestia", "eris"))
+    created = await world.app.call(athena, draft)
+    await world.app.call(athena, UpdateMemory(memory_id=created.memory_id, access_level=AccessLevel.PRIVATE))
+    revoked = ShareMemory(memory_id=created.memory_id, shared_with=("eris",), revoke=True)
+    assert (await world.app.call(athena, revoked)).access_level is AccessLevel.PRIVATE
+    assert await _found(world, hestia, "plan") == []
+
+
 async def test_readers_do_not_see_who_else_is_on_the_list(world: World) -> None:
     athena = world.agent("athena")
     created = await world.app.call(

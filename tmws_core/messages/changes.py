@@ -130,7 +130,8 @@ def shared(former: Memory, request: ShareMemory, writer: Caller, now: datetime) 
         )
     return attrs.evolve(
         former,
-        access_level=AccessLevel.SHARED,
+        # Nobody is let in by taking somebody from the list, of which a private memory may still have one.
+        access_level=former.access_level if request.revoke else AccessLevel.SHARED,
         shared_with=tuple(listed.values()),
         written_by=writer.agent_id,
         transport=writer.transport,
