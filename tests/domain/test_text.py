@@ -6,9 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.pathological import texts
 from tmws_adapters.postgres.words import counts_of
+from tmws_core.domain import text
 from tmws_core.domain.dates import period_in
 from tmws_core.domain.dialogue import Question, speaker_of
 from tmws_core.domain.memory import CONTENT_BYTES, content_hash
@@ -64,3 +67,29 @@ def test_a_letter_with_endless_marks_is_found_by_what_is_written_like_it() -> No
 )
 def test_a_compound_of_ascii_is_followed_by_its_parts(word: str, parts: str | None) -> None:
     assert lexical_document(word) == (word if parts is None else f"{word} {parts}")
+
+
+ALPHABET = "a1\uac00\u1100\u1161\u11a8\u314f\uffc2\uff76\uff9e\u0301\u0316\u0f73\ufdfa\u3316\u0e33\u212b"
+
+
+@given(st.text(ALPHABET, max_size=40), st.integers(1, 5))
+def test_a_text_is_normalised_in_pieces_as_it_is_whole(content: str, step: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "_STEP", 10**6)
+        whole = lexical_document(content)
+        patch.setattr(text, "_STEP", step)
+        assert lexical_document(content) == whole
+
+
+def test_what_stands_alone_joins_nothing_before_it() -> None:
+    characters = [*map(chr, range(0x20000)), *map(chr, range(0x2F800, 0x2FA20))]
+    second = {chr(int(parts[1], 16)) for parts in map(_composed_of, characters) if len(parts) == 2}
+    first = {each: unicodedata.normalize("NFKD", each)[0] for each in characters if text.stands_alone(each)}
+    joining = [each for each, begin in first.items() if begin in second or unicodedata.combining(begin)]
+    syllables = [each for each, begin in first.items() if "\u1160" <= begin <= "\u11ff"]
+    assert joining + syllables == []
+
+
+def _composed_of(character: str) -> list[str]:
+    found = unicodedata.decomposition(character)
+    return [] if found.startswith("<") else found.split()

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -42,6 +43,13 @@ and putting longer runs in order takes time that grows with their square."""
 _MARKED = re.compile(r"(?:[^\w\x00-\x7f]|[\uff9e\uff9f])++")
 """Where marks may stand: none of them is a letter but two half-width ones of Japanese, and none is ASCII."""
 
+_STEP = 2048
+"""Characters that are normalised at a time, or a few more: 2 ms for the longest ligatures, 20 ms for 64 KiB of them, in
+which no other thread runs (measured)."""
+
+_JOINING = re.compile("[\u1100-\u11ff\u3131-\u318e\uff9e-\uffdc]")
+"""Letters and half-width marks that may be joined with what is before them: parts of Korean syllables above all."""
+
 MAX_QUERY_TERMS = 64
 """Terms of one query that reach the lexical index, first come first served; a bound on the cost of a pasted page."""
 
@@ -72,7 +80,25 @@ def _folded(content: str) -> str:
     if content.isascii():
         return content
     visible = "".join(character for character in content if unicodedata.category(character) != "Cf")
-    return unicodedata.normalize("NFKC", _MARKED.sub(_with_fewer_marks, visible))
+    return "".join(
+        unicodedata.normalize("NFKC", piece) for piece in _normalised_alone(_MARKED.sub(_with_fewer_marks, visible))
+    )
+
+
+def _normalised_alone(text: str) -> Iterator[str]:
+    """Yield a text in pieces that are normalised as they would be within it."""
+    start = 0
+    while start < len(text):
+        end = start + _STEP
+        while end < len(text) and not stands_alone(text[end]):
+            end += 1
+        yield text[start:end]
+        start = end
+
+
+def stands_alone(character: str) -> bool:
+    """Tell whether a character, however it is decomposed, begins with one that joins nothing before it."""
+    return not unicodedata.category(character).startswith("M") and not _JOINING.match(character)
 
 
 def is_stream_safe(text: str) -> bool:
