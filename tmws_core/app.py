@@ -27,8 +27,8 @@ from tmws_core.wire import outweighs, structure, unstructure
 
 Answer = TypeVar("Answer")
 
-_LIGHT = 64 * 1024
-"""Characters of arguments that are checked at once: 2 ms."""
+_LIGHT = 16 * 1024
+"""Characters of arguments that are checked at once; of the smallest memories 20 ms for 64 KiB (measured)."""
 
 SERVICES = (Memories, Browsing, Recall, Agents, Explaining, Health)
 """The classes whose methods are the operations; they are described without a store being opened."""

@@ -7,7 +7,7 @@ import anyio
 import attrs
 
 from tmws_core.admission import Admission
-from tmws_core.aside import each_aside
+from tmws_core.aside import aside, each_aside
 from tmws_core.domain.access import Visibility, may_manage, visibility_of
 from tmws_core.domain.agent import Agent, Belongings, Caller, Permission
 from tmws_core.domain.audit import AuditEvent, Detail
@@ -53,6 +53,10 @@ from tmws_core.ports.storage import NewMemory, Relinked, Storage, UnitOfWork
 from tmws_core.ports.system import Clock, Ids
 
 _REFUSALS = (InvalidField, Forbidden)
+
+_FEW = 30
+"""Requests of which memories are made at once, in less than a millisecond."""
+
 _LIMITS = (ContentTooLarge, LicenseLimit, QuotaExceeded)
 
 
@@ -195,10 +199,13 @@ class Memories:
         async with self.storage.read() as snapshot:
             named = dict.fromkeys(request.agent_id for request in requests.values())
             owners = {agent_id: await actor(snapshot.agents, caller, agent_id, self.witness) for agent_id in named}
-            drafts = [
-                draft(caller, owners[request.agent_id], place, request, self.ids.new(), now)
-                for place, request in requests.items()
-            ]
+            drafts = await aside(
+                lambda: [
+                    draft(caller, owners[request.agent_id], place, request, self.ids.new(), now)
+                    for place, request in requests.items()
+                ],
+                long=len(requests) > _FEW,
+            )
             found = await Found.of(snapshot.memories, drafts)
         settling = Settling(caller, drafts, now)
         expected = await settling.settled(found)
