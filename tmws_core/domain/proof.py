@@ -43,10 +43,10 @@ class Proofs:
     def judged(cls, checkpoints: Sequence[Checkpoint], kept: Checkpoint | None, judge: Judge) -> "Proofs":
         """Return what the checkpoints, in the order of their rows, are worth."""
         said = [(each, judge(each)) for each in checkpoints]
-        forged = next((Breach(each.end.id, FORGED) for each, right in said if right is False), None)
+        forged = [Breach(each.end.id, FORGED) for each, right in said if right is False]
         right_outside = judge(kept) if kept else None
         if kept and right_outside is False:
-            forged = min(forged or Breach(kept.end.id, FORGED_OUTSIDE), Breach(kept.end.id, FORGED_OUTSIDE), key=_row)
+            forged.append(Breach(kept.end.id, FORGED_OUTSIDE))
         unknown = {each.end.id for each, right in said if right is None}
         if kept and right_outside is None:
             unknown.add(kept.end.id)
@@ -55,7 +55,7 @@ class Proofs:
             checkpoints=tuple(checkpoints),
             kept=kept,
             good=good,
-            forged=forged,
+            forged=min(forged, key=_row, default=None),
             unverifiable=tuple(sorted(unknown)),
             trusted=bool(right_outside),
         )

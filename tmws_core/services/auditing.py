@@ -135,11 +135,11 @@ class Auditing:
             else:
                 _check(await _moved(log, proofs.good))
                 walk = await _walk(log, proofs.good.end, proofs.good.end.id + 1, proofs)
+            name = await _name(log, proofs.good)
         _check(proofs.contradiction(walk.signed, judge) or walk.breach)
         if proofs.good is not None and not proofs.unsure and _adds_nothing(walk, proofs.good):
             signed = proofs.good
         else:
-            name = await self._name(proofs.good)
             signed = await self._sign(walk.at, name, pruned=False)
             async with self.storage.write() as unit:
                 if proofs.start.id in proofs.unsure:
@@ -164,7 +164,9 @@ class Auditing:
         if found.doubt not in (None, Doubt.NOTHING_OUTSIDE):
             raise _unproven(found.doubt, "to delete anything")
         signed = await self.checkpoint()
-        last, name = signed.end.id, await self._name(signed)
+        last = signed.end.id
+        async with self.storage.read() as snapshot:
+            name = await _name(snapshot.audit_log, signed)
         deleted, left = 0, last - (found.end.id - found.rows)
         while step := await self._prune_some(before, min(left - deleted, BATCH), name):
             deleted += step
@@ -216,14 +218,6 @@ class Auditing:
         if self.audited:
             now = self.clock.now()
             await unit.audit([AuditEvent(timestamp=now, event_type=event_type, agent_id=agent_id, details=details)])
-
-    async def _name(self, signed: Checkpoint | None) -> str:
-        """Return the name of the log: what it was signed with before, or its first row's hash."""
-        if signed is not None and signed.log:
-            return signed.log
-        async with self.storage.read() as snapshot:
-            first = await snapshot.audit_log.rows(FIRST_ID, 1)
-        return first[0].hash.hex() if first and first[0].hash else ""
 
     async def _sign(self, end: ChainEnd, name: str, *, pruned: bool) -> Checkpoint:
         signer = (await self.signers())[0]
@@ -288,6 +282,14 @@ async def _walk(
             walk.arrive()
             return walk
         first = batch[-1].id + 1
+
+
+async def _name(log: AuditLog, signed: Checkpoint | None) -> str:
+    """Return the name of a log: what it was signed with before, or its first row's hash."""
+    if signed is not None and signed.log:
+        return signed.log
+    first = await log.rows(FIRST_ID, 1)
+    return first[0].hash.hex() if first and first[0].hash else ""
 
 
 def _adds_nothing(walk: Walk, last: Checkpoint) -> bool:

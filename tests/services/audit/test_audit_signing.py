@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,9 +31,8 @@ from tests.contracts.audit_steps import (
     rewrite,
     verify,
     write,
-    write_log,
 )
-from tests.stacks import PRODUCTION, copy_store
+from tests.stacks import PRODUCTION
 from tmws_adapters.inprocess import InprocessPosition
 from tmws_core.domain.agent import operator
 from tmws_core.errors import AuditBroken, AuditUnproven, ConfigurationError
@@ -45,26 +44,6 @@ from tmws_core.services.auditing import Auditing
 pytestmark = pytest.mark.anyio
 
 CALLER = operator("ada", "acme", "test")
-
-
-@pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store whose log has ROWS rows, of which SIGNED are signed."""
-    home = tmp_path_factory.mktemp("written")
-    anyio.run(write_log, home)
-    return home
-
-
-@pytest.fixture
-def home(written: Path, tmp_path: Path) -> Path:
-    copy_store(written, tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-async def storage(home: Path) -> AsyncIterator[Storage]:
-    async with opened(home) as store:
-        yield store.storage
 
 
 async def test_what_was_rewritten_is_not_signed_along(home: Path) -> None:

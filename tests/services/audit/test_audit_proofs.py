@@ -23,7 +23,6 @@ from tests.contracts.audit_steps import (
     rewrite,
     verify,
     write,
-    write_log,
 )
 from tests.stacks import behind_the_back, copy_store, rows, settings_in
 from tmws_adapters.auditing import PositionFile
@@ -42,19 +41,6 @@ CALLER = operator("ada", "acme", "test")
 Attack = Callable[[Path], None]
 
 CHECKPOINT = "last, hash, created_at, pruned, public_key, signature"
-
-
-@pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("written")
-    anyio.run(write_log, home)
-    return home
-
-
-@pytest.fixture
-def home(written: Path, tmp_path: Path) -> Path:
-    copy_store(written, tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What verifying a log finds."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -19,42 +18,20 @@ from tests.contracts.audit_steps import (
     change,
     copied,
     inserted,
-    opened,
     put_before,
     rehash,
     removed,
     rewrite,
     swapped,
     verify,
-    write_log,
 )
-from tests.stacks import PRODUCTION, copy_store
+from tests.stacks import PRODUCTION
 from tmws_core.domain.agent import operator
 from tmws_core.ports.storage import Storage
 
 pytestmark = pytest.mark.anyio
 
 CALLER = operator("ada", "acme", "test")
-
-
-@pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store whose log has ROWS rows, of which SIGNED are signed."""
-    home = tmp_path_factory.mktemp("written")
-    anyio.run(write_log, home)
-    return home
-
-
-@pytest.fixture
-def home(written: Path, tmp_path: Path) -> Path:
-    copy_store(written, tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-async def storage(home: Path) -> AsyncIterator[Storage]:
-    async with opened(home) as store:
-        yield store.storage
 
 
 rows = st.integers(1, ROWS)
