@@ -35,6 +35,35 @@ async def test_a_text_that_was_changed_once_gets_no_new_readers(world: World) ->
     assert (await create(world, "The gate opens at ten.", **shared, shared_with=["pan"])).stored
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"tags": ["raise"]},
+        {"metadata": {"we pay": 90}},
+        {"source": "appraisal.md"},
+        {"importance": 0.9},
+        {"memory_type": "semantic"},
+    ],
+    ids=str,
+)
+async def test_new_readers_are_shown_no_labels_that_were_meant_for_others(world: World, labels: dict[str, Any]) -> None:
+    shared: dict[str, Any] = {"access_level": "shared"}
+    first = await create(world, **shared, shared_with=["hestia"], **labels)
+
+    other = await create(world, **shared, shared_with=["pan"])
+    same = await create(world, **shared, shared_with=["pan"], **labels)
+
+    assert (other.stored, other.duplicate_of) == (True, None)
+    assert (same.memory_id, same.merged) == (first.memory_id, ("shared_with",))
+
+
+async def test_the_first_reader_is_not_shown_former_texts(world: World) -> None:
+    shared: dict[str, Any] = {"access_level": "shared"}
+    first = await create(world, "The code is 4411.", **shared)
+    await world.app.call(athena(world), UpdateMemory(memory_id=first.memory_id, content="The gate opens at ten."))
+    assert (await create(world, "The gate opens at ten.", **shared, shared_with=["pan"])).stored
+
+
 async def test_whoever_adds_to_a_memory_has_written_it_last(world: World) -> None:
     await create(world, "A.")
     await world.app.call(world.operator, CreateMemory(content="A.", tags=("a",), agent_id="athena"))

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import attrs
 
-from tmws_core.domain.memory import Memory
+from tmws_core.domain.memory import AccessLevel, Memory
 from tmws_core.messages.drafting import Draft
 from tmws_core.ports.storage import Known, MemoryReader
 
@@ -72,5 +72,5 @@ def _memories(known: Known) -> Iterator[Memory]:
 def _shared_and_changed(known: Known) -> Iterator[str]:
     """Yield the memories whose former texts new readers would see, if they have any."""
     for memory in _memories(known):
-        if memory.shared_with and memory.version > 1:
+        if memory.access_level is AccessLevel.SHARED and memory.version > 1:
             yield memory.id

@@ -176,8 +176,9 @@ class Ledger:
     def _merged(self, memory: Memory, draft: Draft) -> Merged | None:
         if not in_force(memory, self._now):
             return None
+        said = draft.request, draft.memory
         rewritten = memory.id in self._found.rewritten
-        return merged(memory, draft.request, self._caller, self._now, sayings=self._sayings, rewritten=rewritten)
+        return merged(memory, *said, self._caller, self._now, sayings=self._sayings, rewritten=rewritten)
 
     def _merge(self, both: Merged, *, duplicate: bool) -> Entry:
         memory = both.memory

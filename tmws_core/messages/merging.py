@@ -17,7 +17,7 @@ _IDENTIFYING = ("namespace", "access_level", "session_id", "sequence", "occurred
 """Fields that a memory shares with its repetitions."""
 
 _DISCLOSING = {"tags", "metadata", "source", "expires_at"}
-"""Fields that are not merged together with a list of readers: they would be shown to agents they were not meant for."""
+"""Fields that are not merged where the request has other readers: these would be shown what was not meant for them."""
 
 
 @attrs.frozen
@@ -33,13 +33,21 @@ class _Contradiction(Exception):
 
 
 def merged(
-    held: Memory, request: CreateMemory, writer: Caller, now: datetime, *, sayings: Sayings, rewritten: bool
+    held: Memory,
+    request: CreateMemory,
+    draft: Memory,
+    writer: Caller,
+    now: datetime,
+    *,
+    sayings: Sayings,
+    rewritten: bool,
 ) -> Merged | None:
     """Return the memory with what the request adds to it, or None if one of both would lose something by that.
 
     What the request does not say is no difference. Tags, metadata and lists of readers are put together, the later
-    expiry counts, and a source is added where there is none; other differences contradict each other. A memory that was
-    `rewritten`, and so has former texts to show, gets no new readers.
+    expiry counts, and a source is added where there is none; other differences contradict each other. New readers are
+    added only to a memory that shows them no more than the `draft`, which is what the request would store: neither
+    other labels nor, if it was `rewritten`, former texts.
     """
     try:
         values = {
@@ -55,7 +63,9 @@ def merged(
         return None
     changes = {name: value for name, value in values.items() if _differs(value, getattr(held, name))}
     fields = {*changes} | ({"expires_at"} if _expires_earlier(held, request) else set())
-    if (fields & _DISCLOSING and _are_other_readers(held, request)) or (rewritten and "shared_with" in changes):
+    if fields & _DISCLOSING and _are_other_readers(held, request):
+        return None
+    if "shared_with" in changes and (rewritten or _shows_more(held, draft)):
         return None
     memory = held
     if changes:
@@ -124,6 +134,15 @@ def _readers(held: Memory, request: CreateMemory) -> tuple[Share, ...]:
 def _are_other_readers(held: Memory, request: CreateMemory) -> bool:
     listed = {share.agent_id for share in held.shared_with}
     return held.access_level is AccessLevel.SHARED and listed != set(request.shared_with)
+
+
+def _shows_more(held: Memory, draft: Memory) -> bool:
+    """Tell whether a memory that lacks nothing of a draft has labels that the draft has not."""
+    return (
+        not set(held.tags) <= set(draft.tags)
+        or len(held.metadata) > len(draft.metadata)
+        or (held.source, held.memory_type, held.importance) != (draft.source, draft.memory_type, draft.importance)
+    )
 
 
 def _agreed(held: Any, said: Any) -> Any:
