@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 
 from tests.domain.memories import MOMENT, callers, memories
-from tmws_core.domain.access import acting_for, may_manage, may_write, visibility_of
+from tmws_core.domain.access import acting_for, knows, knows_whole, may_manage, may_write, relation, visibility_of
 from tmws_core.domain.agent import AGENT_PERMISSIONS, ROLES, Agent, Caller, Permission, Role, operator
 from tmws_core.domain.memory import AccessLevel, Memory, MemoryType, Share, SharePermission
 from tmws_core.errors import AgentInactive, Forbidden
@@ -75,6 +75,21 @@ def test_only_owner_and_operator_manage_and_system_memories_only_the_operator(
     assert may_manage(caller, memory(level)) == (caller in managers)
 
 
+@pytest.mark.parametrize(("level", "caller"), CASES)
+def test_why_a_memory_is_seen_is_told(level: AccessLevel, caller: Caller) -> None:
+    told = "owner" if caller == OWNER else level.value if caller in READERS[level] - {OPERATOR} else None
+    if caller == OPERATOR and level in {AccessLevel.PUBLIC, AccessLevel.SYSTEM}:
+        told = level.value
+    assert relation(visibility_of(caller), memory(level)) == told
+
+
+@pytest.mark.parametrize(("level", "caller"), CASES)
+def test_without_the_right_to_write_nobody_changes_or_manages_a_memory(level: AccessLevel, caller: Caller) -> None:
+    reading = attrs.evolve(caller, permissions=caller.permissions - {Permission.MEMORY_WRITE})
+    assert not may_write(reading, memory(level))
+    assert not may_manage(reading, memory(level))
+
+
 @given(callers, memories)
 @example(STRANGER, memory(AccessLevel.PRIVATE))
 def test_who_may_change_a_memory_sees_it(caller: Caller, remembered: Memory) -> None:
@@ -98,6 +113,16 @@ def test_the_operator_acting_for_an_agent_sees_only_what_that_agent_sees() -> No
 
 def registered(agent_id: str, namespace: str) -> Agent:
     return Agent(id=agent_id, namespace=namespace, created_at=MOMENT, updated_at=MOMENT)
+
+
+def test_an_agent_knows_itself_its_namespace_and_whom_it_manages() -> None:
+    teammate, child, stranger = (registered("x", name) for name in ("acme", "acme/backend", "globex"))
+    assert [knows(OWNER, each) for each in (teammate, child, stranger)] == [True, False, False]
+    assert [knows_whole(OWNER, each) for each in (teammate, child, stranger)] == [False, False, False]
+    assert knows_whole(OWNER, registered("athena", "globex"))
+    for known in (knows, knows_whole):
+        assert [known(MANAGER, each) for each in (teammate, child, stranger)] == [True, True, False]
+        assert known(OPERATOR, stranger)
 
 
 MANAGER = Caller(agent_id="themis", namespace="acme", permissions=ROLES[Role.NAMESPACE_ADMIN])

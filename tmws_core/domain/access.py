@@ -84,8 +84,6 @@ def may_write(caller: Caller, memory: Memory) -> bool:
     """Tell whether a caller that sees a memory may change its text and labels."""
     if not caller.may(Permission.MEMORY_WRITE):
         return False
-    if memory.access_level is AccessLevel.SYSTEM:
-        return caller.may(Permission.ADMINISTER)
     if may_manage(caller, memory):
         return True
     return memory.access_level is AccessLevel.SHARED and any(
