@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,3 +154,41 @@ def test_a_second_look_keeps_every_hit_and_scores_in_bounds(pairs: list[tuple[fl
     looked = SecondLook.of("When did Ana say it in May 2023?", Boosts(recency=0.5), MOMENT).order(ranked, held, {})
     assert sorted(hit.document for hit in looked) == sorted(held)
     assert all(0 <= hit.score <= 1 for hit in looked)
+
+
+def test_hits_have_their_nudged_scores_and_those_without_a_memory_are_left_out() -> None:
+    liked, plain = (_memory(document, f"We chose {document}.", importance=document - 1.0) for document in (2, 1))
+    look = SecondLook.of("choice", Boosts(importance=0.3), NOW)
+
+    def looked(*scores: float) -> list[tuple[int, float, float]]:
+        ranked = [Ranked(document=document, score=score) for document, score in zip((2, 1, 9), scores, strict=False)]
+        hits = look.order(ranked, {1: plain, 2: liked}, {})
+        return [(hit.document, round(hit.score, 9), round(hit.nudge, 9)) for hit in hits]
+
+    assert looked(0.5, 0.7, 0.9) == [(2, 0.8, 0.3), (1, 0.7, 0.0)]
+    assert looked(0.9, 1.0) == [(2, 1.0, 0.3), (1, 1.0, 0.0)]
+    assert looked(0.4, 0.7)[0] == (2, 0.7, 0.3)
+    (question,) = SecondLook.of("choice", Boosts(), NOW).order([Ranked(3, 0.0)], {3: _memory(3, "We did what?")}, {})
+    assert (question.score, question.nudge < 0) == (0.0, True)
+
+
+def test_repetitions_stand_behind_as_many_as_are_wanted_and_all_others() -> None:
+    said = ["Blue.", "blue", "Green.", "BLUE", "Red.", "green!"]
+    memories = {document: _memory(document, text) for document, text in enumerate(said)}
+    ranked = [Ranked(document=document, score=1 - document / 10) for document in memories]
+
+    def order(*wanted: int) -> list[int]:
+        look = SecondLook.of("choice", Boosts(), NOW)
+        return [hit.document for hit in look.order(ranked, memories, {}, *wanted)]
+
+    assert order() == [0, 2, 4, 1, 3, 5]
+    assert order(2) == [0, 2, 3, 4, 5, 1]
+    assert order(1) == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_has_no_date_happened_when_it_was_stored() -> None:
+    old = attrs.evolve(_memory(1, "We chose blue.", days_ago=10), occurred_at=None)
+    assert Boosts(recency=1.0, half_life=timedelta(days=10)).of(old, None, NOW) == pytest.approx(0.5)
+    assert _order("what did we choose last week", (0.8, _memory(2, "Green.")), (0.7, old)) == [2, 1]
+    last_week = attrs.evolve(_memory(1, "We chose blue.", days_ago=7), occurred_at=None)
+    assert _order("what did we choose last week", (0.8, _memory(2, "Green.")), (0.7, last_week)) == [1, 2]
