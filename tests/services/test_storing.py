@@ -71,6 +71,8 @@ async def test_the_same_memory_is_reported_and_not_stored_twice(world: World) ->
     assert (first.stored, first.duplicate_of) == (True, None)
     assert (second.stored, second.memory_id, second.duplicate_of) == (False, first.memory_id, first.memory_id)
     assert second.merged is None
+    assert (first.embedding_generated, second.embedding_generated) == (True, True)
+    assert first.embedding_latency_ms > second.embedding_latency_ms == 0
     assert (other.stored, other.duplicate_of) == (True, None)
     assert len(await stored(world)) == 2
 
@@ -308,6 +310,7 @@ async def test_a_batch_follows_the_same_rules(world: World) -> None:
     assert (fourth.memory_id, fourth.stored, fourth.duplicate_of) == (second.memory_id, False, None)
     assert all(each.stored for each in others)
     assert {each.embedding_generated for each in results} == {True}
+    assert [each.embedding_latency_ms > 0 for each in results] == [each.stored for each in results]
     memories = await stored(world)
     assert [each.memory_id for each in memories] == list(dict.fromkeys(each.memory_id for each in results))
     assert (memories[0].tags, memories[0].version) == (("a",), 1)
