@@ -5,6 +5,7 @@ A reader searches for every word, and finds what it would find if the store held
 
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 import attrs
 import pytest
@@ -26,13 +27,13 @@ LEVELS = (AccessLevel.PUBLIC, AccessLevel.PUBLIC, AccessLevel.PRIVATE, AccessLev
 Found = dict[str, list[tuple[str, float]]]
 
 
-async def found(store: Store, reader: Visibility) -> Found:
+async def found(store: Store, reader: Visibility, **filters: Any) -> Found:
     """Return the contents and scores that a reader finds by each word."""
     answers: Found = {}
     for word in WORDS:
-        hits = await store.lexical.search(scope(reader), [word], 99)
+        hits = await store.lexical.search(scope(reader, **filters), [word], 99)
         async with store.storage.read() as snapshot:
-            memories = await snapshot.memories.of_documents([hit.document for hit in hits], scope())
+            memories = await snapshot.memories.of_documents([hit.document for hit in hits], scope(**filters))
         answers[word] = [(memories[hit.document].content, hit.score) for hit in hits]
     return answers
 
@@ -109,8 +110,8 @@ def said(sequence: int, content: str) -> Memory:
     return memory(content=content, session_id="s", sequence=sequence)
 
 
-async def contents(store: Store, word: str) -> list[str]:
-    return [content for content, _ in (await found(store, EVERYTHING))[word]]
+async def contents(store: Store, word: str, **filters: Any) -> list[str]:
+    return [content for content, _ in (await found(store, EVERYTHING, **filters))[word]]
 
 
 async def test_what_is_no_longer_replaced_as_its_successor_is_deleted_is_a_turn_again(opened: Store) -> None:
@@ -119,6 +120,7 @@ async def test_what_is_no_longer_replaced_as_its_successor_is_deleted_is_a_turn_
     await store(opened.storage, *map(new, (successor, said(1, "apples"), ended, said(3, "plums"))))
     assert await contents(opened, "apples") == ["apples", "plums"]
     assert await contents(opened, "pears") == []
+    assert await contents(opened, "apples", include_superseded=True) == ["apples", "plums"]
 
     async with opened.storage.write() as unit:
         await unit.changes.delete(await unit.memories.get(successor.id, EVERYTHING))
@@ -128,9 +130,9 @@ async def test_what_is_no_longer_replaced_as_its_successor_is_deleted_is_a_turn_
     assert await opened.storage.integrity() == []
 
 
-async def end(storage: Storage, memory_id: str, **fields: object) -> None:
+async def end(storage: Storage, memory_id: str, **fields: Any) -> None:
     former = await get(storage, memory_id)
-    await replace(storage, former, new(attrs.evolve(former, **fields)))  # type: ignore[arg-type]
+    await replace(storage, former, new(attrs.evolve(former, **fields)))
 
 
 async def test_turns_that_end_at_the_same_time_lend_their_words_to_each_other(opened: Store) -> None:

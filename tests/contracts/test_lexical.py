@@ -204,6 +204,15 @@ async def test_a_turn_that_comes_late_lends_its_words_to_those_behind_it(store: 
     assert await search(store, "apples") == ["apples", "pears", "plums"]
 
 
+async def test_what_a_late_turn_lends_counts_although_the_turns_behind_it_were_searched_before(store: Store) -> None:
+    await store_turns(store, turn(2, "pears"), memory(content="pears alone"))
+    assert await search(store, "pears") == ["pears", "pears alone"]
+
+    await store_turns(store, turn(1, "apples and melons"))
+
+    assert await search(store, "pears") == ["pears alone", "pears"]
+
+
 async def test_of_turns_with_the_same_sequence_the_one_stored_first_comes_first(store: Store) -> None:
     await store_turns(store, turn(2, "pears"), turn(3, "plums"), turn(3, "cherries"))
     await store_turns(store, turn(1, "apples"))
