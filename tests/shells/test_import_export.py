@@ -179,21 +179,6 @@ def test_former_texts_go_along(command: Command) -> None:
     assert [each["content"] for each in memory["history"]] == ["The rose blooms in May.", "The rose blooms in June."]
 
 
-def test_a_first_text_that_another_memory_has_is_left_out(command: Command) -> None:
-    command.ok("memory", "create", "The rose blooms in May.")
-    source = lines(
-        {"id": 1, "content": "The rose blooms in June.", "history": [{"content": "The rose blooms in May."}]}
-    )
-
-    command.ok("import", "-", stdin=source)
-    command.ok("import", "-", stdin=source)
-
-    assert [memory["content"] for memory in exported(command)] == [
-        "The rose blooms in May.",
-        "The rose blooms in June.",
-    ]
-
-
 def test_former_texts_that_are_none_are_refused(command: Command) -> None:
     done = command.run("import", "-", stdin=lines({"content": "one", "history": [{"text": "two"}]}))
 

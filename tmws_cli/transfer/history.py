@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from tmws_cli.transfer.records import HISTORY_OF, HISTORY_TOTAL, Record
+from tmws_cli.transfer.records import HISTORY_OF, HISTORY_TOTAL, Record, exact_key
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import MemoryNotFound
@@ -51,8 +51,15 @@ async def exported(app: App, caller: Caller, memory: MemoryView) -> AsyncIterato
 
 
 def beginning(record: Record) -> CreateMemory:
-    """Return what stores a memory with its first text."""
-    return attrs.evolve(record.request, content=record.former[0]) if record.former else record.request
+    """Return what stores a memory; one with former texts begins with the first, in a session that is its own alone.
+
+    So nothing is merged with what it says for a moment only, and it is merged with nothing that says the same: it gets
+    the session that it had with its last text.
+    """
+    if not record.former:
+        return record.request
+    first = attrs.evolve(record.request, content=record.former[0])
+    return attrs.evolve(first, session_id=exact_key(first))
 
 
 @attrs.define
@@ -64,9 +71,8 @@ class Retelling:
 
     _app: App
     _caller: Caller
-    _memory_id: str
-    identity: str | None
-    _last: str
+    _found: MemoryView
+    _record: Record
     _told: int
     _present: str
     _place: int = attrs.field(default=0, init=False)
@@ -75,24 +81,42 @@ class Retelling:
     @classmethod
     async def begun(cls, app: App, caller: Caller, record: Record, memory_id: str) -> "Retelling":
         """Look how far a memory is."""
-        found = await app.call(caller, GetMemory(memory_id=memory_id, include_history=True))
-        told = found.history_total if found.history_total is not None else len(found.history or ())
-        last = record.request.content
-        return cls(app, caller, memory_id, record.identity, last, told, found.memory.content)
+        answer = await app.call(caller, GetMemory(memory_id=memory_id, include_history=True))
+        told = answer.history_total if answer.history_total is not None else len(answer.history or ())
+        return cls(app, caller, answer.memory, record, told, answer.memory.content)
+
+    @property
+    def identity(self) -> str | None:
+        """Return the id of the memory in the store that it comes from."""
+        return self._record.identity
 
     async def go_on(self, texts: Sequence[str]) -> None:
         """Tell the texts that follow."""
         for text in texts:
-            if self._place == self._told:
-                self._differs = text != self._present
-            elif self._place == self._told + 1 and not self._differs:
-                await self._app.call(self._caller, UpdateMemory(memory_id=self._memory_id, content=text))
+            if self._follows(text):
+                await self._update(content=text)
                 self._told, self._present = self._place, text
             self._place += 1
 
     async def end(self) -> None:
-        """Tell the text that the memory has at last."""
-        await self.go_on([self._last])
+        """Tell the text that the memory has at last, in the session that it has."""
+        wanted = self._record.request
+        changes: dict[str, Any] = {}
+        if self._found.session_id == beginning(self._record).session_id != wanted.session_id:
+            changes["session_id"] = wanted.session_id
+        if self._follows(wanted.content):
+            changes["content"] = wanted.content
+        if changes:
+            await self._update(**changes)
+
+    def _follows(self, text: str) -> bool:
+        """Tell whether the memory has all texts before this one, and not this one."""
+        if self._place == self._told:
+            self._differs = text != self._present
+        return self._place == self._told + 1 and not self._differs
+
+    async def _update(self, **changes: Any) -> None:
+        await self._app.call(self._caller, UpdateMemory(memory_id=self._found.memory_id, **changes))
 
 
 def _pieces(texts: Sequence[FormerText]) -> Iterator[list[Any]]:

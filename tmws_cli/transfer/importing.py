@@ -150,12 +150,12 @@ class Import:
                     break
             return
         for record, result in zip(records, results, strict=True):
+            self._count(result)
             try:
-                self._count(await self._complete(record, result))
+                await self._complete(record, result.memory_id)
             except Exception as error:
                 if not _concerns_one(error):
                     raise
-                self._count(result)
                 self._refuse(Refusal(place=record.place, reason=f"is not stored whole: {reason_of(error)}"))
 
     async def _create(self, wanted: Sequence[tuple[Record, CreateMemory]]) -> Sequence[MemoryCreated]:
@@ -191,22 +191,16 @@ class Import:
         self.tally.superseded += 1
         await self._call(memory)
 
-    async def _complete(self, record: Record, result: MemoryCreated) -> MemoryCreated:
-        """Restore what creating a memory cannot say, and return the answer of what stands for the record."""
-        if record.former and result.duplicate_of is not None:
-            # Another memory has the first text: this one is stored with its last one, without those before.
-            last = attrs.evolve(record.request, idempotency_key=exact_key(record.request))
-            result = await self._call(last)
-            record = attrs.evolve(record, former=())
-        await self._links.restore(record, result.memory_id)
+    async def _complete(self, record: Record, memory_id: str) -> None:
+        """Restore what creating a memory cannot say."""
+        await self._links.restore(record, memory_id)
         if record.former:
-            retelling = await Retelling.begun(self.app, self.caller, record, result.memory_id)
+            retelling = await Retelling.begun(self.app, self.caller, record, memory_id)
             await retelling.go_on(record.former)
             if record.goes_on:
                 self._open = retelling
             else:
                 await retelling.end()
-        return result
 
     async def _go_on(self, found: Continuation) -> None:
         """Tell more former texts of the memory before; those of one that was refused, or was there, are passed over."""

@@ -1,0 +1,108 @@
+"""Imported memories with former texts: each is told whole, and none of it to the readers of another."""
+
+import io
+import json
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.services.conftest import World
+from tmws_cli.transfer.importing import Import, Tally
+from tmws_cli.transfer.lines import JsonLines
+from tmws_core.domain.agent import Caller
+from tmws_core.domain.memory import AccessLevel
+from tmws_core.errors import StorageUnavailable
+from tmws_core.messages.memory import CreateMemory, GetMemory, ListMemories, MemoryView, UpdateMemory
+from tmws_core.operation import Request
+
+pytestmark = pytest.mark.anyio
+
+FIRST = "To do."
+
+
+def line(number: int, last: str, *former: str, **more: Any) -> dict[str, Any]:
+    """Return a memory as it is exported, with what it said before."""
+    history = [{"content": text, "version": version} for version, text in enumerate(former, 1)]
+    return {"memory_id": f"m{number}", "version": 1 + len(former), "written_by": "ada", "agent_id": "ada"} | {
+        "content": last,
+        "history": history,
+        **more,
+    }
+
+
+async def imported(app: Any, caller: Caller, *lines: dict[str, Any]) -> Tally:
+    raw = "".join(json.dumps(each) + "\n" for each in lines).encode()
+    source = JsonLines(io.BytesIO(raw), len(raw), ignore_unknown=False)
+    return await Import(app=app, caller=caller, on_refusal=print).run(source, lambda *_: None)
+
+
+async def told(world: World, caller: Caller) -> list[list[str]]:
+    """Return what each memory that a caller sees has said, from its first text to its last."""
+    page = await world.app.call(caller, ListMemories(oldest_first=True))
+    found = [
+        await world.app.call(caller, GetMemory(memory_id=memory.memory_id, include_history=True, oldest_first=True))
+        for memory in page.memories
+    ]
+    return [[*(text.content for text in each.history or ()), each.memory.content] for each in found]
+
+
+async def memories(world: World) -> tuple[MemoryView, ...]:
+    return (await world.app.call(world.operator, ListMemories(oldest_first=True))).memories
+
+
+async def test_memories_that_began_with_one_text_for_different_readers_stay_two(world: World) -> None:
+    shared = [
+        line(number, last, FIRST, access_level="shared", shared_with=[{"agent_id": reader, "permission": "read"}])
+        for number, reader, last in ((1, "bob", "Bob gets a raise."), (2, "carl", "Carl is let go."))
+    ]
+
+    for stored in (2, 0):
+        assert (await imported(world.app, world.operator, *shared)).stored == stored
+
+    assert await told(world, world.agent("bob", "other")) == [[FIRST, "Bob gets a raise."]]
+    assert await told(world, world.agent("carl", "other")) == [[FIRST, "Carl is let go."]]
+
+
+async def test_what_began_with_a_text_that_another_memory_has_keeps_its_former_texts(world: World) -> None:
+    await world.app.call(world.agent("ada"), CreateMemory(content=FIRST, tags=("hers",)))
+    begun = [line(1, "Bread.", FIRST, "Flour."), line(2, "Milk.", FIRST, session_id="s"), line(3, FIRST)]
+
+    tally = await imported(world.app, world.operator, *begun)
+
+    assert (tally.stored, tally.already_there) == (2, 1)
+    assert await told(world, world.operator) == [[FIRST], [FIRST, "Flour.", "Bread."], [FIRST, "Milk."]]
+    assert [memory.session_id for memory in await memories(world)] == [None, None, "s"]
+
+
+@attrs.frozen
+class _Interrupted:
+    """An app whose store goes away when a text is to be told."""
+
+    _app: Any
+    _at: str
+
+    async def call(self, caller: Caller, request: Request[Any]) -> Any:
+        if isinstance(request, UpdateMemory) and request.content == self._at:
+            raise StorageUnavailable(part="store", reason="is gone", hint="")
+        return await self._app.call(caller, request)
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_what_is_half_told_is_merged_with_nothing_and_gets_its_session_in_the_end(
+    world: World, *, edited: bool
+) -> None:
+    lines = [line(1, "Bread.", FIRST, "Flour.", session_id="s")]
+    with pytest.raises(StorageUnavailable):
+        await imported(_Interrupted(world.app, "Bread."), world.operator, *lines)
+    [half] = await memories(world)
+    same = CreateMemory(content="Flour.", session_id="s", access_level=AccessLevel.PRIVATE)
+    other = await world.app.call(world.agent("ada"), same)
+    if edited:
+        await world.app.call(world.agent("ada"), UpdateMemory(memory_id=half.memory_id, content="Salt."))
+
+    await imported(world.app, world.operator, *lines)
+
+    assert other.stored
+    assert await told(world, world.operator) == [[FIRST, "Flour.", "Salt." if edited else "Bread."], ["Flour."]]
+    assert [memory.session_id for memory in await memories(world)] == ["s", "s"]
