@@ -8,11 +8,11 @@ import pytest
 
 from tests.services.conftest import World
 from tests.services.test_agents import register
-from tmws_core.domain.agent import Role
+from tmws_core.domain.agent import Caller, Role
 from tmws_core.domain.memory import AccessLevel
 from tmws_core.errors import AgentExists, Forbidden, MemoryNotFound
 from tmws_core.messages.agents import RegisterAgent, UpdateAgent
-from tmws_core.messages.memory import CreateMemory, GetMemory, ListMemories, UpdateMemory
+from tmws_core.messages.memory import CreateMemory, DeleteMemory, GetMemory, ListMemories, UpdateMemory
 
 pytestmark = pytest.mark.anyio
 
@@ -102,3 +102,36 @@ async def test_an_agent_that_moved_brings_nothing_back_to_its_former_team(world:
         await world.app.call(moved, UpdateMemory(memory_id=memory_id, **changes))
     in_force = {each.memory_id for each in (await world.app.call(hera, ListMemories(agent_id="athena"))).memories}
     assert in_force == {own, other}
+
+
+async def test_an_agent_that_moved_brings_nothing_back_by_deleting_what_replaced_it(world: World) -> None:
+    athena, hera = await register(world, "athena"), await register(world, "hera")
+
+    async def create(caller: Caller, content: str, level: AccessLevel = AccessLevel.TEAM) -> str:
+        return (await world.app.call(caller, CreateMemory(content=content, access_level=level))).memory_id
+
+    async def in_force(agent_id: str) -> set[str]:
+        return {each.memory_id for each in (await world.app.call(hera, ListMemories(agent_id=agent_id))).memories}
+
+    before, withdrawn = await create(athena, "Told."), await create(athena, "Withdrawn.")
+    successor, hers = await create(athena, "Told since."), await create(hera, "Hers.")
+    await world.app.call(athena, UpdateMemory(memory_id=before, superseded_by=successor))
+    await world.app.call(world.operator, UpdateAgent(agent_id="athena", namespace="globex"))
+    moved = world.agent("athena", "globex")
+    own = await create(moved, "For the new team.")
+    public = await create(moved, "For all.", AccessLevel.PUBLIC)
+    await world.app.call(moved, UpdateMemory(memory_id=withdrawn, superseded_by=own))
+    await world.app.call(hera, UpdateMemory(memory_id=hers, superseded_by=public))
+    for memory_id in (successor, own):
+        with pytest.raises(Forbidden, match=r"bring the memory .* back to the namespace acme"):
+            await world.app.call(moved, DeleteMemory(memory_id=memory_id))
+    assert await in_force("athena") == {successor, public}
+
+    # What others own is theirs, and so is what they tied it to.
+    await world.app.call(moved, DeleteMemory(memory_id=public))
+    assert await in_force("hera") == {hers}
+    await world.app.call(moved, UpdateMemory(memory_id=before, access_level=AccessLevel.PRIVATE))
+    await world.app.call(moved, DeleteMemory(memory_id=withdrawn))
+    for memory_id in (successor, own):
+        await world.app.call(moved, DeleteMemory(memory_id=memory_id))
+    assert await in_force("athena") == set()

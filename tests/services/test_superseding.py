@@ -24,6 +24,7 @@ from tmws_core.messages.memory import (
     CreateMemory,
     DeleteMemory,
     GetMemory,
+    ListMemories,
     MemoryView,
     ShareMemory,
     UpdateMemory,
@@ -345,3 +346,25 @@ async def test_a_reader_learns_nothing_of_a_successor_that_it_does_not_see(world
         await _replace(world, own, new, "hestia")
     assert isinstance(refusal.value, MemoryNotFound)
     assert refusal.value.field == "superseded_by"
+
+
+async def test_what_a_memory_that_is_gone_still_replaces_says_so_to_who_can_bring_it_back(world: World) -> None:
+    """Versions that brought nothing back when they deleted a successor have left such memories."""
+    old = await _create(world, "The port is 8000.", access_level=AccessLevel.PUBLIC)
+    other = await _create(world, "The port is 9000.", "hestia", access_level=AccessLevel.PUBLIC)
+    gone = "01890a5d-ac96-774b-bcce-b302099a8057"
+    world.change(f"UPDATE memories_v2 SET superseded_by = '{gone}', superseded_at = updated_at")
+    seen = {
+        (agent, memory_id): (await world.app.call(world.agent(agent), GetMemory(memory_id=memory_id))).memory
+        for agent in ("athena", "hestia")
+        for memory_id in (old, other)
+    }
+    named = {place for place, view in seen.items() if view.superseded_by == gone}
+    assert named == {("athena", old), ("hestia", other)}
+    listed = await world.app.call(world.agent("athena"), ListMemories(include_superseded=True))
+    assert {each.memory_id: each.superseded_by for each in listed.memories} == {old: gone, other: None}
+    assert await _found(world, "port") == []
+
+    await _replace(world, old, None)
+
+    assert await _found(world, "port") == [old]

@@ -91,7 +91,7 @@ RELINK = f"""
         WHERE gone.id = {{id}}
     ) AS later
     WHERE m.superseded_by = {{id}} AND m.id <> {{id}}
-    RETURNING id, agent_id, model IS NOT NULL
+    RETURNING id, agent_id, namespace, access_level, model IS NOT NULL, superseded_by IS NOT NULL
 """  # noqa: S608 - texts are constants, values are bound
 """Lets what a memory had replaced be replaced by the successor of that memory, or by nothing.
 

@@ -65,7 +65,7 @@ class SqliteMemoryWriter:
             refresh_behind(connection, memory.document, memory)
             for memory_id, *_ in relinked:
                 _return_turn(connection, memory_id)
-            return [Relinked(memory_id, agent_id, bool(embedded)) for memory_id, agent_id, embedded in relinked]
+            return [Relinked(*row) for row in relinked]
 
         return await self._session.run(work)
 

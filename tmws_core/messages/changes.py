@@ -1,6 +1,6 @@
 """What requests make of memories: pure, so that a unit of work can apply it to what it has just read."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from tmws_core.domain.agent import Caller, Permission
 from tmws_core.domain.memory import SHARES, SUCCESSORS, AccessLevel, Memory, Share
 from tmws_core.errors import Forbidden, InvalidField, VersionConflict
 from tmws_core.messages.memory import ShareMemory, UpdateMemory
+from tmws_core.ports.storage import Relinked
 
 _ENDS = {"expires_at": "change when this memory expires", "superseded_by": "change what replaces this memory"}
 """Fields by which a memory goes out of force, and what changing them is."""
@@ -43,16 +44,32 @@ def check_change(acting: Caller, memory: Memory, request: UpdateMemory) -> None:
 
 def _check_publication(acting: Caller, memory: Memory, request: UpdateMemory) -> None:
     """Refuse to tell a team anything that the caller does not belong to any more; to withdraw is free."""
-    level = request.access_level or memory.access_level
-    if level is not AccessLevel.TEAM or memory.namespace == acting.namespace or acting.manages(memory.namespace):
+    if not _is_elsewhere(acting, request.access_level or memory.access_level, memory.namespace):
         return
     told = sorted(name for name, value in request.given().items() if not _withdraws(memory, name, value))
-    if told and not acting.may(Permission.ANY_NAMESPACE):
+    if told:
         raise Forbidden(
             action=f"write to the namespace {memory.namespace}",
             needs="membership of it; delete the memory, or make it private",
             name=told[0],
         )
+
+
+def check_return(acting: Caller, relinked: Iterable[Relinked]) -> None:
+    """Refuse to bring own memories back, by deleting what has replaced them, to a team that the caller has left."""
+    for each in relinked:
+        own = each.agent_id == acting.agent_id and not each.superseded
+        if own and _is_elsewhere(acting, each.access_level, each.namespace):
+            raise Forbidden(
+                action=f"bring the memory {each.id} back to the namespace {each.namespace}",
+                needs="membership of it; delete that memory, or make it private, before what has replaced it",
+            )
+
+
+def _is_elsewhere(acting: Caller, level: AccessLevel, namespace: str) -> bool:
+    """Tell whether a memory is read by a team to which the caller has nothing to tell."""
+    foreign = namespace != acting.namespace and not acting.manages(namespace)
+    return level is AccessLevel.TEAM and foreign and not acting.may(Permission.ANY_NAMESPACE)
 
 
 def _withdraws(memory: Memory, name: str, value: Any) -> bool:

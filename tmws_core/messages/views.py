@@ -3,11 +3,13 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from tmws_core.domain.access import may_manage, visibility_of
+from tmws_core.domain.access import Visibility, may_manage, visibility_of
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.memory import Memory, Share
 from tmws_core.messages.memory import MemoryView, ShareView
 from tmws_core.ports.storage import MemoryReader
+
+_ALL = Visibility("", "", everything=True)
 
 
 def shares(shared_with: tuple[Share, ...]) -> tuple[ShareView, ...]:
@@ -15,15 +17,24 @@ def shares(shared_with: tuple[Share, ...]) -> tuple[ShareView, ...]:
     return tuple(ShareView(agent_id=share.agent_id, permission=share.permission) for share in shared_with)
 
 
-async def successors(reader: MemoryReader, shown: Iterable[Memory], caller: Caller) -> Collection[str]:
-    """Return the memories that replaced those shown, as far as the caller may know of them."""
-    replaced_by = [memory.superseded_by for memory in shown if memory.superseded_by is not None]
+async def naming(reader: MemoryReader, shown: Iterable[Memory], caller: Caller) -> Collection[str]:
+    """Return which of the memories shown may name to the caller what has replaced them: what the caller sees.
+
+    What is gone, and replaces a memory nevertheless, as earlier versions left it, is named to who may bring that back.
+    """
+    replaced = [(memory, memory.superseded_by) for memory in shown if memory.superseded_by is not None]
     visibility = visibility_of(caller)
-    return await reader.visible(replaced_by, visibility) if replaced_by and not visibility.everything else replaced_by
+    if not replaced or visibility.everything:
+        return {memory.id for memory, _ in replaced}
+    seen = await reader.visible([later for _, later in replaced], visibility)
+    own = [(memory.id, later) for memory, later in replaced if later not in seen and may_manage(caller, memory)]
+    there = await reader.visible([later for _, later in own], _ALL) if own else ()
+    gone = {memory_id for memory_id, later in own if later not in there}
+    return gone | {memory.id for memory, later in replaced if later in seen}
 
 
-def fields(memory: Memory, caller: Caller, known: Collection[str]) -> dict[str, Any]:
-    """Return the arguments of a MemoryView of this memory for this caller, who knows of these successors."""
+def fields(memory: Memory, caller: Caller, naming: Collection[str]) -> dict[str, Any]:
+    """Return the arguments of a MemoryView for this caller; the memories `naming` their successor do so."""
     return {
         "memory_id": memory.id,
         "content": memory.content,
@@ -45,11 +56,11 @@ def fields(memory: Memory, caller: Caller, known: Collection[str]) -> dict[str, 
         "created_at": memory.created_at,
         "updated_at": memory.updated_at,
         "version": memory.version,
-        "superseded_by": memory.superseded_by if memory.superseded_by in known else None,
+        "superseded_by": memory.superseded_by if memory.id in naming else None,
         "embedded": memory.embedded,
     }
 
 
-def view(memory: Memory, caller: Caller, known: Collection[str]) -> MemoryView:
-    """Return a memory as this caller, who knows of these successors, sees it."""
-    return MemoryView(**fields(memory, caller, known))
+def view(memory: Memory, caller: Caller, naming: Collection[str]) -> MemoryView:
+    """Return a memory as this caller sees it; the memories `naming` their successor do so."""
+    return MemoryView(**fields(memory, caller, naming))

@@ -11,7 +11,7 @@ import attrs
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
-from tmws_core.domain.memory import Identity, Memory, MemoryStats, MemoryVersion, Uses
+from tmws_core.domain.memory import AccessLevel, Identity, Memory, MemoryStats, MemoryVersion, Uses
 from tmws_core.ports.agents import Agents
 from tmws_core.ports.audit import AuditLog
 from tmws_core.ports.credentials import Credentials
@@ -67,11 +67,14 @@ class UsedKey:
 
 @attrs.frozen
 class Relinked:
-    """A memory that has another successor, or none, because the one that it had was deleted."""
+    """A memory that has another successor, or none unless it is still `superseded`, as the one it had was deleted."""
 
     id: str
     agent_id: str
-    embedded: bool
+    namespace: str
+    access_level: AccessLevel = attrs.field(converter=AccessLevel)
+    embedded: bool = attrs.field(converter=bool)
+    superseded: bool = attrs.field(converter=bool)
 
 
 @attrs.frozen(kw_only=True)

@@ -74,10 +74,10 @@ class Browsing:
             memory = await snapshot.memories.get(request.memory_id, visibility_of(acting))
             if request.include_history:
                 former = await _History.read(snapshot.memories, request, beyond)
-            known = await views.successors(snapshot.memories, [memory], acting)
+            naming = await views.naming(snapshot.memories, [memory], acting)
         if self.usage is not None:
             self.usage.note(memory.id)
-        found = MemoryFound(memory=views.view(memory, acting, known))
+        found = MemoryFound(memory=views.view(memory, acting, naming))
         if former is None:
             return found
         return attrs.evolve(
@@ -111,10 +111,10 @@ class Browsing:
                 order="oldest" if request.oldest_first else "newest",
             )
             page = memories[: request.limit]
-            known = await views.successors(snapshot.memories, page, caller)
+            naming = await views.naming(snapshot.memories, page, caller)
         more = len(memories) > len(page)
         return MemoryPage(
-            memories=tuple(views.view(memory, caller, known) for memory in page),
+            memories=tuple(views.view(memory, caller, naming) for memory in page),
             next_cursor=await self.cursors.at(caller, request, page[-1].id) if more else None,
         )
 

@@ -163,6 +163,7 @@ class Memories:
             if not may_manage(acting, memory):
                 raise Forbidden(action="delete this memory", needs="its owner or an administrator")
             relinked = await unit.changes.delete(memory, self.clock.now())
+            changes.check_return(acting, relinked)
             await self._record(unit, caller, "memory.deleted", [memory], acting)
             await self._record(unit, caller, "memory.updated", relinked, acting)
         await self._announce([memory, *relinked])

@@ -111,13 +111,13 @@ class Recall:
             ranked = (head + tail)[:DEPTH]
             page = ranked[offset : offset + request.limit]
             found = await _memories_of(snapshot, scope, page, memories, request.as_of)
-            known = await views.successors(snapshot.memories, [memory for _, memory in found], caller)
+            naming = await views.naming(snapshot.memories, [memory for _, memory in found], caller)
         end = offset + request.limit
         more = end < min(len(ranked), DEPTH)
         best = findings.lexical[0].score if findings.lexical else 1.0
         return MemoriesFound(
             results=tuple(
-                _hit(views.fields(memory, caller, known), _allowed_by(scope, memory), hit, best, request)
+                _hit(views.fields(memory, caller, naming), _allowed_by(scope, memory), hit, best, request)
                 for hit, memory in found
             ),
             search_source=findings.source or (self.fallback if findings.degraded else self.vectors.source),
