@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from tmws_core.aside import aside
 from tmws_core.doubles import check_doubles
 from tmws_core.errors import MalformedRequest, RequestTimedOut, RequestTooLarge
+from tmws_mcp.ids import BOM
 from tmws_mcp.weight import check_weight
 
 BODY_BYTES = 8 * 1024 * 1024
@@ -57,6 +58,7 @@ async def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
+    body = body.removeprefix(BOM)
     check_weight(body)
     try:
         value = orjson.loads(body) if body else {}

@@ -8,7 +8,7 @@ from tmws_adapters.local.finding import Link
 from tmws_adapters.local.greeting import Stranger, parse
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.starting import REACH_GRACE_SECONDS, reach
-from tmws_mcp.pipes import Incoming, Outgoing
+from tmws_mcp.pipes import Incoming, Outgoing, Overlong
 from tmws_mcp.unanswered import is_introduction
 
 _CHUNK = 64 * 1024
@@ -67,7 +67,7 @@ class Connection:
                 chunk = self._socket.recv(_CHUNK)
                 if not chunk:
                     raise ConnectionResetError
-                answered = any(is_introduction(each) for each in self._incoming.feed(chunk))
+                answered = any(isinstance(each, bytes) and is_introduction(each) for each in self._incoming.feed(chunk))
         for line in lines[1:]:
             self._socket.sendall(line)
         self._socket.setblocking(False)  # noqa: FBT003 - the socket module's signature
@@ -91,7 +91,7 @@ class Connection:
             return None
         lines = []
         for line in self._incoming.feed(chunk):
-            if line is None:
+            if isinstance(line, Overlong):  # it sends as much as it likes
                 continue
             if line.startswith(_CONTROL):
                 self._heed(line)

@@ -13,10 +13,8 @@ from tmws_core.doubles import check_doubles
 from tmws_core.errors import InvalidField, TooManyValues
 from tmws_core.wire import outweighs
 from tmws_mcp.bodies import LIGHT
+from tmws_mcp.ids import BOM, ID, id_in, is_id
 from tmws_mcp.weight import check_weight
-
-ID = 1024
-"""Characters of the id of a request: it comes back in the answer and in refusals; clients use a number or a UUID."""
 
 REST = 64 * 1024
 """Characters of a message beside the arguments of a call: an introduction has 300."""
@@ -41,19 +39,20 @@ async def parse(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
 
 
 def _parsed(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
+    line = line.removeprefix(BOM)
     try:
         check_weight(line)
         value = orjson.loads(line)
     except TooManyValues as error:
-        raise BadFrame(types.INVALID_REQUEST, error.message) from None
+        raise BadFrame(types.INVALID_REQUEST, error.message, id_in(line)) from None
     except orjson.JSONDecodeError as error:
-        raise BadFrame(types.PARSE_ERROR, f"Parse error: {error.msg}") from None
+        raise BadFrame(types.PARSE_ERROR, f"Parse error: {error.msg}", id_in(line)) from None
     if not isinstance(value, dict):
         raise BadFrame(types.INVALID_REQUEST, "A message is one JSON object; batches are not supported")
     if "method" not in value and value.keys() & {"result", "error"}:
         return None
     request_id = value.get("id")
-    if "id" in value and not _is_id(request_id):
+    if "id" in value and not is_id(request_id):
         raise BadFrame(
             types.INVALID_REQUEST, f"An id is a string of at most {ID} characters or an integer of at most 64 bits"
         )
@@ -85,7 +84,3 @@ def _check_doubles(line: bytes, value: dict[str, object], request_id: str | int 
         check_doubles(line, value)
     except InvalidField as error:
         raise BadFrame(types.INVALID_REQUEST, error.message, request_id) from None
-
-
-def _is_id(value: object) -> bool:
-    return len(value) <= ID if isinstance(value, str) else isinstance(value, int) and not isinstance(value, bool)

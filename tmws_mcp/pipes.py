@@ -3,40 +3,61 @@
 import os
 from collections import deque
 
+KEPT = 16 * 1024
+"""Bytes that are kept of how a line begins that is too long, and of how it ends."""
+
+
+class Overlong:
+    """What is kept of a line that is too long."""
+
+    __slots__ = ("begin", "end")
+
+    def __init__(self, begin: bytes) -> None:
+        self.begin = begin
+        self.end = b""
+
+    def add(self, part: bytes) -> None:
+        """Take more of the line."""
+        self.end = (self.end + part)[-KEPT:]
+
 
 class Incoming:
-    """Cuts bytes into lines of at most `limit` bytes; a longer one is not kept, and counts as None."""
+    """Cuts bytes into lines of at most `limit` bytes; of a longer one little is kept."""
 
     __slots__ = ("_kept", "_limit", "_over")
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
         self._kept = bytearray()
-        self._over = False
+        self._over: Overlong | None = None
 
-    def feed(self, chunk: bytes) -> list[bytes | None]:
+    def feed(self, chunk: bytes) -> list[bytes | Overlong]:
         """Return the lines that end in a chunk, each with its end."""
         *ended, rest = chunk.split(b"\n")
         lines = [self._cut(part) for part in ended]
         self._keep(rest)
         return lines
 
-    def end(self) -> list[bytes | None]:
+    def end(self) -> list[bytes | Overlong]:
         """Return the line that is cut off by the end, if there is one."""
         return [self._cut(b"")] if self._kept or self._over else []
 
-    def _cut(self, part: bytes) -> bytes | None:
+    def _cut(self, part: bytes) -> bytes | Overlong:
         self._keep(part)
-        line = None if self._over else bytes(self._kept) + b"\n"
+        line = self._over or bytes(self._kept) + b"\n"
         self._kept.clear()
-        self._over = False
+        self._over = None
         return line
 
     def _keep(self, part: bytes) -> None:
-        self._kept += part
-        if self._limit is not None and len(self._kept) > self._limit:
+        if self._over is None:
+            self._kept += part
+            if self._limit is None or len(self._kept) <= self._limit:
+                return
+            self._over = Overlong(bytes(self._kept[:KEPT]))
+            part = bytes(self._kept[-KEPT:])
             self._kept.clear()
-            self._over = True
+        self._over.add(part)
 
 
 class Outgoing:

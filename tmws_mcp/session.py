@@ -97,7 +97,11 @@ class Session:
                     await self._take(message, len(line or b""), work, answers)
                 except BadFrame as bad:
                     refusal = types.ErrorData(code=bad.code, message=bad.message)
-                    await answers.send(JSONRPCError(jsonrpc="2.0", id=bad.request_id, error=refusal))
+                    await answers.send(JSONRPCError(jsonrpc="2.0", id=self._free(bad.request_id), error=refusal))
+
+    def _free(self, request_id: types.RequestId | None) -> types.RequestId | None:
+        """Return the id of a refused line, unless a request that still runs has it, whose answer is waited for."""
+        return None if request_id is not None and coerce_request_id(request_id) in self._running else request_id
 
     async def _take(
         self, message: _Message, size: int, work: TaskGroup, answers: MemoryObjectSendStream[_Outgoing]

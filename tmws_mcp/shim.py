@@ -17,8 +17,9 @@ from tmws_adapters.local.greeting import Refused, Silent
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.starting import advice
 from tmws_mcp.connection import GRACE_SECONDS, Connection, connect
+from tmws_mcp.ids import id_at_end, id_in
 from tmws_mcp.limits import LINE_BYTES, TOO_LONG
-from tmws_mcp.pipes import Incoming, Outgoing
+from tmws_mcp.pipes import Incoming, Outgoing, Overlong
 from tmws_mcp.unanswered import INVALID_REQUEST, Unanswered
 from tmws_mcp.unanswered import refusal as unanswerable
 
@@ -200,9 +201,11 @@ class Relay:
         for line in self._input.feed(chunk) if chunk else self._input.end():
             self._take(line)
 
-    def _take(self, line: bytes | None) -> None:
-        if line is None:
-            self._output.put(unanswerable(INVALID_REQUEST, TOO_LONG))
+    def _take(self, line: bytes | Overlong) -> None:
+        if isinstance(line, Overlong):
+            named = id_in(line.begin)
+            request_id = id_at_end(line.end) if named is None else named
+            self._output.put(unanswerable(INVALID_REQUEST, TOO_LONG, request_id))
         elif line.strip():
             unasked = self._unanswered.take(line)
             if unasked is not None and not self._told:

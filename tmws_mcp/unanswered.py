@@ -4,6 +4,8 @@ import json
 import time
 from collections.abc import Collection
 
+from tmws_mcp.ids import BOM, id_in, is_id
+
 INVALID_REQUEST = -32600
 INTERNAL_ERROR = -32603
 
@@ -71,7 +73,7 @@ class Unanswered:
 
     def take(self, line: bytes) -> str | None:
         """Follow a line of the client; return the method where it lacks the id without which it gets no answer."""
-        message = _message(line)
+        message = _message(line) or _unreadable(line)
         method, request_id = message.get("method"), message.get("id")
         if method == "initialize":
             self._initialize = line
@@ -80,7 +82,7 @@ class Unanswered:
         if method == "notifications/cancelled":
             self.requests.pop(str(_object(message.get("params")).get("requestId")), None)
         is_answer = "method" not in message and message.keys() & {"result", "error"}
-        if isinstance(request_id, str | int) and not isinstance(request_id, bool) and not is_answer:
+        if is_id(request_id) and not is_answer:
             self.requests.setdefault(str(request_id), Request(line, message))
         if isinstance(method, str) and "id" not in message and not method.startswith("notifications/"):
             return method
@@ -119,14 +121,14 @@ class Unanswered:
         return [line for line in (_line({**message, "id": REPLAYED}), self._initialized) if line]
 
 
-def is_introduction(answer: bytes | None) -> bool:
+def is_introduction(answer: bytes) -> bool:
     """Tell whether a line answers a repeated introduction."""
-    return answer is not None and _id_of(answer) == REPLAYED
+    return _id_of(answer) == REPLAYED
 
 
-def refusal(code: int, message: str) -> bytes:
-    """Return the answer to a line without an id."""
-    return _line({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}})
+def refusal(code: int, message: str, request_id: str | int | None) -> bytes:
+    """Return the answer to a line that is no message; its id, where one was found in it."""
+    return _line({"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": message}})
 
 
 def _is_keyed(tool: str | None, arguments: dict[str, object]) -> bool:
@@ -151,10 +153,16 @@ def _id_of(answer: bytes) -> object:
     return None if "method" in message else message.get("id")
 
 
+def _unreadable(line: bytes) -> dict[str, object]:
+    """Return the id under which the owner will refuse a line that it does not understand, if there is one."""
+    request_id = id_in(line)
+    return {} if request_id is None else {"id": request_id}
+
+
 def _message(line: bytes) -> dict[str, object]:
     """Return the object on a line, empty where the owner will not understand the line."""
     try:
-        value = json.loads(line, parse_constant=_no_constant)
+        value = json.loads(line.removeprefix(BOM), parse_constant=_no_constant)
         if b"\\ud" in line.lower():
             json.dumps(value, ensure_ascii=False).encode()  # fails on half a character
     except (ValueError, RecursionError):

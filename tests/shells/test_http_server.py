@@ -148,22 +148,24 @@ def test_plain_request_to_mcp_needs_no_session(server: HttpServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "code"),
+    ("body", "request_id", "code"),
     [
-        (b"nonsense", 400, -32700),
-        (b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}', 400, -32700),
-        (b"[" * 10_000, 400, -32700),
-        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}', 400, -32700),
-        (b"{}", 400, -32600),
-        (b"[]", 400, -32600),
-        (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', 400, -32600),
+        (b"nonsense", None, -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}', 1, -32700),
+        (b"[" * 10_000, None, -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}', 1, -32700),
+        (b"{}", None, -32600),
+        (b"[]", None, -32600),
+        (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', None, -32600),
     ],
 )
-def test_bad_message_to_mcp_is_a_json_rpc_error(server: HttpServer, body: bytes, status: int, code: int) -> None:
+def test_bad_message_to_mcp_is_a_json_rpc_error(
+    server: HttpServer, body: bytes, request_id: int | None, code: int
+) -> None:
     for headers in (JSON, session(server), JSON | {"mcp-protocol-version": "2026-07-28"}):
         answer = server.client.post("/mcp", content=body, headers=headers)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
-        assert answer.json()["id"] is None
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+        assert answer.json()["id"] == request_id
 
 
 def test_refusals_of_the_protocol_library_are_json_too(server: HttpServer) -> None:

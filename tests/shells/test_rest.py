@@ -60,6 +60,11 @@ def test_body_without_a_content_type_is_read(server: HttpServer) -> None:
     assert answer.status_code == 200
 
 
+def test_body_may_begin_with_a_byte_order_mark(server: HttpServer) -> None:
+    answer = server.client.post("/mcp/tools/get_memory_stats", content=b'\xef\xbb\xbf{"agent_id": "test-agent"}')
+    assert answer.status_code == 200
+
+
 def test_empty_body_is_no_arguments(server: HttpServer) -> None:
     assert server.client.post("/mcp/tools/get_memory_stats").json()["success"] is True
     assert refusal(server.client.post("/mcp/tools/search_memories")) == (400, "invalid_argument", "query")

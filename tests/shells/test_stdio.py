@@ -65,11 +65,14 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Any:
     ("line", "request_id", "code"),
     [
         (b"nonsense", None, PARSE_ERROR),
-        (b'{"jsonrpc":"2.0","id":1,"method":"ping"', None, PARSE_ERROR),
-        (b'{"jsonrpc":"2.0","id":1,"method":"\xff\xfe"}', None, PARSE_ERROR),
-        (b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}', None, PARSE_ERROR),
-        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}', None, PARSE_ERROR),
-        (DEEP, None, PARSE_ERROR),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping"', 1, PARSE_ERROR),
+        (b'{"jsonrpc":"2.0","id":1,"method":"\xff\xfe"}', 1, PARSE_ERROR),
+        (b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}', 1, PARSE_ERROR),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":NaN}}', 1, PARSE_ERROR),
+        (b'{"method":"ping","params":{"id":3,"a":"\x01"},"id":"b"}', "b", PARSE_ERROR),
+        (b'{"jsonrpc":"2.0","method":"ping","params":{"id":3,"a":"\\"id\\":4"},"x":.5}', None, PARSE_ERROR),
+        (b'{"jsonrpc":"2.0","id":11,"method":"ping","params":{"a":[' + b"1," * 400_001 + b"1]}}", 11, INVALID_REQUEST),
+        (DEEP, 1, PARSE_ERROR),
         (b"[" * 10_000, None, PARSE_ERROR),
         (b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]', None, INVALID_REQUEST),
         (b"3", None, INVALID_REQUEST),
@@ -84,9 +87,15 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Any:
         (b'{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{}}', 9, -32602),
         (
             b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":"' + b"x" * (8 * 1024 * 1024) + b'"}}',
-            None,
+            1,
             INVALID_REQUEST,
         ),
+        (
+            b'{"method":"ping","params":{"a":"' + b"x" * (8 * 1024 * 1024) + b'"},"jsonrpc":"2.0","id":"last"}',
+            "last",
+            INVALID_REQUEST,
+        ),
+        (b'{"method":"ping","params":{"a":"' + b"x" * (8 * 1024 * 1024) + b'","id":3}}', None, INVALID_REQUEST),
     ],
     ids=lambda value: repr(value)[:40] if isinstance(value, bytes) else "",
 )
@@ -97,6 +106,16 @@ def test_bad_line_is_answered_and_the_next_one_too(
     assert (answer["id"], answer["error"]["code"]) == (request_id, code)
     assert "Traceback" not in json.dumps(answer)
     assert talk.ask(b"\n  \n" + request("next", "ping")) == {"jsonrpc": "2.0", "id": "next", "result": {}}
+
+
+def test_a_line_may_begin_with_a_byte_order_mark(talk: Conversation) -> None:
+    assert talk.ask(b"\xef\xbb\xbf" + request(12, "ping")) == {"jsonrpc": "2.0", "id": 12, "result": {}}
+
+
+def test_a_bad_line_does_not_answer_a_request_that_still_runs(talk: Conversation) -> None:
+    talk.send(slow(13), b'{"jsonrpc":"2.0","id":13,"method":NaN}\n')
+    assert talk.receive()["id"] is None
+    assert len(talk.receive()["result"]["structuredContent"]["results"]) == 50
 
 
 def test_answers_of_the_client_are_ignored(talk: Conversation) -> None:
