@@ -11,6 +11,7 @@ from tmws_core.aside import aside
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.audit import Detail
 from tmws_core.errors import Forbidden, RequestTimedOut, StorageInterrupted, TmwsError
+from tmws_core.lenient import request_of
 from tmws_core.messages.memory import MemoryFound, MemoryPage
 from tmws_core.messages.search import MemoriesFound
 from tmws_core.operation import Effect, Operation, Request, named, operations_of
@@ -23,7 +24,7 @@ from tmws_core.services.explaining import Explaining
 from tmws_core.services.health import Health
 from tmws_core.services.memories import Memories
 from tmws_core.services.recall import Recall
-from tmws_core.wire import outweighs, structure, unstructure
+from tmws_core.wire import outweighs, unstructure
 
 Answer = TypeVar("Answer")
 
@@ -75,7 +76,7 @@ class App:
             TmwsError: see `call`.
         """
         operation = named(name, self.operations)
-        build = partial(structure, {} if arguments is None else arguments, operation.request)
+        build = partial(request_of, {} if arguments is None else arguments, operation.request)
         request = await aside(build, long=outweighs(arguments, _LIGHT))
         answer: dict[str, Any] = unstructure(await self._run(operation, caller, request))
         return answer

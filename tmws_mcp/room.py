@@ -6,6 +6,8 @@ from typing import Any, cast
 import anyio
 import attrs
 
+from tmws_core.domain.memory import BATCH
+from tmws_core.lenient import boolean, integer, known_names
 from tmws_core.messages.memory import PAGE
 from tmws_core.operation import Operation
 from tmws_mcp.limits import LINE_BYTES
@@ -91,13 +93,15 @@ class Taken:
 
 def most_of(operation: Operation | None, arguments: object) -> int:
     """Return how many memories, or as much of something else, the answer to a call may hold; 0 if it is short."""
-    given = arguments if isinstance(arguments, Mapping) else {}
-    if operation is None or not operation.quotes:
+    if operation is None:
+        return 0
+    given = known_names(arguments, operation.request) if isinstance(arguments, Mapping) else {}
+    if not operation.quotes:
         stored = given.get("memories")
-        return len(stored) // _RECEIPTS if isinstance(stored, list) else 0
-    if given.get("include_history"):
+        return (BATCH if isinstance(stored, str) else len(stored)) // _RECEIPTS if isinstance(stored, str | list) else 0
+    if boolean(given.get("include_history")):
         return ROOM
-    limit = given.get("limit", _default_limit(operation))
+    limit = integer(given.get("limit", _default_limit(operation)))
     return max(1, min(limit, ROOM)) if isinstance(limit, int) else 1
 
 

@@ -20,7 +20,7 @@ BAD_INPUT = {
     "importance not a number": (["memory", "create", "x", "--importance", "nan"], "importance: must be a finite"),
     "metadata no JSON": (["memory", "create", "x", "--metadata", "{"], "metadata: is no JSON"),
     "metadata no object": (["memory", "create", "x", "--metadata", "[1]"], "metadata: must be a JSON object"),
-    "time without a zone": (["memory", "create", "x", "--occurred-at", "2026-01-31"], "occurred_at: '2026-01-31'"),
+    "no time": (["memory", "create", "x", "--occurred-at", "2026-01-32"], "occurred_at: '2026-01-32'"),
     "unknown choice": (["memory", "create", "x", "--memory-type", "vague"], "vague"),
     "malformed id": (["memory", "get", "7"], "memory_id: '7' is not a memory id"),
     "control character": (["memory", "create", "a\x07b"], "U+0007"),

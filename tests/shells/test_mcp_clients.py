@@ -162,10 +162,10 @@ async def test_unknown_resource_is_the_error_of_its_era(client: Client, uri: str
         ("create_memory", {}, "invalid_argument", "content"),
         ("create_memory", {"content": "x", "colour": "red"}, "invalid_argument", "colour"),
         ("create_memory", {"content": "a\x00b"}, "invalid_argument", "content"),
-        ("create_memory", {"content": "x", "importance": "0.5"}, "invalid_argument", "importance"),
+        ("create_memory", {"content": "x", "importance": "high"}, "invalid_argument", "importance"),
         ("create_memory", {"content": "x" * (64 * 1024 + 1)}, "too_large", "content"),
-        ("search_memories", {"query": "x", "limit": "3"}, "invalid_argument", "limit"),
-        ("search_memories", {"query": "x", "explain": "false"}, "invalid_argument", "explain"),
+        ("search_memories", {"query": "x", "limit": "three"}, "invalid_argument", "limit"),
+        ("search_memories", {"query": "x", "explain": "perhaps"}, "invalid_argument", "explain"),
         ("get_memory", {"memory_id": UNKNOWN_ID}, "not_found", "memory_id"),
     ],
 )

@@ -9,8 +9,9 @@ import attrs
 from tmws_adapters.remote.answers import answer_of
 from tmws_adapters.remote.failures import PART, OutcomeUnknown, ServiceUnreachable
 from tmws_core.app import SERVICES
+from tmws_core.lenient import request_of
 from tmws_core.operation import Effect, Operation, Request, named, operations_described_by
-from tmws_core.wire import structure, unstructure
+from tmws_core.wire import unstructure
 
 Answer = TypeVar("Answer")
 
@@ -65,7 +66,7 @@ class RemoteApp:
             TmwsError: see `call`.
         """
         operation = named(name, operations())
-        request = structure({} if arguments is None else arguments, operation.request)
+        request = request_of({} if arguments is None else arguments, operation.request)
         return await self._run(operation, unstructure(request))
 
     async def _run(self, operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:

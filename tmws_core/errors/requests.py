@@ -1,13 +1,22 @@
 """What can be wrong with a request."""
 
+from collections.abc import Iterable
+
 import attrs
 
 from tmws_core.errors.base import Kind, TmwsError
 
 
+def _told(also: Iterable[str]) -> tuple[str, ...]:
+    return tuple(also)
+
+
 @attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
 class InvalidField(TmwsError):
-    """An argument is missing, unknown, of the wrong type or out of its range."""
+    """An argument is missing, unknown, of the wrong type or out of its range.
+
+    `also` tells of other arguments at fault, and how it would be right.
+    """
 
     code = "invalid_argument"
     kind = Kind.INVALID
@@ -15,6 +24,7 @@ class InvalidField(TmwsError):
     name: str
     reason: str
     hint: str = ""
+    also: tuple[str, ...] = attrs.field(default=(), converter=_told)
 
     @property
     def problem(self) -> str:
@@ -23,8 +33,8 @@ class InvalidField(TmwsError):
 
     @property
     def remedy(self) -> str:
-        """Say which values are accepted."""
-        return self.hint
+        """Say which values are accepted, and what else is wrong."""
+        return "; ".join(filter(None, (self.hint, *self.also)))
 
     @property
     def field(self) -> str | None:

@@ -1,0 +1,197 @@
+"""What clients send is taken as what it can only mean; what is refused is told at once, with an example."""
+
+import json
+import time
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tmws_core.errors import InvalidField
+from tmws_core.lenient import ALIASES, IGNORED, known_names, request_of, understood
+from tmws_core.messages.agents import GetAgent, RegisterAgent
+from tmws_core.messages.memory import (
+    CreateMemories,
+    CreateMemory,
+    DeleteMemory,
+    GetMemory,
+    GetMemoryStats,
+    ListMemories,
+    ShareMemory,
+    UpdateMemory,
+)
+from tmws_core.messages.search import SearchMemories
+from tmws_core.schema import schema_of
+from tmws_core.wire import structure
+
+MEMORY = "0198c0de-0000-7000-8000-00000000000a"
+
+TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
+    (SearchMemories, {"query": "x", "session_id": ""}, {"query": "x"}),
+    (SearchMemories, {"query": "x", "namespace": " ", "agent_id": None, "tags_any": None}, {"query": "x"}),
+    (SearchMemories, {"query": "x", "limit": None, "mode": None, "explain": None}, {"query": "x"}),
+    (SearchMemories, {"query": "x", "limit": "5"}, {"query": "x", "limit": 5}),
+    (SearchMemories, {"query": "x", "limit": 5.0}, {"query": "x", "limit": 5}),
+    (SearchMemories, {"query": "x", "limit": " 5.0 "}, {"query": "x", "limit": 5}),
+    (SearchMemories, {"query": "x", "explain": "true"}, {"query": "x", "explain": True}),
+    (SearchMemories, {"query": "x", "include_expired": "False"}, {"query": "x", "include_expired": False}),
+    (SearchMemories, {"query": "x", "explain": 1}, {"query": "x", "explain": True}),
+    (SearchMemories, {"query": "x", "mode": "Semantic"}, {"query": "x", "mode": "semantic"}),
+    (SearchMemories, {"query": "x", "memory_type": "EPISODIC "}, {"query": "x", "memory_type": "episodic"}),
+    (SearchMemories, {"query": "x", "min_importance": "0.5"}, {"query": "x", "min_importance": 0.5}),
+    (SearchMemories, {"query": "x", "min_similarity": "-1e-1"}, {"query": "x", "min_similarity": -0.1}),
+    (SearchMemories, {"query": "x", "tags_any": "python"}, {"query": "x", "tags_any": ["python"]}),
+    (SearchMemories, {"query": "x", "tags_all": '["a", "b"]'}, {"query": "x", "tags_all": ["a", "b"]}),
+    (SearchMemories, {"q": "x", "top_k": 3}, {"query": "x", "limit": 3}),
+    (SearchMemories, {"text": "x", "n_results": "3"}, {"query": "x", "limit": 3}),
+    (SearchMemories, {"query": "x", "tag": "a"}, {"query": "x", "tags_any": ["a"]}),
+    (SearchMemories, {"query": "x", "tags": ["a"]}, {"query": "x", "tags_any": ["a"]}),
+    (SearchMemories, {"query": "x", "type": "semantic"}, {"query": "x", "memory_type": "semantic"}),
+    (SearchMemories, {"query": "x", "minSimilarity": 0.5}, {"query": "x", "min_similarity": 0.5}),
+    (
+        SearchMemories,
+        {"query": "x", "occurred_after": "2026-01-31"},
+        {"query": "x", "occurred_after": "2026-01-31T00:00:00+00:00"},
+    ),
+    (SearchMemories, {"query": "x", "as_of": "2026-01-31T10:00"}, {"query": "x", "as_of": "2026-01-31T10:00:00+00:00"}),
+    (
+        SearchMemories,
+        {"query": "x", "as_of": "2026-01-31t10:00:00z"},
+        {"query": "x", "as_of": "2026-01-31T10:00:00+00:00"},
+    ),
+    (SearchMemories, {"query": "x", "toolCallId": "call_1", "sessionId": "7", "_meta": {}}, {"query": "x"}),
+    (CreateMemory, {"content": "x", "tags": '["a"]'}, {"content": "x", "tags": ["a"]}),
+    (CreateMemory, {"content": "x", "tags": "a, b"}, {"content": "x", "tags": ["a", "b"]}),
+    (CreateMemory, {"content": "x", "tags": ["a", 7]}, {"content": "x", "tags": ["a", "7"]}),
+    (CreateMemory, {"content": "x", "tags": ""}, {"content": "x"}),
+    (CreateMemory, {"content": "x", "metadata": '{"a": [1]}'}, {"content": "x", "metadata": {"a": [1]}}),
+    (CreateMemory, {"content": "x", "session_id": 42}, {"content": "x", "session_id": "42"}),
+    (
+        CreateMemory,
+        {"content": "x", "occurred_at": 1769860800},
+        {"content": "x", "occurred_at": "2026-01-31T12:00:00Z"},
+    ),
+    (CreateMemory, {"content": "x", "date": "1769860800000"}, {"content": "x", "occurred_at": "2026-01-31T12:00:00Z"}),
+    (CreateMemory, {"text": "x", "memoryType": "Procedural"}, {"content": "x", "memory_type": "procedural"}),
+    (CreateMemory, {"memory": "x", "access-level": "team"}, {"content": "x", "access_level": "team"}),
+    (CreateMemory, {"content": "x", "shared_with": "bob"}, {"content": "x", "shared_with": ["bob"]}),
+    (CreateMemories, {"memories": '[{"content": "x"}]'}, {"memories": [{"content": "x"}]}),
+    (CreateMemories, {"memories": {"text": "x", "tags": "a"}}, {"memories": [{"content": "x", "tags": ["a"]}]}),
+    (CreateMemories, {"memories": ["x", '{"content": "y"}']}, {"memories": [{"content": "x"}, {"content": "y"}]}),
+    (GetMemory, {"id": MEMORY.upper()}, {"memory_id": MEMORY}),
+    (GetMemory, {"memory_id": f" {{{MEMORY}}}", "history": "yes"}, {"memory_id": MEMORY, "include_history": True}),
+    (DeleteMemory, {"memoryId": f"urn:uuid:{MEMORY}"}, {"memory_id": MEMORY}),
+    (
+        ShareMemory,
+        {"memory_id": MEMORY, "shared_with": "bob,carl"},
+        {"memory_id": MEMORY, "shared_with": ["bob", "carl"]},
+    ),
+    (UpdateMemory, {"memory_id": MEMORY, "content": "", "tags": []}, {"memory_id": MEMORY, "tags": []}),
+    (UpdateMemory, {"memory_id": MEMORY, "source": None}, {"memory_id": MEMORY, "source": None}),
+    (ListMemories, {"page_size": "7", "next_cursor": ""}, {"limit": 7}),
+    (GetAgent, {"agent": "bob"}, {"agent_id": "bob"}),
+    (RegisterAgent, {"agent_id": "bob", "role": "AGENT"}, {"agent_id": "bob", "role": "agent"}),
+    (GetMemoryStats, {"random_string": "dummy", "tool_call_id": 1}, {}),
+]
+
+REFUSED: list[tuple[type, dict[str, Any], str]] = [
+    (SearchMemories, {"query": "", "limit": "five"}, "limit"),
+    (SearchMemories, {"query": "x", "limit": 5.5}, "limit"),
+    (SearchMemories, {"query": "x", "limit": True}, "limit"),
+    (SearchMemories, {"query": "x", "tags": ["a", "b"]}, "tags"),
+    (SearchMemories, {"query": "x", "mode": "sematic"}, "mode"),
+    (SearchMemories, {"query": "x", "explain": "maybe"}, "explain"),
+    (SearchMemories, {"query": "x", "explain": 2}, "explain"),
+    (SearchMemories, {"query": "x", "as_of": "soon"}, "as_of"),
+    (SearchMemories, {"query": "x", "q": "y"}, "q"),
+    (CreateMemory, {"content": "x", "occurred_at": "2026"}, "occurred_at"),
+    (CreateMemory, {"content": "x", "occurred_at": True}, "occurred_at"),
+    (CreateMemory, {"content": "x", "metadata": '{"a": 1, "a": 2}'}, "metadata"),
+    (CreateMemory, {"content": "x", "metadata": "about tea"}, "metadata"),
+    (CreateMemory, {"content": "x", "importance": "high"}, "importance"),
+    (CreateMemory, {"content": "x", "colour": "red"}, "colour"),
+    (CreateMemory, {"content": True}, "content"),
+    (GetMemory, {"memory_id": MEMORY[:-1]}, "memory_id"),
+    (UpdateMemory, {"memory_id": MEMORY, "source": ""}, "source"),
+]
+
+
+@pytest.mark.parametrize(
+    ("cls", "sent", "meant"), TAKEN, ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else ""
+)
+def test_what_can_mean_one_thing_is_taken_as_that(cls: type, sent: dict[str, Any], meant: dict[str, Any]) -> None:
+    jsonschema.validate(meant, schema_of(cls))
+    assert understood(sent, cls) == meant
+    assert request_of(sent, cls) == structure(meant, cls)
+
+
+@pytest.mark.parametrize(
+    ("cls", "sent", "field"), REFUSED, ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else ""
+)
+def test_what_can_mean_two_things_or_none_is_refused(cls: type, sent: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidField) as refused:
+        request_of(sent, cls)
+
+    assert f"{field}: " in refused.value.message
+    example = refused.value.message.partition("For example: ")[2]
+    structure(json.loads(example), cls)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    sent = {"limit": "many", "mode": "both", "colour": "red", "tags_any": ["ok", False], "min_importance": 2}
+
+    with pytest.raises(InvalidField) as refused:
+        request_of(sent, SearchMemories)
+
+    assert refused.value.field == "limit"
+    for name in ("limit", "mode", "colour", "tags_any[1]", "min_importance", "query"):
+        assert f"{name}: " in refused.value.message
+
+
+def test_all_that_is_wrong_in_a_batch_is_told_by_its_place() -> None:
+    with pytest.raises(InvalidField) as refused:
+        request_of({"memories": [{"content": "x"}, {"content": "", "importance": 3}, 7]}, CreateMemories)
+
+    for name in ("memories[1].content", "memories[1].importance", "memories[2]"):
+        assert f"{name}: " in refused.value.message
+
+
+def test_of_very_much_that_is_wrong_some_is_told() -> None:
+    with pytest.raises(InvalidField, match="and more") as refused:
+        request_of({"memories": [{"content": 1.5}] * 1000}, CreateMemories)
+
+    assert len(refused.value.message) < 1500
+
+
+def test_every_alias_is_for_a_field_that_there_is_and_is_none_itself() -> None:
+    classes = (CreateMemory, CreateMemories, SearchMemories, ListMemories, GetMemory, GetAgent, RegisterAgent)
+    names = {name for cls in classes for name in schema_of(cls)["properties"]}
+
+    assert {name for names in ALIASES.values() for name in names} <= names
+    assert not (IGNORED & ALIASES.keys())
+    assert not (names & (IGNORED | ALIASES.keys()))
+
+
+def test_a_given_field_is_never_replaced_by_another_name_of_it() -> None:
+    assert known_names({"query": "x", "text": "y"}, SearchMemories) == {"query": "x", "text": "y"}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"memories": "[" * 300_000},
+        {"memories": "[" + "{}," * 80_000 + "{}]"},
+        {"memories": ["x"] * 400_000},
+        {"memories": [{"content": "x", "tags": "a," * 1_000_000}]},
+        {"memories": [{"content": "x", "metadata": "{" * 200_000}]},
+        {"memories": [{"content": "x", "occurred_at": "9" * 1_000_000}]},
+        {"memories": [{"content": "x", "importance": "9" * 1_000_000}]},
+        {"memories": [{"content": "x", "sequence": "9" * 1_000_000}]},
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_reading_is_bounded(sent: dict[str, Any]) -> None:
+    before = time.thread_time()
+    with pytest.raises(InvalidField):
+        request_of(sent, CreateMemories)
+    assert time.thread_time() - before < 2

@@ -1,0 +1,333 @@
+"""What clients send, read as what it can only mean; the strict converter takes the result.
+
+Programs that call tools put "" or null for what they leave out, numbers and lists into strings, and one thing where a
+list is meant; models guess names. What can mean two things stays as it is, and is refused by the strict converter.
+"""
+
+import enum
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import attrs
+
+from tmws_core.domain.constraints import UUID_PATTERN, Items, Text
+from tmws_core.errors import InvalidField
+from tmws_core.wire import build, clearable_fields, rfc3339, structure
+
+T = TypeVar("T")
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("text", "body", "note", "message"), ("content", "query")),
+    **dict.fromkeys(("q", "question", "search", "search_query", "search_text"), ("query",)),
+    **dict.fromkeys(("id", "uuid"), ("memory_id",)),
+    **dict.fromkeys(("memory",), ("memory_id", "content")),
+    **dict.fromkeys(("agent", "agent_name"), ("agent_id",)),
+    **dict.fromkeys(
+        ("top_k", "topk", "k", "n", "n_results", "num_results", "max_results", "count", "page_size", "size"), ("limit",)
+    ),
+    **dict.fromkeys(("tag", "label", "labels", "keywords"), ("tags",)),
+    **dict.fromkeys(("type", "kind", "category"), ("memory_type",)),
+    **dict.fromkeys(("meta", "meta_data", "properties"), ("metadata",)),
+    **dict.fromkeys(("session", "conversation_id", "thread_id", "run_id"), ("session_id",)),
+    **dict.fromkeys(("access", "visibility"), ("access_level",)),
+    **dict.fromkeys(("share_with", "readers"), ("shared_with",)),
+    **dict.fromkeys(("date", "timestamp", "event_date"), ("occurred_at",)),
+    **dict.fromkeys(("expires", "expiry", "expiration", "expiration_date"), ("expires_at",)),
+    **dict.fromkeys(("url", "source_url"), ("source",)),
+    **dict.fromkeys(("next_cursor", "page_token"), ("cursor",)),
+    **dict.fromkeys(("history", "with_history"), ("include_history",)),
+    **dict.fromkeys(("min_score", "threshold", "score_threshold", "similarity_threshold"), ("min_similarity",)),
+    **dict.fromkeys(("search_mode", "search_type"), ("mode",)),
+    **dict.fromkeys(("items", "entries", "notes", "documents", "texts"), ("memories",)),
+}
+"""Names that other servers of memory and models use, and the field that each can only mean; the first that there is."""
+
+IGNORED = frozenset(
+    {
+        *("toolcallid", "tool_call_id", "tool_call", "toolname", "tool_name", "callid", "call_id"),
+        *("requestid", "request_id", "sessionid", "chatinput", "chat_input"),
+        *("explanation", "random_string", "dummy"),
+    }
+)
+"""Names that workflow tools and editors add to every call, in lower case; `sessionId` is that of their own chat."""
+
+_INTEGER = re.compile(r"[+-]?\d{1,18}(\.0{1,9})?")
+_NUMBER = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})([eE][+-]?\d{1,3})?")
+_IDENTIFIER = re.compile(r"(?:urn:uuid:)?\{?([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?", re.IGNORECASE)
+_EPOCH = re.compile(r"\d{9,13}")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+_MILLISECONDS = 10**11
+"""Numbers above are times in milliseconds since 1970: in seconds they would lie behind the year 5138."""
+
+_JSON_CHARACTERS = 256 * 1024
+"""The longest string that is looked at as JSON."""
+
+_NAME = 64
+"""The longest name that is looked at."""
+
+_WORDS = {"true": True, "false": False, "yes": True, "no": False}
+
+Reader = Callable[[Any], Any]
+
+
+def request_of(arguments: object, cls: type[T]) -> T:
+    """Return the request that JSON arguments stand for; what is strictly right is not looked at further.
+
+    Raises:
+        InvalidField: an argument is missing, unknown, of the wrong type or out of its range; the error tells of all,
+            with an example of what would be right.
+    """
+    try:
+        return build(arguments, cls)
+    except Exception:  # noqa: BLE001 - whatever it was, what remains of it is told below
+        try:
+            return structure(understood(arguments, cls), cls)
+        except InvalidField as refusal:
+            example = f"For example: {example_of(cls, refusal)}"
+            raise attrs.evolve(refusal, also=(*refusal.also, example)) from None
+
+
+def example_of(cls: type, refusal: InvalidField) -> str:
+    """Return arguments that are right, as JSON: those that are required, and those that were not right."""
+    hints = get_type_hints(cls)
+    wrong = {re.split(r"[.\[: ]", each, maxsplit=1)[0] for each in (refusal.name, *refusal.also)}
+    shown = [field for field in attrs.fields(cls) if field.default is attrs.NOTHING or field.name in wrong]
+    return json.dumps({field.name: _example(hints[field.name], field.validator) for field in shown})
+
+
+def understood(arguments: object, cls: type) -> object:
+    """Return JSON arguments as the strict converter wants them, as far as each can mean one thing only."""
+    if isinstance(arguments, str):
+        arguments = _json_of(arguments, dict)
+    if not isinstance(arguments, Mapping):
+        return arguments
+    readers = _readers(cls)
+    given = known_names(arguments, cls)
+    return {name: readers[name](value) if name in readers else value for name, value in given.items()}
+
+
+def known_names(arguments: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    """Return arguments under the names of fields, without those that say nothing, or are for other programs."""
+    fields = attrs.fields_dict(cls)
+    if all(map(fields.__contains__, arguments)):
+        given = dict(arguments)
+    else:
+        given = {name: value for name, value in arguments.items() if name in fields}
+        for name, value in arguments.items():
+            if name not in fields and not _is_ignored(name):
+                field = _field_of(name, value, fields)
+                given[name if field is None or field in given else field] = value
+    unsaid = _unsaid_by_nothing(cls)
+    return {name: value for name, value in given.items() if name not in unsaid or not _is_nothing(value)}
+
+
+def integer(value: Any) -> Any:
+    """Return the integer that a value can only mean, or the value."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+        return int(value.strip().partition(".")[0])
+    return value
+
+
+def boolean(value: Any) -> Any:
+    """Return the boolean that a value can only mean, or the value."""
+    if isinstance(value, str):
+        return _WORDS.get(value.strip().lower()[:_NAME], value)
+    return bool(value) if isinstance(value, int) and value in (0, 1) else value
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**64 else value
+
+
+def _identifier(value: Any) -> Any:
+    found = _IDENTIFIER.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= _NAME else None
+    return found[1].lower() if found else value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, str) and len(value) <= _NAME and _NUMBER.fullmatch(value.strip()):
+        return float(value)
+    return value
+
+
+def _moment(value: Any) -> Any:
+    if isinstance(value, str) and len(value) <= _NAME:
+        text = value.strip()
+        if _EPOCH.fullmatch(text):
+            return _since_1970(int(text), value)
+        try:
+            moment = datetime.fromisoformat(text.upper())
+        except ValueError:
+            return value
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _since_1970(value, value)
+    return value
+
+
+def _since_1970(number: float, value: Any) -> Any:
+    if not 0 < number < _MILLISECONDS * 1000:
+        return value
+    seconds = number / 1000 if number > _MILLISECONDS else number
+    return rfc3339(_EPOCH_BEGAN + timedelta(seconds=seconds))
+
+
+def _choice(cls: type[enum.Enum]) -> Reader:
+    words = {member.value: member.value for member in cls}
+
+    def read(value: Any) -> Any:
+        return words.get(_plain(value), value) if isinstance(value, str) else value
+
+    return read
+
+
+def _object(value: Any) -> Any:
+    return _json_of(value, dict) if isinstance(value, str) else value
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, str):
+        read = _json_of(value, list)
+        value = [item for item in map(str.strip, value.split(",")) if item] if read is value else read
+    elif isinstance(value, int):
+        value = [value]
+    return [_text(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _bounded(read: Reader, most: int) -> Reader:
+    """Read lists of at most so many; longer ones are refused by their length."""
+    return lambda value: value if isinstance(value, list | tuple) and len(value) > most else read(value)
+
+
+def _objects(cls: type) -> Reader:
+    holds_text = "content" in attrs.fields_dict(cls)
+
+    def one(value: Any) -> Any:
+        if isinstance(value, str) and holds_text and _json_of(value, dict) is value:
+            return {"content": value}
+        return understood(value, cls)
+
+    def read(value: Any) -> Any:
+        if isinstance(value, str):
+            value = _json_of(value, list)
+        if isinstance(value, Mapping | str):
+            value = [value]
+        return [one(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return read
+
+
+@cache
+def _readers(cls: type) -> Mapping[str, Reader]:
+    """Return what reads the values of a class's fields, by name."""
+    hints = get_type_hints(cls)
+    found = {field.name: _reader_of(hints[field.name], field.validator) for field in attrs.fields(cls)}
+    return {name: reader for name, reader in found.items() if reader is not None}
+
+
+def _reader_of(hint: Any, validator: object) -> Reader | None:
+    kind = _kind_of(hint)
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        read = _objects(item) if attrs.has(item) else _texts
+        return _bounded(read, validator.maximum) if isinstance(validator, Items) else read
+    if get_origin(kind) is dict:
+        return _object
+    if _is_identifier(kind, validator):
+        return _identifier
+    return _choice(kind) if issubclass(kind, enum.Enum) else _PLAIN.get(kind)
+
+
+def _example(hint: Any, validator: object) -> Any:
+    kind = _kind_of(hint)
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        required = attrs.has(item) and {
+            field.name: "some text" for field in attrs.fields(item) if field.default is attrs.NOTHING
+        }
+        return [required or "word"]
+    if get_origin(kind) is dict:
+        return {"key": "value"}
+    if _is_identifier(kind, validator):
+        return "0198c0de-0000-7000-8000-000000000000"
+    if issubclass(kind, enum.Enum):
+        return next(iter(kind)).value
+    return {bool: True, int: 1, float: 0.5, datetime: "2026-01-31T12:00:00Z"}.get(kind, "word")
+
+
+def _is_identifier(kind: type, validator: object) -> bool:
+    return kind is str and isinstance(validator, Text) and validator.pattern == UUID_PATTERN
+
+
+def _kind_of(hint: Any) -> Any:
+    """Return what a value is where it is neither None nor unset."""
+    if get_origin(hint) in (tuple, dict, None):
+        return hint
+    return next(kind for kind in get_args(hint) if kind is not type(None))
+
+
+@cache
+def _unsaid_by_nothing(cls: type) -> frozenset[str]:
+    """Return the fields for which null or an empty string stands for being left out; null clears others."""
+    optional = {field.name for field in attrs.fields(cls) if field.default is not attrs.NOTHING}
+    return frozenset(optional - clearable_fields(cls))
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and len(value) <= _NAME and not value.strip())
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith("_") or name.lower() in IGNORED
+
+
+def _field_of(name: str, value: Any, fields: Mapping[str, Any]) -> str | None:
+    plain = _plain(_HUMP.sub("_", name[:_NAME]))
+    meant = ALIASES.get(plain, (plain,))
+    if "tags" in meant and "tags_any" in fields:
+        # Several could have to be there all, or any of them.
+        return "tags_any" if _is_single(value) else None
+    return next((field for field in meant if field in fields), None)
+
+
+def _is_single(value: Any) -> bool:
+    texts = _texts(value)
+    return isinstance(texts, list) and len(texts) == 1
+
+
+def _plain(word: str) -> str:
+    return word[:_NAME].strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def _json_of(text: str, kind: type) -> Any:
+    """Return the list or object that a string holds as JSON, or the string."""
+    if len(text) > _JSON_CHARACTERS or not text.lstrip().startswith("[" if kind is list else "{"):
+        return text
+    try:
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_doubles)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, kind) else text
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(name)
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError
+    return value
+
+
+_EPOCH_BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
+
+_PLAIN: Mapping[type, Reader] = {str: _text, bool: boolean, int: integer, float: _number, datetime: _moment}
