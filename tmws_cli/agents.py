@@ -19,7 +19,6 @@ from tmws_adapters.profiles import (
     bundled_profiles,
     custom_files,
     first_file,
-    is_trusted,
     profiles_in,
     register_all,
 )
@@ -44,15 +43,15 @@ def import_agents(
 ) -> None:
     """Register the agents in a JSON file.
 
-    Without FILE it is the first of ./custom_agents.json, custom_agents.json in TMWS_HOME, and
-    /etc/tmws/custom_agents.json. Agents that are known stay as they are.
+    Without FILE it is custom_agents.json in TMWS_HOME, or else /etc/tmws/custom_agents.json. Agents that are known stay
+    as they are.
     """
     if file is not None and profile is not None:
         raise click.UsageError("Give a file or --profile, not both.")
     invocation = invocation_of(context)
     settings = invocation.settings()
-    profiles, trusted = _chosen(file, profile, settings.home)
-    done = anyio.run(_register, invocation, settings, profiles, Choice(trusted, update, dry_run))
+    profiles = _chosen(file, profile, settings.home)
+    done = anyio.run(_register, invocation, settings, profiles, Choice(update, dry_run))
     if invocation.as_json:
         facts = {"success": not done.refused, "source": profiles.name, "dry_run": dry_run, **attrs.asdict(done)}
         print(json.dumps(facts, ensure_ascii=False))
@@ -70,22 +69,20 @@ with_common_options(import_agents)
 class Choice:
     """How to go about it; see `register_all`."""
 
-    trusted: bool
     update: bool
     dry_run: bool
 
 
-def _chosen(file: str | None, profile: str | None, home: Path) -> tuple[Profiles, bool]:
-    """Return the agents to register, and whether they may get roles that manage others."""
+def _chosen(file: str | None, profile: str | None, home: Path) -> Profiles:
     if profile is not None:
-        return bundled_profiles(profile), True
+        return bundled_profiles(profile)
     if file is not None:
-        return profiles_in(Path(file)), True
+        return profiles_in(Path(file))
     found = first_file(home)
     if found is None:
         places = ", ".join(str(path) for path in custom_files(home))
         raise click.UsageError(f"There is no file of agents: none of {places}. Name one, or give --profile.")
-    return profiles_in(found), is_trusted(found, home)
+    return profiles_in(found)
 
 
 async def _register(invocation: Invocation, settings: Settings, profiles: Profiles, choice: Choice) -> Registered:

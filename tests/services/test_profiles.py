@@ -16,7 +16,6 @@ from tmws_adapters.profiles import (
     bundled_profiles,
     files,
     first_file,
-    is_trusted,
     load_custom_agents,
     profiles_in,
     register_all,
@@ -52,7 +51,7 @@ async def register(world: World, profiles: Profiles, **how: Any) -> Registered:
     async def ask(request: Request[Answer]) -> Answer:
         return await world.app.call(world.operator, request)
 
-    return await register_all(ask, profiles, **{"trusted": True, **how})
+    return await register_all(ask, profiles, **how)
 
 
 async def agent(world: World, agent_id: str) -> AgentView:
@@ -122,19 +121,15 @@ def test_an_endless_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         profiles_in(written(tmp_path / "a.json", "[" + " " * 100 + "]"))
 
 
-def test_the_first_of_three_places_counts_and_the_working_directory_is_not_trusted(
+def test_agents_are_looked_for_at_home_and_in_the_system_and_not_in_the_working_directory(
     tmp_path: Path, nothing_in_the_system: Path
 ) -> None:
     home = tmp_path / "home"
+    written(tmp_path / "work" / "custom_agents.json", [])
     assert first_file(home) is None
-    places = [nothing_in_the_system, home, tmp_path / "work"]
-    for directory, trusted in zip(places, (True, True, False), strict=True):
+    for directory in (nothing_in_the_system, home):
         path = written(directory / "custom_agents.json", [])
-        found = first_file(home)
-        assert found is not None
-        assert found.resolve() == path.resolve()
-        assert is_trusted(found, home) is trusted
-    assert is_trusted(Path("custom_agents.json"), tmp_path / "work")
+        assert first_file(home) == path
 
 
 @pytest.mark.anyio
@@ -174,17 +169,6 @@ async def test_a_dry_run_tells_the_same_and_changes_nothing(world: World) -> Non
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("role", [Role.ADMIN, Role.NAMESPACE_ADMIN])
-async def test_a_file_that_is_not_trusted_grants_no_power(world: World, role: Role) -> None:
-    await register(world, of(RegisterAgent(agent_id="known")))
-    wanted = of(*(RegisterAgent(agent_id=name, role=role) for name in ("known", "new")), RegisterAgent(agent_id="one"))
-    done = await register(world, wanted, trusted=False, update=True)
-    assert [each.field for each in done.refused] == ["agents[0].role", "agents[1].role"]
-    assert await ids(world) == ["known", "one"]
-    assert (await agent(world, "known")).role is Role.AGENT
-
-
-@pytest.mark.anyio
 async def test_a_start_registers_custom_agents_and_says_so_in_one_line(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -203,13 +187,15 @@ async def test_a_start_registers_custom_agents_and_says_so_in_one_line(
 
 @pytest.mark.anyio
 async def test_a_start_goes_on_without_a_file_that_is_broken_and_names_the_field(
-    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = written(tmp_path / "work" / "custom_agents.json", [{"agent_id": "one"}, {"agent_id": "two", "role": "boss"}])
+    path = written(
+        world.settings.home / "custom_agents.json", [{"agent_id": "one"}, {"agent_id": "two", "role": "boss"}]
+    )
     await load_custom_agents(world.app, world.operator, world.settings.home)
     assert "agents[1].role" in caplog.text
     assert await ids(world) == []
-    written(path, [{"agent_id": "one"}, {"agent_id": "two", "role": "admin"}])
+    written(path, [{"agent_id": "one"}, {"agent_id": "a/b"}])
     await load_custom_agents(world.app, world.operator, world.settings.home)
-    assert "TMWS_HOME" in caplog.text
-    assert await ids(world) == ["one"]
+    assert "agents[1].agent_id" in caplog.text
+    assert await ids(world) == []

@@ -6,7 +6,6 @@ from tmws_adapters.profiles.files import (
     bundled_profiles,
     custom_files,
     first_file,
-    is_trusted,
     profiles_in,
 )
 from tmws_adapters.profiles.registering import Ask, Refused, Registered, load_custom_agents, register_all
@@ -20,7 +19,6 @@ __all__ = [
     "bundled_profiles",
     "custom_files",
     "first_file",
-    "is_trusted",
     "load_custom_agents",
     "profiles_in",
     "register_all",

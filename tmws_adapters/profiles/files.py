@@ -41,21 +41,13 @@ class Profiles:
 
 
 def custom_files(home: Path) -> list[Path]:
-    """Return where custom agents are looked for, in this order."""
-    return [Path(FILE), home / FILE, SYSTEM_DIRECTORY / FILE]
+    """Return where custom agents are looked for, in this order: never where a program happens to be started."""
+    return [home / FILE, SYSTEM_DIRECTORY / FILE]
 
 
 def first_file(home: Path) -> Path | None:
     """Return the first file of custom agents that exists."""
     return next((path for path in custom_files(home) if path.is_file()), None)
-
-
-def is_trusted(path: Path, home: Path) -> bool:
-    """Tell whether a file that was found, not named, may say who manages others.
-
-    The working directory may come from anybody, such as the authors of a repository.
-    """
-    return path.resolve().parent in {home.resolve(), SYSTEM_DIRECTORY}
 
 
 def profiles_in(path: Path) -> Profiles:

@@ -6,10 +6,10 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from tmws_adapters.profiles.files import Profiles, first_file, is_trusted, profiles_in
+from tmws_adapters.profiles.files import Profiles, first_file, profiles_in
 from tmws_core.app import App
-from tmws_core.domain.agent import Caller, Role
-from tmws_core.errors import AgentNotFound, Forbidden, TmwsError
+from tmws_core.domain.agent import Caller
+from tmws_core.errors import AgentNotFound, TmwsError
 from tmws_core.messages.agents import AgentView, GetAgent, RegisterAgent, UpdateAgent
 from tmws_core.operation import Request
 
@@ -18,11 +18,6 @@ logger = logging.getLogger("tmws")
 Answer = TypeVar("Answer")
 
 _COMPARED = ("namespace", "role", "display_name", "description", "capabilities", "metadata")
-
-_HARMLESS = frozenset({Role.READER, Role.AGENT})
-"""What any file may grant."""
-
-_TRUSTED = "a file that is named, or that lies in TMWS_HOME or in /etc/tmws"
 
 
 class Ask(Protocol):
@@ -52,19 +47,14 @@ class Registered:
     refused: list[Refused] = attrs.field(factory=list)
 
 
-async def register_all(
-    ask: Ask, profiles: Profiles, *, trusted: bool, update: bool = False, dry_run: bool = False
-) -> Registered:
+async def register_all(ask: Ask, profiles: Profiles, *, update: bool = False, dry_run: bool = False) -> Registered:
     """Register the agents of a file, each for itself; with `update`, those that are known become as the file says.
 
-    With `dry_run` nothing is changed. An update leaves alone what the file leaves out, but for the role. Agents whose
-    role manages others are refused unless the file is `trusted`.
+    With `dry_run` nothing is changed. An update leaves alone what the file leaves out, but for the role.
     """
     done = Registered()
     for index, wanted in enumerate(profiles.agents):
         try:
-            if not trusted and wanted.role not in _HARMLESS:
-                raise Forbidden(action=f"make an agent {wanted.role.value}", needs=_TRUSTED, name="role")
             await _register(ask, wanted, done, update=update, dry_run=dry_run)
         except TmwsError as error:
             field = f"agents[{index}].{error.field or 'agent_id'}"
@@ -82,7 +72,7 @@ async def load_custom_agents(app: App, caller: Caller, home: Path) -> None:
         return await app.call(caller, request)
 
     try:
-        done = await register_all(ask, profiles_in(path), trusted=is_trusted(path, home))
+        done = await register_all(ask, profiles_in(path))
     except (TmwsError, OSError) as error:
         logger.warning("⚠️ The agents in %s are not registered: %s", path, error)
         return
