@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -34,9 +35,12 @@ STOPPED_SECONDS = 14.0
 
 
 def storm(
-    directory: Path, seed: str, opened: Opening, *, rounds: int, seconds: float = ROUND_SECONDS, told: IO[str]
+    directory: Path, seed: str, opened: Opening, *, minutes: float, seconds: float = ROUND_SECONDS, told: IO[str]
 ) -> Model:
-    """Run a storm, and return what was seen; the same seed begins alike, and goes on by what is faster."""
+    """Run a storm for so many minutes, at least one round of so many seconds, and return what was seen.
+
+    The same seed begins alike, and goes on by what is faster.
+    """
     model, chance = Model(), random.Random(seed)
     home = directory / "home"
     home.mkdir(parents=True)
@@ -54,15 +58,17 @@ def storm(
         world.heal()
         for thread in threads:
             thread.start()
-        for number in range(rounds):
+        end = time.monotonic() + 60 * minutes
+        for number in count(1):
             gate.open()
             strike(world, model, chance, seconds)
             if not settled(world, model, gate, len(threads)):
                 break
             check(world, agents)
-            if number + 1 < rounds:
-                commands.check()
-            tell(model, told, f"round {number + 1} of {rounds}")
+            tell(model, told, f"round {number}")
+            if time.monotonic() > end:
+                break
+            commands.check()
         gate.end()
         for thread in threads:
             thread.join(STUCK)

@@ -37,7 +37,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opening]:
 @pytest.mark.timeout(900)  # by what the model calls stuck, which no busy machine reaches
 def test_nothing_is_lost_leaked_or_stuck_in_a_short_storm(tmp_path: Path, opened: Opening) -> None:
     told = io.StringIO()
-    model = storm(tmp_path, "a short storm", opened, rounds=1, seconds=SECONDS, told=told)
+    model = storm(tmp_path, "a short storm", opened, minutes=0, seconds=SECONDS, told=told)
     assert model.violations == [], told.getvalue()
     assert model.counts["acknowledged"], told.getvalue()
 

@@ -4,6 +4,7 @@ A way belongs to one thread.
 """
 
 import json
+import os
 import queue
 import random
 import subprocess
@@ -21,7 +22,7 @@ import httpx
 from tests.shells.serving import STDIO, environment, request, tool
 from tests.storm.model import SPACES, Model
 
-STUCK = 120.0
+STUCK = float(os.environ.get("TMWS_STORM_STUCK", "120"))
 """Seconds after which a request, or the end of a process, hangs: on a busy machine a new owner may take 30, and what
 was stopped goes on after 12."""
 
