@@ -18,7 +18,7 @@ import attrs
 
 from tmws_adapters.auditing import POSITIONS
 from tmws_adapters.bootstrap import Parts, open_parts, shared, version
-from tmws_adapters.local.finding import Link, knock
+from tmws_adapters.local.finding import PROOF_SECONDS, Link, knock
 from tmws_adapters.local.greeting import Refused, Stranger
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
@@ -68,7 +68,8 @@ async def examine(load: Callable[[], Settings], *, deep: bool) -> list[Check]:
         rest = Check("everything else", "warning", "not looked at", "Set the settings right first")
         return [*checks, _broken("settings", error), rest]
     checks += [_settings(settings), _directory(path.parent), *_files(settings)]
-    checks.append(await anyio.to_thread.run_sync(_owner, Place(str(path))))
+    seconds = min(PROOF_SECONDS, settings.request_timeout)
+    checks.append(await anyio.to_thread.run_sync(_owner, Place(str(path)), seconds))
     alone = attrs.evolve(settings, redis_url="")
     checks += [check async for check in _store(alone, path, deep=deep)]
     if settings.redis_url:
@@ -128,11 +129,11 @@ def _files(settings: Settings) -> Iterator[Check]:
         yield Check("signed positions", "warning", f"{positions} cannot be read ({error.strerror})", remedy)
 
 
-def _owner(place: Place) -> Check:
-    """Look for the process behind the agent terminals; none is started."""
+def _owner(place: Place, seconds: float) -> Check:
+    """Look for the process behind the agent terminals, which has so many seconds to answer; none is started."""
     name = "owner process"
     try:
-        link = knock(place)
+        link = knock(place, seconds)
         stuck = link is None and is_taken(place.lock)
         if link is None:
             check_regular(place.log)

@@ -6,7 +6,7 @@ import sys
 import time
 
 from tmws_adapters.local.finding import Link, find, refusal, silent, unusable
-from tmws_adapters.local.greeting import GREETING_BYTES, Refused, Stranger, parse, reason_in
+from tmws_adapters.local.greeting import GREETING_BYTES, Refused, Silent, Stranger, parse, reason_in
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
 from tmws_adapters.private import open_regular, read_tail
@@ -38,7 +38,7 @@ def reach(place: Place, wants: dict[str, object], *, seconds: float, replace: bo
 
     Raises:
         Refused: the owner refuses, or cannot be started; the error names the remedy.
-        Silent: whoever holds the place has not answered within so many seconds.
+        Silent: whoever holds the place has not answered within so many seconds, or nobody has started.
     """
     deadline = time.monotonic() + seconds
     started = 0
@@ -56,7 +56,10 @@ def reach(place: Place, wants: dict[str, object], *, seconds: float, replace: bo
                 raise refusal("unavailable", f"The service ended {STARTS} times while it started. {advice(place)}")
     except OSError as error:
         raise unusable(place, error) from None
-    raise silent(place, seconds)
+    if is_taken(place.lock):
+        raise silent(place, seconds)
+    said = f"The service did not start within {seconds:g} seconds. {advice(place)}"
+    raise Silent({"code": "unavailable", "message": said, "kind": "unavailable"})
 
 
 def start(place: Place, seconds: float = START_SECONDS) -> None:
@@ -92,7 +95,8 @@ def start(place: Place, seconds: float = START_SECONDS) -> None:
     finally:
         os.close(report)
         # It detaches itself by leaving a child behind, so that no zombie of it stays with this process.
-        os.waitpid(process, 0 if time.monotonic() < deadline else os.WNOHANG)
+        while os.waitpid(process, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
     try:
         error = parse(line).get("error")
     except Stranger:  # it has died without a word, or says what it should not

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from tmws_adapters.local.finding import Link, find
-from tmws_adapters.local.greeting import Refused
+from tmws_adapters.local.greeting import Refused, Silent
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.starting import REACH_GRACE_SECONDS, reach
 from tmws_adapters.local.version import VERSION
@@ -115,6 +115,8 @@ def _saying(connect: Callable[[], Link]) -> Callable[[], Link]:
     def connected() -> Link:
         try:
             return connect()
+        except Silent as silent:
+            raise ServiceUnreachable(part=PART, reason=str(silent)) from None
         except Refused as refused:
             raise error_of(refused.error, Kind.UNAVAILABLE) from None
 
