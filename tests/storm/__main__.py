@@ -10,10 +10,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from tests.storm.running import Opening, production, storm
+from tests.storm.running import Opening, production, storm, strike_for
 from tests.storm.worlds import Embedded
+
+ROUND_SECONDS = 60.0
+"""How long clients act before all is checked."""
 
 
 @contextmanager
@@ -37,7 +41,14 @@ def main() -> int:
     sys.stdout.write(f"seed {given.seed}, logs in {directory}\n")
     sys.stdout.flush()
     with STACKS[given.stack]() as opened:
-        model = storm(directory, given.seed, opened, minutes=given.minutes, told=sys.stdout)
+        model = storm(
+            directory,
+            given.seed,
+            opened,
+            minutes=given.minutes,
+            strike=partial(strike_for, ROUND_SECONDS),
+            told=sys.stdout,
+        )
     return 1 if model.violations else 0
 
 

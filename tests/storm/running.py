@@ -24,8 +24,8 @@ from tests.storm.worlds import Production, Surroundings, World, settings_of
 Opening = Callable[[Surroundings], World]
 """Registers the agents of a storm, and makes its world."""
 
-ROUND_SECONDS = 60.0
-"""How long clients act before all is checked."""
+Strike = Callable[[World, Model, random.Random], None]
+"""Strikes for one round, after which all is checked."""
 
 CALM_SECONDS = 2.0
 """How long nothing befalls the store after a fault, at most."""
@@ -34,10 +34,8 @@ STOPPED_SECONDS = 14.0
 """How long a process is stopped at most: longer than a request may take."""
 
 
-def storm(
-    directory: Path, seed: str, opened: Opening, *, minutes: float, seconds: float = ROUND_SECONDS, told: IO[str]
-) -> Model:
-    """Run a storm for so many minutes, at least one round of so many seconds, and return what was seen.
+def storm(directory: Path, seed: str, opened: Opening, *, minutes: float, strike: Strike, told: IO[str]) -> Model:
+    """Run a storm for so many minutes, at least one round, and return what was seen.
 
     The same seed begins alike, and goes on by what is faster.
     """
@@ -61,7 +59,7 @@ def storm(
         end = time.monotonic() + 60 * minutes
         for number in count(1):
             gate.open()
-            strike(world, model, chance, seconds)
+            strike(world, model, chance)
             if not settled(world, model, gate, len(threads)):
                 break
             check(world, agents)
@@ -107,7 +105,7 @@ def clients_of(
     return clients
 
 
-def strike(world: World, model: Model, chance: random.Random, seconds: float) -> None:
+def strike_for(seconds: float, world: World, model: Model, chance: random.Random) -> None:
     """Let faults strike for so many seconds."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import random
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,15 +12,21 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
+from tests.faults.journal import ROUNDS
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisProcess
+from tests.shells.owners import until
 from tests.stacks import PRODUCTION
 from tests.storm.model import OPERATOR, Kept, Model, State
-from tests.storm.running import Opening, storm
-from tests.storm.worlds import Embedded, Production
+from tests.storm.processes import kill, owner_pid
+from tests.storm.running import Opening, storm, strike_for
+from tests.storm.worlds import Embedded, Production, Surroundings, World
 
 SECONDS = 3.0
 """How long clients act: a storm that is to find something takes an hour, by `python -m tests.storm`."""
+
+KILLS = 2 * ROUNDS
+"""A terminal gives up after five deaths within a minute; TMWS_FAULT_ROUNDS=10 makes it twenty."""
 
 
 @pytest.fixture
@@ -37,9 +44,56 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opening]:
 @pytest.mark.timeout(900)  # by what the model calls stuck, which no busy machine reaches
 def test_nothing_is_lost_leaked_or_stuck_in_a_short_storm(tmp_path: Path, opened: Opening) -> None:
     told = io.StringIO()
-    model = storm(tmp_path, "a short storm", opened, minutes=0, seconds=SECONDS, told=told)
+    model = storm(tmp_path, "a short storm", opened, minutes=0, strike=partial(strike_for, SECONDS), told=told)
     assert model.violations == [], told.getvalue()
     assert model.counts["acknowledged"], told.getvalue()
+
+
+def has_acknowledged(model: Model, number: int) -> bool:
+    return model.counts["acknowledged"] >= number
+
+
+@attrs.define
+class Terminals(Embedded):
+    """Terminals alone, which start the owner."""
+
+    @classmethod
+    def open(cls, around: Surroundings) -> "Terminals":
+        terminals = around.terminals("ada", "ann", "bob", "bea")
+        return cls(around, around.server(), terminals, terminals)
+
+    def heal(self) -> None:
+        pass
+
+    def kill_owners(self, model: Model, chance: random.Random) -> None:
+        """Kill each owner, some while they open the store and some while they work."""
+        killed: set[int | None] = {None}
+        for _ in range(KILLS):
+            until(lambda: owner_pid(self.around.home) not in killed)
+            owner = owner_pid(self.around.home)
+            more = model.counts["acknowledged"] + chance.randrange(3)
+            until(partial(has_acknowledged, model, more))
+            if owner is not None and kill(owner, str(self.around.home)):
+                model.count("kills")
+            killed.add(owner)
+
+
+@pytest.mark.embedded("a database server has no owner")
+@pytest.mark.timeout(900)
+def test_owners_that_are_killed_more_often_than_a_terminal_bears_take_nothing_back(tmp_path: Path) -> None:
+    worlds: list[Terminals] = []
+
+    def opened(around: Surroundings) -> Terminals:
+        worlds.append(Terminals.open(around))
+        return worlds[0]
+
+    def strike(_: World, model: Model, chance: random.Random) -> None:
+        worlds[0].kill_owners(model, chance)
+
+    told = io.StringIO()
+    model = storm(tmp_path, "kills", opened, minutes=0, strike=strike, told=told)
+    assert model.violations == [], told.getvalue()
+    assert model.counts["kills"], told.getvalue()
 
 
 PLAN = State("tok0z the plan", "private", frozenset({"bob"}))

@@ -22,7 +22,7 @@ import httpx
 from tests.shells.serving import STDIO, environment, request, tool
 from tests.storm.model import SPACES, Model
 
-STUCK = float(os.environ.get("TMWS_STORM_STUCK", "120"))
+STUCK = float(os.environ.get("TMWS_STORM_STUCK", "300"))
 """Seconds after which a request, or the end of a process, hangs: on a busy machine a new owner may take 30, and what
 was stopped goes on after 12."""
 
@@ -119,7 +119,7 @@ class Terminal:
         began = time.monotonic()
         if not self._send(tool(id_, name, **arguments)):
             return Answer(began, time.monotonic())
-        line = self._receive(id_, STUCK if patience is None else patience)
+        line = self._receive(id_, STUCK if patience is None else patience, name)
         if line is None and patience is not None:
             self._send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}\n' % id_)
             self.model.count("cancels")
@@ -131,7 +131,7 @@ class Terminal:
         id_ = next(self._ids)
         if not self._send(request(id_, "ping")):
             return ""
-        return (self._receive(id_, STUCK) or b"").decode()
+        return (self._receive(id_, STUCK, "ping") or b"").decode()
 
     def close(self) -> None:
         """End the input, by which a terminal ends."""
@@ -201,7 +201,7 @@ class Terminal:
         self.process.stdout.close()
         self.process = None
 
-    def _receive(self, id_: int, seconds: float) -> bytes | None:
+    def _receive(self, id_: int, seconds: float, name: str) -> bytes | None:
         """Return the answer to a request, or None if the process has died, or says nothing for so long."""
         deadline = time.monotonic() + seconds
         while True:
@@ -209,7 +209,7 @@ class Terminal:
                 line = self._said.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 if seconds >= STUCK:
-                    self.model.violate("stuck", f"the terminal of {self.agent} does not answer")
+                    self.model.violate("stuck", f"the terminal of {self.agent} does not answer {name}")
                     self._kill()
                 return None
             if not line:
