@@ -17,7 +17,7 @@ from tests.stacks import rows
 from tmws_adapters.bootstrap import compose, open_parts
 from tmws_adapters.settings import Settings
 from tmws_core.domain.agent import Caller
-from tmws_core.domain.memory import SUCCESSORS, AccessLevel, SharePermission
+from tmws_core.domain.memory import REPLACED, SUCCESSORS, AccessLevel, SharePermission
 from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound, TmwsError, VersionConflict
 from tmws_core.messages.memory import (
     CreateMemories,
@@ -147,6 +147,20 @@ async def test_what_has_been_replaced_a_thousand_times_is_no_successor(world: Wo
     assert refusal.value.field == "superseded_by"
     await _replace(world, new, ids[1])
     await _replace(world, ids[0], None)
+
+
+async def test_one_memory_replaces_a_thousand_others_at_most(world: World) -> None:
+    texts = tuple(CreateMemory(content=f"The port is {number}.") for number in range(REPLACED))
+    created = await world.app.call(world.agent("athena"), CreateMemories(memories=texts))
+    new, last = await _create(world, "Another port."), await _create(world, "The last port.")
+    ended = f"superseded_at = updated_at, superseded_by = '{last}'"
+    world.change(f"UPDATE memories_v2 SET {ended} WHERE id NOT IN ('{new}', '{last}')")
+    with pytest.raises(InvalidField, match="1000 memories already") as refusal:
+        await _replace(world, new, last)
+    assert refusal.value.field == "superseded_by"
+    await _replace(world, created.results[0].memory_id, last)
+    await world.app.call(world.agent("athena"), DeleteMemory(memory_id=created.results[0].memory_id))
+    await _replace(world, new, last)
 
 
 async def test_two_agents_at_once_cannot_replace_each_others_memories(world: World) -> None:

@@ -13,7 +13,7 @@ from tmws_adapters.postgres.predicate import inside, visible
 from tmws_adapters.postgres.readers import audience_for
 from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES
 from tmws_adapters.postgres.session import Session
-from tmws_adapters.sql.memories import SUCCESSORS, history_query, texts_at_query
+from tmws_adapters.sql.memories import REPLACED, SUCCESSORS, history_query, texts_at_query
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
 from tmws_core.errors import MemoryNotFound
@@ -31,6 +31,7 @@ _PARTITIONS = """
     FROM memories_v2 WHERE model IS NOT NULL GROUP BY 1
 """
 
+_REPLACED = REPLACED.format(id="%s", limit="%s")
 _SUCCESSORS = SUCCESSORS.format(id="%s", limit="%s")
 
 
@@ -60,6 +61,12 @@ class PostgresMemoryReader:
             lock_successions(self._session)
         with self._session.seeing_all(), self._session.without_bitmaps():
             return [row[0] for row in await self._session.rows(_SUCCESSORS, (memory_id, limit), afresh=True)]
+
+    async def replaced(self, memory_id: str, limit: int) -> int:
+        """Return how many memories name a memory as their successor, whoever may see them, up to a limit."""
+        with self._session.seeing_all(), self._session.without_bitmaps():
+            [(number,)] = await self._session.rows(_REPLACED, (memory_id, limit), afresh=True)
+        return int(number)
 
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
         """Return those of the ids whose memories exist and are visible."""

@@ -48,6 +48,11 @@ _TEXTS_AT = f"""
 """  # noqa: S608 - as above
 
 
+REPLACED = """
+    SELECT count(*) FROM (SELECT 1 FROM memories_v2 WHERE superseded_by = {id} LIMIT {limit}) AS replaced
+"""
+"""The query for how many memories name one as their successor."""
+
 SUCCESSORS = """
     WITH RECURSIVE chain (id) AS (
         SELECT superseded_by FROM memories_v2 WHERE id = {id}

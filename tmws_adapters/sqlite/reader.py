@@ -8,7 +8,7 @@ from datetime import datetime
 import attrs
 import orjson
 
-from tmws_adapters.sql.memories import SUCCESSORS, history_query, texts_at_query
+from tmws_adapters.sql.memories import REPLACED, SUCCESSORS, history_query, texts_at_query
 from tmws_adapters.sqlite.known import known
 from tmws_adapters.sqlite.predicate import inside, visible
 from tmws_adapters.sqlite.rows import FORMS, SELECT_MEMORIES
@@ -57,6 +57,11 @@ class SqliteMemoryReader:
         """Return what has replaced a memory, what has replaced that, and so on, whoever may see them, up to a limit."""
         sql, values = SUCCESSORS.format(id="?", limit="?"), (memory_id, limit)
         return await self._session.run(lambda connection: [row[0] for row in connection.execute(sql, values)])
+
+    async def replaced(self, memory_id: str, limit: int) -> int:
+        """Return how many memories name a memory as their successor, whoever may see them, up to a limit."""
+        sql, values = REPLACED.format(id="?", limit="?"), (memory_id, limit)
+        return await self._session.run(lambda connection: int(connection.execute(sql, values).fetchone()[0]))
 
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
         """Return those of the ids whose memories exist and are visible."""

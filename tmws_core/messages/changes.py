@@ -8,7 +8,7 @@ import attrs
 
 from tmws_core.domain.access import may_manage, may_write
 from tmws_core.domain.agent import Caller, Permission
-from tmws_core.domain.memory import SHARES, SUCCESSORS, AccessLevel, Memory, Share
+from tmws_core.domain.memory import REPLACED, SHARES, SUCCESSORS, AccessLevel, Memory, Share
 from tmws_core.errors import Forbidden, InvalidField, VersionConflict
 from tmws_core.messages.memory import ShareMemory, UpdateMemory
 from tmws_core.ports.storage import Relinked
@@ -96,6 +96,16 @@ def check_successor(memory: Memory, successors: Collection[str]) -> None:
             name="superseded_by",
             reason=f"has been replaced {SUCCESSORS} times, each time by another memory",
             hint="Name a memory that is in force",
+        )
+
+
+def check_replaced(number: int) -> None:
+    """Refuse a successor that so many memories name already."""
+    if number >= REPLACED:
+        raise InvalidField(
+            name="superseded_by",
+            reason=f"has replaced {REPLACED} memories already",
+            hint="Name another memory, such as one that this one is replaced by in turn",
         )
 
 

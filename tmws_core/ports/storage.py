@@ -177,6 +177,10 @@ class MemoryReader(Protocol):
         """
         ...
 
+    async def replaced(self, memory_id: str, limit: int) -> int:
+        """Return how many memories name a memory as their successor, whoever may see them: `limit` at most."""
+        ...
+
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
         """Return those of the ids whose memories exist and are visible."""
         ...

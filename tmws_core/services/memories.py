@@ -13,7 +13,7 @@ from tmws_core.domain.agent import Agent, Belongings, Caller, Permission
 from tmws_core.domain.audit import AuditEvent, Detail
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.events import MemoriesChanged
-from tmws_core.domain.memory import SUCCESSORS, Memory, content_hash
+from tmws_core.domain.memory import REPLACED, SUCCESSORS, Memory, content_hash
 from tmws_core.domain.text import lexical_document, passage
 from tmws_core.domain.unset import UNSET
 from tmws_core.embedding import StoreEmbedder, embed_apart
@@ -329,6 +329,8 @@ async def _check_successor(unit: UnitOfWork, visibility: Visibility, memory: Mem
         await _check_visible(unit, visibility, successor)
         # Only now: what has replaced a memory is for those to know who may see that memory.
         changes.check_successor(memory, successors)
+        if memory.superseded_by != successor:
+            changes.check_replaced(await unit.memories.replaced(successor, REPLACED))
 
 
 async def _check_visible(unit: UnitOfWork, visibility: Visibility, successor: str) -> None:
