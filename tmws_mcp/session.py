@@ -8,6 +8,7 @@ import anyio
 import attrs
 import mcp_types as types
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.connection import Connection
 from mcp.server.context import CallNext, HandlerResult
@@ -98,6 +99,7 @@ class Session:
                 except BadFrame as bad:
                     refusal = types.ErrorData(code=bad.code, message=bad.message)
                     await answers.send(JSONRPCError(jsonrpc="2.0", id=self._free(bad.request_id), error=refusal))
+                await checkpoint()  # many lines at once have nothing else to wait for
 
     def _free(self, request_id: types.RequestId | None) -> types.RequestId | None:
         """Return the id of a refused line, unless a request that still runs has it, whose answer is waited for."""
