@@ -17,6 +17,7 @@ import anyio
 import attrs
 
 from tests.licences import UNLIMITED
+from tests.stacks import stacked
 from tmws_adapters.authentication import open_credentials
 from tmws_adapters.bootstrap import compose, open_parts
 from tmws_adapters.settings import load_settings
@@ -83,7 +84,7 @@ def prepare(home: Path) -> World:
 
 
 async def _prepare(home: Path, settings: dict[str, str]) -> World:
-    loaded = load_settings({"TMWS_HOME": str(home), **UNLIMITED, **settings}, dotenv=None)
+    loaded = load_settings(stacked({"TMWS_HOME": str(home), **UNLIMITED, **settings}), dotenv=None)
     async with open_parts(loaded) as parts, open_credentials(loaded, parts) as credentials:
         app, operator = compose(loaded, parts), loaded.operator("test")
         for agent, namespace in ("ann", "acme"), ("bob", "elsewhere"), ("stranger", "elsewhere"):
