@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("embedded")])
     items[:] = [item for item in items if not item.get_closest_marker("embedded")]
+
+
+def pytest_collection_finish() -> None:
+    """Keep what all tests are made of out of the collector's sight, which would look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import anyio
 
 from tmws_adapters.settings import Settings
+from tmws_mcp.interpreter import undisturbed
 from tmws_mcp.listening import check_exposure, listen, url_of
 from tmws_mcp.stopping import heed_signals
 from tmws_mcp.workers import supervise
@@ -38,6 +39,7 @@ async def serve_http(settings: Settings, *, ready: Callable[[str], None] | None 
             return
         if (settings.max_workers or 1) > 1:
             logger.info("One process serves: TMWS_MAX_WORKERS is for PostgreSQL, and not for a Chroma in a directory")
-        from tmws_mcp.application import serve_on  # noqa: PLC0415 - whoever looks after workers does without
+        with undisturbed():
+            from tmws_mcp.application import serve_on  # noqa: PLC0415 - whoever looks after workers does without
 
         await serve_on(settings, listener, url, heed=heed_signals, ready=announce)

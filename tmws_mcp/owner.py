@@ -62,9 +62,12 @@ def _serve(place: Place, holding: Holding) -> int:
         raise refusal("configuration", f"The settings name {database}, not {place.database}", "invalid")
     _tell({"ok": True})
 
-    import anyio  # noqa: PLC0415 - a second, with the SDK
+    from tmws_mcp.interpreter import undisturbed  # noqa: PLC0415
 
-    from tmws_mcp.owning import log_to, serve_clients  # noqa: PLC0415
+    with undisturbed():
+        import anyio  # noqa: PLC0415 - a second, with the SDK
+
+        from tmws_mcp.owning import log_to, serve_clients  # noqa: PLC0415
 
     if settings.log_file is None:
         log_to(place.log)

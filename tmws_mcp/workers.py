@@ -17,6 +17,7 @@ from tmws_adapters.logs import configure_logging
 from tmws_adapters.settings import Settings
 from tmws_core.errors import TmwsError
 from tmws_mcp.failure import error_body
+from tmws_mcp.interpreter import undisturbed
 from tmws_mcp.stopping import Stop, heed_signals
 from tmws_mcp.tasks import ungrouped
 
@@ -190,7 +191,8 @@ def work(settings: Settings, listener: socket.socket, url: str, line: Connection
             tasks.start_soon(_heed_sigterm, stop)
             await _heed_line(stop, line)
 
-    from tmws_mcp.application import serve_on  # noqa: PLC0415 - a second that who starts this process does not need
+    with undisturbed():
+        from tmws_mcp.application import serve_on  # noqa: PLC0415 - a second that who starts this process does not need
 
     async def serve() -> None:
         await serve_on(settings, listener, url, heed=heed, ready=ready)
