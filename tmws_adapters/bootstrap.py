@@ -34,7 +34,7 @@ from tmws_core.ports.metrics import Metrics
 from tmws_core.ports.models import Models
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock, Ids
-from tmws_core.ports.vector import MemoryIndex, VectorIndex
+from tmws_core.ports.vector import VectorIndex
 from tmws_core.services.agents import Agents
 from tmws_core.services.auditing import Auditing
 from tmws_core.services.browsing import Browsing
@@ -229,7 +229,7 @@ def rate_limiter() -> RateLimiter:
 
 @asynccontextmanager
 async def _open_vectors(
-    settings: Settings, store: Store, exact: MemoryIndex, embedder: StoreEmbedder
+    settings: Settings, store: Store, exact: VectorIndex, embedder: StoreEmbedder
 ) -> AsyncIterator[tuple[VectorIndex, LexicalIndex, "Follower | None", Keeper | None]]:
     if not settings.uses_chroma:
         if not settings.uses_pgvector or store.vectors is None:

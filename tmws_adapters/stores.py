@@ -12,7 +12,7 @@ from tmws_core.ports.license import LicenseClock
 from tmws_core.ports.models import Models
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock
-from tmws_core.ports.vector import MemoryIndex, VectorIndex
+from tmws_core.ports.vector import VectorIndex
 
 
 class Keeper(Protocol):
@@ -34,7 +34,7 @@ class Housekeeping(Protocol):
 class StoredVectors(VectorIndex, Protocol):
     """An index of vectors inside a store."""
 
-    def keeping(self, exact: MemoryIndex, memory: int) -> tuple[VectorIndex, LexicalIndex, Keeper]:
+    def keeping(self, exact: VectorIndex, memory: int) -> tuple[VectorIndex, LexicalIndex, Keeper]:
         """Return such an index that has vectors in memory as well, so many bytes at most, and what loads them there.
 
         The store's index of words comes along, as it goes by what is in memory then.

@@ -7,7 +7,7 @@ import attrs
 import psycopg
 import pytest
 
-from tests.contracts.builders import memory, new, scope
+from tests.contracts.builders import MODEL, memory, new, scope
 from tests.contracts.steps import store
 from tests.contracts.test_vector_scopes import (
     COUNT,
@@ -27,7 +27,7 @@ from tests.servers.postgres_replica import kill, pair
 from tmws_adapters.exact import open_exact
 from tmws_adapters.postgres import open_postgres, vectors
 from tmws_adapters.postgres.kept import VALUE_BYTES
-from tmws_core.domain.embedding import Vector
+from tmws_core.domain.embedding import Canary, Vector
 from tmws_core.ports.storage import NewMemory
 from tmws_core.services.recall import searchable_in
 
@@ -114,11 +114,16 @@ async def test_after_a_restart_of_the_server_nothing_is_missing() -> None:
 
 async def test_after_a_failover_that_lost_memories_their_numbers_stand_for_others() -> None:
     with pair() as servers:
-        async with open_kept(servers.url(servers.create("kept"))) as indexed:
+        async with (
+            open_kept(servers.url(servers.create("kept"))) as indexed,
+            open_exact(indexed.storage.vectors) as all_,
+        ):
+            exact = Indexed(indexed.storage, all_)
             await store(indexed.storage, new(memory(), vector=NORTH))
             servers.replica.stop()
             # A replica knows of 32 numbers more than were taken.
             lost = await kept_of(indexed, *(new(memory(), vector=EAST) for _ in range(40)))
+            assert (await hits_of(exact))[2] == 1.0
             kill(servers.primary)
             servers.replica.start()
             servers.replica.promote()
@@ -128,6 +133,24 @@ async def test_after_a_failover_that_lost_memories_their_numbers_stand_for_other
             assert {number: score for number, score in found.hits if number <= 41}
             assert {score for _, score in found.hits} == {0.0}
             assert found.count == len(found.hits) == 3
+            assert await hits_of(exact) == dict(found.hits)
+
+
+async def test_after_a_change_of_the_model_the_new_vectors_are_kept(postgres: PostgresServer) -> None:
+    other, canary = attrs.evolve(MODEL, name="tests/other"), Canary(text="a canary", vector=NORTH)
+    with postgres.database() as url:
+        async with open_kept(url) as indexed, open_postgres(url) as server:
+            await store(indexed.storage, *(new(memory(), vector=each) for each in (EAST, NORTH)))
+            assert await nearest(indexed, scope(), EAST, 2) == [1, 2]
+            async with server.models.migration() as migration:
+                await migration.begin(other, canary)
+                await migration.prepare({1: NORTH, 2: EAST})
+                assert await migration.switch(0)
+
+            assert await nearest(indexed, scope(), EAST, 2) == [2, 1]
+            assert isinstance(indexed.index, vectors.PgVectorIndex)
+            assert indexed.index.kept is not None
+            assert await indexed.index.kept.ready(2, other)
 
 
 @attrs.frozen
@@ -140,8 +163,14 @@ async def kept_of(indexed: Indexed, *memories: NewMemory) -> Found:
     """Store memories and search until all that there is is in memory."""
     await store(indexed.storage, *memories)
     for _ in range(5):
-        hits = (await indexed.index.search(await searchable_in(indexed.storage, scope(), indexed.index), EAST, 50)).hits
-    return Found([(hit.document, round(hit.score, 3)) for hit in hits], await counted(indexed.index))
+        hits = await hits_of(indexed)
+    return Found([*hits.items()], await counted(indexed.index))
+
+
+async def hits_of(indexed: Indexed) -> dict[int, float]:
+    """Return how near to the east the memories are."""
+    nearest = await indexed.index.search(await searchable_in(indexed.storage, scope(), indexed.index), EAST, 50)
+    return {hit.document: round(hit.score, 3) for hit in nearest.hits}
 
 
 async def test_a_store_without_room_for_its_vectors_is_searched_on_the_server(postgres: PostgresServer) -> None:

@@ -2,19 +2,20 @@
 
 from array import array
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import anyio
 import attrs
 import numpy as np
 import pytest
 
-from tests.contracts.builders import searchable, vector
+from tests.contracts.builders import MODEL, searchable, vector
 from tmws_adapters.exact import ExactIndex, open_exact
 from tmws_adapters.exact.index import BATCH, SPARE_ROWS
 from tmws_adapters.exact.matrix import Matrix
-from tmws_core.domain.embedding import Vector
+from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.ranking import Hit
-from tmws_core.errors import ModelMismatch
+from tmws_core.errors import ModelMismatch, ModelReplaced
 from tmws_core.ports.vector import VectorIndex
 
 pytestmark = pytest.mark.anyio
@@ -26,11 +27,16 @@ class Vectors:
 
     by_document: dict[int, Vector] = attrs.field(factory=dict)
     asked: list[list[int]] = attrs.field(factory=list)
+    refused: EmbeddingModel | None = None
+    others: dict[tuple[EmbeddingModel | None, int], dict[int, Vector]] = attrs.field(factory=dict)
 
-    async def fetch(self, documents: Sequence[int]) -> dict[int, Vector]:
+    async def fetch(self, documents: Sequence[int], model: EmbeddingModel | None, timeline: int) -> dict[int, Vector]:
         self.asked.append(list(documents))
         await anyio.lowlevel.checkpoint()
-        return {document: self.by_document[document] for document in documents if document in self.by_document}
+        if model == self.refused:
+            raise ModelReplaced(part="embedder", reason="the store has changed its model", hint="Restart")
+        held = self.others.get((model, timeline), self.by_document)
+        return {document: held[document] for document in documents if document in held}
 
     def fill(self, documents: range) -> None:
         rows = np.random.default_rng(1).standard_normal((len(documents), 8)).astype("<f4")
@@ -118,6 +124,34 @@ async def test_each_vector_is_fetched_once(index: ExactIndex, vectors: Vectors) 
     await nearest(index, array("q", range(1, 101)), vectors.by_document[7], 3)
 
     assert vectors.asked == [list(range(1, 51)), list(range(51, 101))]
+
+
+@pytest.mark.parametrize(
+    "other", [{"model": attrs.evolve(MODEL, edition=2)}, {"timeline": 2}], ids=["weights", "timeline"]
+)
+async def test_vectors_of_another_model_or_timeline_are_not_compared(
+    index: ExactIndex, vectors: Vectors, other: dict[str, Any]
+) -> None:
+    wanted = attrs.evolve(searchable(allow(1, 2)), **other)
+    vectors.by_document = {1: vector(1, 0), 2: vector(0, 1)}
+    vectors.others[wanted.model, wanted.timeline] = {1: vector(0, 1), 2: vector(1, 0)}
+    assert [hit.document for hit in await nearest(index, allow(1, 2), vector(1, 0), 1)] == [1]
+
+    assert [hit.document for hit in (await index.search(wanted, vector(1, 0), 1)).hits] == [2]
+    assert [hit.document for hit in await nearest(index, allow(1, 2), vector(1, 0), 1)] == [1]
+
+
+async def test_a_late_search_of_a_former_model_leaves_what_is_kept(index: ExactIndex, vectors: Vectors) -> None:
+    vectors.by_document = {1: vector(1, 0)}
+    await nearest(index, allow(1), vector(1, 0), 1)
+    late = attrs.evolve(searchable(allow(1)), model=attrs.evolve(MODEL, edition=2))
+    vectors.refused = late.model
+
+    with pytest.raises(ModelReplaced):
+        await index.search(late, vector(1, 0), 1)
+
+    await nearest(index, allow(1), vector(1, 0), 1)
+    assert vectors.asked == [[1], [1]]
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 1.0])

@@ -112,6 +112,21 @@ async def test_other_weights_of_the_same_name_and_digest_are_noticed_within_a_mi
     assert caplog.text.count("fits the store again") == 1
 
 
+async def test_after_the_change_to_the_new_weights_a_running_service_compares_their_vectors(scene: Scene) -> None:
+    assert await scene.create("Bread needs salt.")
+    assert (await search(scene.world, "bread salt", SearchMode.SEMANTIC)).search_source == SOURCE
+    scene.double.vectors = mirrored
+    scene.clock.seconds += PROOF_SECONDS
+    assert (await search(scene.world, "bread", SearchMode.SEMANTIC)).search_source == FALLBACK
+
+    assert (await migrate(scene.world.settings, scene.double)).switched
+    scene.clock.seconds += DOUBT_SECONDS
+
+    found = await search(scene.world, "Bread needs salt.", SearchMode.SEMANTIC)
+    assert found.search_source == SOURCE
+    assert found.results[0].similarity == pytest.approx(1.0, abs=1e-3)
+
+
 async def test_another_digest_is_told_by_health_at_once_and_noticed_by_the_next_use(scene: Scene) -> None:
     digest, asked = scene.double.digest, len(texts_asked(scene.double))
     scene.double.digest = "other weights"

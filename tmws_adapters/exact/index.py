@@ -1,6 +1,5 @@
 """A vector index that compares the query with every allowed vector."""
 
-from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,7 +9,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from tmws_core.domain.embedding import Vector
+from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.ranking import Hit
 from tmws_core.ports.storage import Searchable
 from tmws_core.ports.vector import Nearest
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FetchVectors = Callable[[Sequence[int]], Awaitable[dict[int, Vector]]]
-"""Returns the vectors of those documents that have one, by document; always those of one and the same model."""
+FetchVectors = Callable[[Sequence[int], EmbeddingModel | None, int], Awaitable[dict[int, Vector]]]
+"""Returns a model's vectors on a timeline of those documents that have one, by document; no others (see Searchable)."""
 
 BATCH = 5000
 """Vectors fetched at once: 7.5 MB with 384 dimensions."""
@@ -37,13 +36,14 @@ THREADS = 2
 class ExactIndex:
     """A VectorIndex that keeps what it has fetched.
 
-    A document's vector of one model never changes, so what is kept is never stale. Rows of documents that are gone stay
-    until there are too many (SPARE_ROWS); then only those that the search at hand may see are kept, and others fetched
-    again.
+    A document's vector of one model never changes on one timeline of the store, so what is kept is never stale; a
+    search of another model, or another timeline, begins anew. Rows of documents that are gone stay until there are too
+    many (SPARE_ROWS); then only those that the search at hand may see are kept, and others fetched again.
     """
 
     _fetch: FetchVectors
     _matrix: "Matrix | None" = attrs.field(default=None, init=False)
+    _origin: "tuple[EmbeddingModel | None, int]" = attrs.field(default=(None, 0), init=False)
     _largest: int = attrs.field(default=0, init=False)
     _loading: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
     _limiter: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(THREADS), init=False)
@@ -64,22 +64,19 @@ class ExactIndex:
         Of two equally near ones the one with the higher number comes first. ModelMismatch if the query has another
         dimension than the vectors.
         """
-        allowed = searchable.documents
-        return Nearest(hits=await self._search(allowed, query, limit) if allowed else [], source=self.source)
+        hits = await self._search(searchable, query, limit) if searchable.documents else []
+        return Nearest(hits=hits, source=self.source)
 
-    async def _search(self, allowed: "array[int]", query: Vector, limit: int) -> list[Hit]:
+    async def _search(self, searchable: Searchable, query: Vector, limit: int) -> list[Hit]:
+        allowed = searchable.documents
         self._largest = max(self._largest, len(allowed))
-        if self._matrix is not None:
-            hits = await self._in_thread(partial(self._matrix.complete, allowed, query, limit))
+        kept = self._kept(searchable)
+        if kept is not None:
+            hits = await self._in_thread(partial(kept.complete, allowed, query, limit))
             if hits is not None:
                 return hits
-        matrix = await self._load(allowed)
+        matrix = await self._load(searchable)
         return await self._in_thread(partial(matrix.nearest, allowed, query, limit))
-
-    async def forget(self) -> None:
-        """Fetch all vectors again from now on."""
-        async with self._loading:
-            self._matrix, self._largest = None, 0
 
     async def health(self) -> dict[str, int]:
         """Return how many vectors are held, and the bytes that they take."""
@@ -87,17 +84,23 @@ class ExactIndex:
             return {"vectors": 0, "bytes": 0}
         return {"vectors": self._matrix.count, "bytes": self._matrix.size}
 
-    async def _load(self, allowed: "array[int]") -> "Matrix":
+    def _kept(self, searchable: Searchable) -> "Matrix | None":
+        return self._matrix if self._origin == (searchable.model, searchable.timeline) else None
+
+    async def _load(self, searchable: Searchable) -> "Matrix":
+        allowed, origin = searchable.documents, (searchable.model, searchable.timeline)
         async with self._loading:
-            if self._matrix is None:
-                self._matrix = await self._in_thread(_empty)
-            missing = await self._in_thread(partial(self._matrix.missing, allowed))
+            kept = self._kept(searchable)
+            matrix = await self._in_thread(_empty) if kept is None else kept
+            missing = await self._in_thread(partial(matrix.missing, allowed))
             for start in range(0, len(missing), BATCH):
-                vectors = await self._fetch(missing[start : start + BATCH])
-                self._matrix = await self._in_thread(partial(self._matrix.with_vectors, vectors))
-            if self._matrix.count > 2 * self._largest + SPARE_ROWS:
-                self._matrix = await self._in_thread(partial(self._matrix.only, allowed))
-            return self._matrix
+                vectors = await self._fetch(missing[start : start + BATCH], *origin)
+                matrix = await self._in_thread(partial(matrix.with_vectors, vectors))
+                # Not before: a late search of a former model, which fails, leaves what is kept.
+                self._matrix, self._origin = matrix, origin
+            if matrix.count > 2 * self._largest + SPARE_ROWS:
+                self._matrix = matrix = await self._in_thread(partial(matrix.only, allowed))
+            return matrix
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self._limiter)

@@ -14,7 +14,6 @@ import attrs
 
 from tmws_adapters.postgres.connections import Reading
 from tmws_adapters.postgres.models import active_model
-from tmws_adapters.postgres.positions import TIMELINE_OF_PRIMARY, TIMELINE_OF_REPLICA
 from tmws_adapters.postgres.predicate import inside
 from tmws_adapters.postgres.readers import audience_for
 from tmws_adapters.postgres.scopes import LARGEST, Held, Members, Scopes, Wanted, wanted_by
@@ -24,9 +23,9 @@ from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.memory import MemoryFilter
 from tmws_core.domain.ranking import Hit
-from tmws_core.errors import StorageUnavailable, TmwsError
+from tmws_core.errors import TmwsError
 from tmws_core.ports.storage import Searchable
-from tmws_core.ports.vector import MemoryIndex
+from tmws_core.ports.vector import VectorIndex
 
 logger = logging.getLogger("tmws.postgresql")
 
@@ -62,9 +61,6 @@ PAUSE = 5.0
 
 GONE, GONE_LEAST = 1.25, 1000
 """Documents that are kept, at most: so many times those of the store, and so many more; then the gone are forgotten."""
-
-_TIMELINE = f"CASE WHEN pg_is_in_recovery() THEN {TIMELINE_OF_REPLICA} ELSE {TIMELINE_OF_PRIMARY} END"
-"""What another server continues after a failover; servers that keep no log of their own tell no such thing."""
 
 _NEW = """
     SELECT (SELECT id FROM embedding_models WHERE active), {timeline}, of.server, pg_snapshot_xmin(of.snapshot)::text, (
@@ -132,18 +128,25 @@ class Kept:
     """
 
     _connections: Reading
-    _exact: MemoryIndex
+    _exact: VectorIndex
     _bytes: int
+    _told: str
+    """The SQL that tells on which timeline the server is."""
+
     _model: Numbered | None = attrs.field(default=None, init=False)
     _documents: "array[int]" = attrs.field(factory=lambda: array("q"), init=False)
     _since: dict[str, tuple[str, float]] = attrs.field(factory=dict, init=False)
     _scopes: Scopes = attrs.field(factory=Scopes, init=False)
     _timeline: int = attrs.field(default=0, init=False)
-    _new: str = attrs.field(default=_NEW.format(timeline=0), init=False)
+    _new: str = attrs.field(init=False)
     _shares: "OrderedDict[Wanted, float]" = attrs.field(factory=OrderedDict, init=False)
     _wanted: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     _loading: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
     _loaded: bool = attrs.field(default=False, init=False)
+
+    @_new.default
+    def _asks(self) -> str:
+        return _NEW.format(timeline=self._told)
 
     async def run(self) -> None:
         """Load the vectors whenever they are wanted; what fails is tried again."""
@@ -167,6 +170,8 @@ class Kept:
         """Tell whether the vectors of a model are kept: few are loaded at once, and more in the background."""
         if documents * model.dimension * VALUE_BYTES > self._bytes:
             return False
+        if self._loaded and not self._holds(model):
+            self._drop()
         if not self._loaded:
             self._wanted.set()
             if documents <= AT_ONCE:
@@ -174,7 +179,7 @@ class Kept:
         if len(self._documents) > GONE * documents + GONE_LEAST:
             self._documents, self._since = array("q"), {}
             self._scopes.forget()
-        return self._loaded and self._model is not None and self._model[1].model == model
+        return self._loaded and self._holds(model)
 
     async def follow(self, session: Session) -> "array[int] | None":
         """Return which documents have a vector, ascending; None if another model has become the active one."""
@@ -214,9 +219,7 @@ class Kept:
             return False
         former, self._timeline = self._timeline, timeline
         if former and timeline > former:
-            self._loaded, self._documents, self._since = False, array("q"), {}
-            self._scopes.forget()
-            await self._exact.forget()
+            self._drop()
             return False
         self._documents = _joined(self._documents, added or ())
         since = dict(zip(asked["servers"], asked["since"], strict=True)).get(server)
@@ -227,6 +230,14 @@ class Kept:
         if since is None or self._since.get(server, ("", 0.0))[0] == since:
             self._since[server] = begun, time.monotonic()
         return True
+
+    def _holds(self, model: EmbeddingModel) -> bool:
+        return self._model is not None and self._model[1].model == model
+
+    def _drop(self) -> None:
+        """Load all vectors anew: those in memory are of another model, or another timeline."""
+        self._loaded, self._documents, self._since = False, array("q"), {}
+        self._scopes.forget()
 
     async def _known(self, scope: Scope) -> "array[int] | None":
         """Return what a scope holds that is remembered, as of the last time that changes were heard of."""
@@ -278,7 +289,7 @@ class Kept:
             self._shares.popitem(last=False)
 
     async def _nearest_of(self, documents: "array[int]", near: Near, limit: int) -> list[Hit]:
-        asked = attrs.evolve(near.searchable, documents=documents)
+        asked = attrs.evolve(near.searchable, timeline=self._timeline, documents=documents)
         return (await self._exact.search(asked, near.query, limit)).hits
 
     async def _members(self, scope: Scope) -> "array[int]":
@@ -304,7 +315,6 @@ class Kept:
         async with self._loading:
             if self._loaded:
                 return
-            self._new = _NEW.format(timeline=await self._timeline_asked())
             async with self._connections.lookup() as session:
                 self._model = await active_model(session)
                 documents = await self.follow(session)
@@ -313,14 +323,6 @@ class Kept:
                 searchable = Searchable(scope=_NO_SCOPE, model=self._model[1].model)
                 await self._nearest_of(documents, Near(searchable, anything, 1, documents), 1)
                 self._loaded = True
-
-    async def _timeline_asked(self) -> str:
-        try:
-            async with self._connections.lookup() as session:
-                await session.rows(f"SELECT {_TIMELINE}")
-        except StorageUnavailable:
-            return "0"
-        return _TIMELINE
 
 
 def _joined(known: "array[int]", added: Sequence[int]) -> "array[int]":

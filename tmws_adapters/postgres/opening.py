@@ -21,6 +21,7 @@ from tmws_adapters.postgres.locks import PARTITIONS
 from tmws_adapters.postgres.migration import PostgresModels
 from tmws_adapters.postgres.opener import Opener
 from tmws_adapters.postgres.partitions import make_partitions
+from tmws_adapters.postgres.positions import timeline_of
 from tmws_adapters.postgres.replicas import Replicas, open_replicas
 from tmws_adapters.postgres.sizes import Sizes
 from tmws_adapters.postgres.storage import PostgresStorage
@@ -90,18 +91,19 @@ async def open_postgres(
         open_replicas(replicas, connections, **sizes, patience=patience) as reading,
     ):
         await _prepare(connections, patience)
+        timeline = await timeline_of(connections)
         connections.await_failover(failover)
-        yield _store(connections, reading)
+        yield _store(connections, reading, timeline)
 
 
-def _store(connections: Connections, replicas: Replicas) -> PostgresStore:
+def _store(connections: Connections, replicas: Replicas, timeline: str) -> PostgresStore:
     frequencies, housekeeping = Frequencies(), Housekeeping(connections)
     reading: Reading = replicas if replicas.members else connections
     lexical = PostgresLexical(reading, frequencies)
     return PostgresStore(
-        PostgresStorage(connections, reading, replicas, housekeeping),
+        PostgresStorage(connections, reading, replicas, housekeeping, timeline),
         lexical,
-        PgVectorIndex(reading, Sizes(frequencies), lexical),
+        PgVectorIndex(reading, Sizes(frequencies), lexical, timeline),
         PostgresModels(connections),
         PostgresHolders(reading),
         PostgresLicenseClock(connections),

@@ -6,7 +6,7 @@ import anyio
 import attrs
 
 from tmws_adapters.postgres.connections import Connections
-from tmws_core.errors import StorageUnavailable
+from tmws_core.errors import StorageInterrupted, StorageUnavailable
 
 SHORTEST, LONGEST = 0.25, 4.0
 """Seconds for which a replica that failed is left out, twice as long each time; then one read tries it again."""
@@ -21,8 +21,26 @@ TIMELINE_OF_REPLICA = """greatest(
 )"""
 """A replica tells of a new timeline once it has written a page of it, some minutes after a promotion at the latest."""
 
+TIMELINE = f"CASE WHEN pg_is_in_recovery() THEN {TIMELINE_OF_REPLICA} ELSE {TIMELINE_OF_PRIMARY} END"
+"""What another server continues after a failover: it may lack commits, and give the numbers of documents anew."""
+
+NO_TIMELINE = "0"
+"""For servers that keep no log of their own, and cannot tell."""
+
 _WRITTEN = f"SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint, {TIMELINE_OF_PRIMARY}"
 _SYSTEM = "SELECT system_identifier FROM pg_control_system()"
+
+
+async def timeline_of(connections: Connections) -> str:
+    """Return the SQL that tells on which timeline the server is."""
+    try:
+        async with connections.lookup() as session:
+            await session.rows(f"SELECT {TIMELINE}")
+    except StorageInterrupted:
+        raise
+    except StorageUnavailable:
+        return NO_TIMELINE
+    return TIMELINE
 
 
 @attrs.frozen

@@ -37,9 +37,13 @@ _SUCCESSORS = SUCCESSORS.format(id="%s", limit="%s")
 
 @attrs.frozen
 class PostgresMemoryReader:
-    """A MemoryReader. In a unit of work, what the first `get` and what `known` ask for stays as it is until its end."""
+    """A MemoryReader. In a unit of work, what the first `get` and what `known` ask for stays as it is until its end.
+
+    `timeline` is the SQL that tells on which one the server is.
+    """
 
     _session: Session
+    _timeline: str
 
     async def get(self, memory_id: str, visibility: Visibility) -> Memory:
         """Return one memory; MemoryNotFound unless it exists and is visible."""
@@ -92,11 +96,11 @@ class PostgresMemoryReader:
         self._session.see(audience_for(scope.visibility))
         part = inside(scope)
         sql = f"""
-            SELECT array_agg(m.document ORDER BY m.document) FROM memories_v2 AS m
+            SELECT array_agg(m.document ORDER BY m.document), {self._timeline} FROM memories_v2 AS m
             WHERE m.model IS NOT NULL AND {part.sql}
         """  # noqa: S608 - as above
-        rows = await self._session.rows(sql, part.values, binary=True, afresh=True)
-        return Searchable(scope=scope, model=model, documents=array("q", rows[0][0] or ()))
+        ((numbers, timeline),) = await self._session.rows(sql, part.values, binary=True, afresh=True)
+        return Searchable(scope=scope, model=model, timeline=timeline, documents=array("q", numbers or ()))
 
     async def partitions(self) -> "dict[str, array[int]]":
         """Return all documents that have a vector, by partition: ascending, type code "q"."""

@@ -52,19 +52,23 @@ class PostgresUnitOfWork:
 
 @attrs.define(eq=False)
 class PostgresStorage:
-    """A Storage in one PostgreSQL database: changed over `connections`, read over `reading`, if need be on replicas."""
+    """A Storage in one PostgreSQL database: changed over `connections`, read over `reading`, if need be on replicas.
+
+    `timeline` is the SQL that tells on which one a server is.
+    """
 
     _connections: Connections
     _reading: Reading
     _replicas: Replicas
     _housekeeping: Housekeeping
+    _timeline: str
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[PostgresSnapshot]:
         """Open a snapshot."""
         async with self._reading.snapshot() as session:
             yield PostgresSnapshot(
-                PostgresMemoryReader(session),
+                PostgresMemoryReader(session, self._timeline),
                 PostgresAgents(session),
                 PostgresCredentials(session),
                 PostgresAuditLog(session),
@@ -76,7 +80,7 @@ class PostgresStorage:
         await self._housekeeping.look_if_overdue()
         async with self._connections.unit() as session:
             yield PostgresUnitOfWork(
-                PostgresMemoryReader(session),
+                PostgresMemoryReader(session, self._timeline),
                 PostgresMemoryWriter(session),
                 PostgresAgents(session),
                 PostgresCredentials(session),
@@ -84,17 +88,24 @@ class PostgresStorage:
                 session,
             )
 
-    async def vectors(self, documents: Sequence[int], model: EmbeddingModel | None = None) -> dict[int, Vector]:
-        """Return the active model's vectors of those documents that have one; none if another `model` is active."""
-        sql = """
-            SELECT e.document, e.vector FROM embeddings AS e
-            WHERE e.document = ANY(%s::bigint[]) AND e.model = %s
+    async def vectors(
+        self, documents: Sequence[int], model: EmbeddingModel | None = None, timeline: int | None = None
+    ) -> dict[int, Vector]:
+        """Return the active model's vectors of those documents that have one.
+
+        None if another `model` is active, or the server is on another `timeline`.
         """
+        sql = f"""
+            SELECT e.document, e.vector FROM embeddings AS e
+            WHERE e.document = ANY(%(documents)s::bigint[]) AND e.model = %(model)s
+                AND (%(timeline)s::integer IS NULL OR (SELECT {self._timeline}) = %(timeline)s::integer)
+        """  # noqa: S608 - a constant text, values are bound
         async with self._reading.lookup() as session:
             active = await models.active_model(session)
             if active is None or (model is not None and active[1].model != model):
                 return {}
-            rows = await session.rows(sql, (list(documents), active[0]), binary=True)
+            asked = {"documents": list(documents), "model": active[0], "timeline": timeline}
+            rows = await session.rows(sql, asked, binary=True)
         return dict(rows)
 
     async def model(self) -> EmbeddingModel | None:

@@ -18,7 +18,7 @@ from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.ranking import Hit
 from tmws_core.errors import ModelMismatch, ModelReplaced
 from tmws_core.ports.storage import Searchable
-from tmws_core.ports.vector import MemoryIndex, Nearest
+from tmws_core.ports.vector import Nearest, VectorIndex
 
 EXACT = 25_000
 """Documents of a scope up to which each is compared. Of 100,000 memories 10,000 take 19 ms so, and 60 ms by the graph,
@@ -77,6 +77,7 @@ class PgVectorIndex:
     _connections: Reading
     _sizes: Sizes
     _lexical: PostgresLexical
+    _timeline: str
     exact: int = EXACT
     scanned: int = SCANNED
     kept: Kept | None = None
@@ -91,13 +92,13 @@ class PgVectorIndex:
         """Tell whether it finds out by itself what a scope holds."""
         return True
 
-    def keeping(self, exact: MemoryIndex, memory: int) -> tuple["PgVectorIndex", PostgresLexical, Kept]:
+    def keeping(self, exact: VectorIndex, memory: int) -> tuple["PgVectorIndex", PostgresLexical, Kept]:
         """Return this index with vectors in memory as well, which `exact` compares, and what loads them there.
 
         The index of words, which comes with it, goes by the scopes that are remembered then. `memory` is how many bytes
         all vectors may take; where they take more, none are kept.
         """
-        kept = Kept(self._connections, exact, memory)
+        kept = Kept(self._connections, exact, memory, self._timeline)
         return attrs.evolve(self, kept=kept), attrs.evolve(self._lexical, held=kept.held), kept
 
     async def search(self, searchable: Searchable, query: Vector, limit: int) -> Nearest:

@@ -84,7 +84,12 @@ class SqliteStorage:
                 session,
             )
 
-    async def vectors(self, documents: Sequence[int], model: EmbeddingModel | None = None) -> dict[int, Vector]:
+    async def vectors(
+        self,
+        documents: Sequence[int],
+        model: EmbeddingModel | None = None,
+        timeline: int | None = None,  # noqa: ARG002 - a file has but one
+    ) -> dict[int, Vector]:
         """Return the active model's vectors of those documents that have one; none if another `model` is active."""
         sql = """
             SELECT e.document, e.vector FROM json_each(?) AS wanted CROSS JOIN embeddings AS e

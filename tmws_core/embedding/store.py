@@ -103,12 +103,16 @@ class StoreEmbedder:
             await self._compare(identity, stored)
         return stored
 
-    async def vectors(self, documents: Sequence[int]) -> dict[int, Vector]:
-        """Return the store's vectors of those documents; as any call raises, unless this model made them."""
-        fitting = self.fitting()
-        vectors = {} if fitting is None else await self.storage.vectors(documents, fitting)
+    async def vectors(self, documents: Sequence[int], model: EmbeddingModel | None, timeline: int) -> dict[int, Vector]:
+        """Return the vectors that a model, which made the query, has made of those documents (see Storage.vectors).
+
+        ModelReplaced if the store has another one by now; else as any call raises, where there are none.
+        """
+        vectors = {} if model is None else await self.storage.vectors(documents, model, timeline)
         if not vectors:
-            await self.model()
+            stored = await self.model()
+            if stored != model:
+                raise store_changed(stored)
         return vectors
 
     def fitting(self) -> EmbeddingModel | None:

@@ -18,7 +18,6 @@ from tmws_core.ports.credentials import Credentials
 
 Order = Literal["newest", "oldest"]
 
-
 ALIKE = 32
 """How many memories with one identity a new one is compared with, the newest: that many differ in a fact seldom."""
 
@@ -27,7 +26,6 @@ ALIKE_BYTES = 8 * 2**20
 
 Parsing metadata makes 64 bytes of objects from 3 bytes, and takes 0.05 s, for a MiB of empty lists (measured).
 """
-
 
 FORMER_TEXTS = 100
 """The longest page of former texts, as of memories."""
@@ -146,13 +144,15 @@ class StorageHealth:
 
 @attrs.frozen(kw_only=True)
 class Searchable:
-    """What a search by meaning may find: what in the scope has a vector of the active model, `model`.
+    """What a search by meaning may find: what in the scope has a vector of the active `model`, if there is one.
 
-    The model is None in a store without vectors.
+    Documents mean the same on one `timeline` only (0 if the store cannot tell): a server that took over without the
+    last commits gives their numbers to others.
     """
 
     scope: Scope
     model: EmbeddingModel | None
+    timeline: int = 0
     _documents: "array[int] | None" = None
 
     @property
@@ -372,8 +372,10 @@ class Storage(Protocol):
         """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
         ...
 
-    async def vectors(self, documents: Sequence[int], model: EmbeddingModel | None = None) -> dict[int, Vector]:
-        """Return the active model's vectors of those documents that have one; none if another `model` is active."""
+    async def vectors(
+        self, documents: Sequence[int], model: EmbeddingModel | None = None, timeline: int | None = None
+    ) -> dict[int, Vector]:
+        """Return the active model's vectors of documents; none if another `model` or `timeline` is the store's."""
         ...
 
     async def model(self) -> EmbeddingModel | None:

@@ -44,11 +44,3 @@ class VectorIndex(Protocol):
     async def health(self) -> dict[str, int]:
         """Return figures about the index, such as how many vectors it holds in memory."""
         ...
-
-
-class MemoryIndex(VectorIndex, Protocol):
-    """A VectorIndex that keeps the vectors that it has fetched, as long as their documents mean the same."""
-
-    async def forget(self) -> None:
-        """Fetch all vectors again from now on."""
-        ...
