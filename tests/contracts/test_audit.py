@@ -169,7 +169,8 @@ async def test_a_checkpoint_that_prunes_takes_the_rows_and_checkpoints_before_it
     await write(storage, *events(6))
     async with storage.write() as unit:
         rows = await unit.audit_log.rows(1, 6)
-        for row, pruned, deleted in ((rows[1], False, 0), (rows[4], False, 0), (rows[2], True, 3)):
+        wanted = ((rows[1], False, 0), (rows[4], False, 0), (rows[2], True, 3), (rows[2], False, 0))
+        for row, pruned, deleted in wanted:
             checkpoint = Checkpoint(
                 end=ChainEnd(row.id, row.hash or b""),
                 created_at="2026-01-31",

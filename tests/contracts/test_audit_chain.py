@@ -1,16 +1,22 @@
 """The contract of AuditLog that every store keeps: one chain without gaps, whoever writes at the same time."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from itertools import count
 
 import anyio
 import pytest
 
-from tests.contracts.audit_steps import FIRST_DAY, auditing, events, write
+from tests.contracts.audit_steps import FIRST_DAY, KEY, SetClock, auditing, events, write
 from tests.contracts.builders import memory, new
-from tmws_core.domain.chain import ChainEnd
+from tmws_adapters.inprocess import InprocessPosition
+from tmws_core.domain.agent import operator
+from tmws_core.domain.chain import ChainEnd, Checkpoint
 from tmws_core.ports.audit import AuditFilter
+from tmws_core.ports.signing import Signer
 from tmws_core.ports.storage import Storage
+from tmws_core.services.auditing import Auditing
 
 pytestmark = pytest.mark.anyio
 
@@ -97,3 +103,38 @@ async def test_a_pruned_log_is_verified_from_its_checkpoint_on(storage: Storage)
     assert last.id == 2
     assert kept.end.id >= 4
     assert (await service.verify()).breach is None
+
+
+async def test_what_was_signed_while_another_process_pruned_it_leaves_the_log_whole(storage: Storage) -> None:
+    await write(storage, *events(5))
+    clock, position = SetClock(FIRST_DAY + timedelta(days=6)), InprocessPosition()
+    await auditing(storage, clock=clock, position=position).checkpoint()
+    await write(storage, *events(3, first=7))
+    clock.time = FIRST_DAY + timedelta(days=500)
+    walked, pruned = anyio.Event(), anyio.Event()
+    calls = count(1)
+
+    async def slow() -> Sequence[Signer]:
+        # To judge what is signed, and then, when the log has been looked at, to sign it.
+        if next(calls) == 2:
+            walked.set()
+            await pruned.wait()
+        return (KEY,)
+
+    late = Auditing(storage=storage, clock=clock, signers=slow, position=position, audited=True)
+    other = auditing(storage, clock=clock, position=position)
+    signed = list[Checkpoint]()
+
+    async def sign() -> None:
+        signed.append(await late.checkpoint())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(sign)
+        await walked.wait()
+        assert await other.prune(operator("ada", "acme", "test"), clock.time - timedelta(days=365)) == 9
+        pruned.set()
+
+    found = await other.verify()
+    assert (found.breach, found.doubt) == (None, None)
+    assert signed[0].end.id > 9
+    await other.checkpoint()

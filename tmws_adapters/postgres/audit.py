@@ -5,8 +5,9 @@ from datetime import datetime
 
 import attrs
 
+from tmws_adapters.postgres.locks import lock_checkpoints
 from tmws_adapters.postgres.session import Row, Session
-from tmws_adapters.sql.chain import adopted, grown, known_end, values_of
+from tmws_adapters.sql.chain import KEEP_CHECKPOINT, adopted, grown, known_end, values_of
 from tmws_adapters.sql.times import rfc3339
 from tmws_core.domain.audit import AuditEvent, AuditRecord
 from tmws_core.domain.chain import ChainEnd, Checkpoint
@@ -66,7 +67,9 @@ class PostgresAuditLog:
             return _records(await self._session.rows(_PAGE, values))
 
     async def checkpoints(self) -> list[Checkpoint]:
-        """Return all checkpoints in the order of their rows."""
+        """Return all checkpoints in the order of their rows; in a unit of work nobody else adds one until its end."""
+        if self._session.writes:
+            lock_checkpoints(self._session)
         sql = f"SELECT {_CHECKPOINT} FROM audit_checkpoints ORDER BY last"  # noqa: S608 - as above
         return [
             Checkpoint(
@@ -83,9 +86,8 @@ class PostgresAuditLog:
         """Keep a checkpoint, delete what it prunes, and return how many rows that were."""
         session, end = self._session, checkpoint.end
         await session.settle()
-        await session.run("DELETE FROM audit_checkpoints WHERE last = %s", (end.id,))
         await session.run(
-            f"INSERT INTO audit_checkpoints ({_CHECKPOINT}) VALUES (%s, %s, %s, %s, %s, %s)",  # noqa: S608 - as above
+            KEEP_CHECKPOINT.format(values="%s, %s, %s, %s, %s, %s"),
             (
                 end.id,
                 end.hash,

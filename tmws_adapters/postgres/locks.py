@@ -34,6 +34,9 @@ PARTITIONS = 0x746D_7703
 SUCCESSIONS = 0x746D_7705
 """The class of the lock of what replaces what: alone for whoever says so, shared by those that delete memories."""
 
+CHECKPOINTS = 0x746D_7706
+"""The class of the lock of the checkpoints of the audit log: alone for whoever signs or prunes it."""
+
 _LOCK = """
     SELECT pg_advisory_xact_lock_shared(%(models)s, %(active)s),
         (SELECT count(pg_advisory_xact_lock(%(owners)s, key)) FROM unnest(%(keys)s::integer[]) AS key)
@@ -66,6 +69,11 @@ def lock_models(session: Session, number: int) -> None:
 def share_models(session: Session) -> None:
     """Keep the active model what it is, until the transaction ends."""
     session.later("SELECT pg_advisory_xact_lock_shared(%s, %s)", (MODELS, ACTIVE))
+
+
+def lock_checkpoints(session: Session) -> None:
+    """Keep everybody else from signing and pruning the audit log, until the transaction ends."""
+    session.later("SELECT pg_advisory_xact_lock(%s, 0)", (CHECKPOINTS,))
 
 
 def lock_agent(session: Session, agent_id: str) -> None:

@@ -15,6 +15,14 @@ from tmws_core.ports.audit import AuditFilter
 Written = tuple[int, str, str, str, str, bytes]
 """A row: id, timestamp, event_type, agent_id, details, hash."""
 
+KEEP_CHECKPOINT = """
+    INSERT INTO audit_checkpoints AS kept (last, hash, created_at, pruned, public_key, signature) VALUES ({values})
+    ON CONFLICT (last) DO UPDATE SET hash = excluded.hash, created_at = excluded.created_at, pruned = excluded.pruned,
+        public_key = excluded.public_key, signature = excluded.signature
+    WHERE excluded.pruned >= kept.pruned
+"""
+"""One that prunes, behind which the log begins, gives way only to another one that does."""
+
 
 def known_end(end: ChainEnd | None) -> ChainEnd:
     """Return the end of the chain; AuditBroken if nobody knows it any more."""

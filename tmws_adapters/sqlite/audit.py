@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from tmws_adapters.sql.chain import adopted, grown, known_end, values_of
+from tmws_adapters.sql.chain import KEEP_CHECKPOINT, adopted, grown, known_end, values_of
 from tmws_adapters.sql.times import rfc3339
 from tmws_adapters.sqlite.session import Session
 from tmws_core.domain.audit import AuditEvent, AuditRecord
@@ -84,7 +84,7 @@ class SqliteAuditLog:
         )
 
         def work(connection: sqlite3.Connection) -> int:
-            connection.execute("INSERT OR REPLACE INTO audit_checkpoints VALUES (?, ?, ?, ?, ?, ?)", values)
+            connection.execute(KEEP_CHECKPOINT.format(values="?, ?, ?, ?, ?, ?"), values)
             if not checkpoint.pruned:
                 return 0
             connection.execute("DELETE FROM audit_checkpoints WHERE last < ?", (end.id,))

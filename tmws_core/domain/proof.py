@@ -69,7 +69,7 @@ class Proofs:
     @property
     def start(self) -> ChainEnd:
         """Return the place behind which the log begins: the last that was pruned."""
-        return next((each.end for each in reversed(self.checkpoints) if each.pruned), ChainEnd())
+        return start_of(self.checkpoints)
 
     @property
     def unsure(self) -> tuple[int, ...]:
@@ -130,6 +130,11 @@ class Proofs:
     def _why(self, missing: Checkpoint) -> str:
         ids = {each.end.id for each in self.checkpoints}
         return UNSIGNED if missing.end.id in ids else GONE
+
+
+def start_of(checkpoints: Sequence[Checkpoint]) -> ChainEnd:
+    """Return the place behind which a log with these checkpoints, in the order of their rows, begins."""
+    return next((each.end for each in reversed(checkpoints) if each.pruned), ChainEnd())
 
 
 def _row(breach: Breach) -> int:

@@ -45,13 +45,14 @@ class AuditLog(Protocol):
         ...
 
     async def checkpoints(self) -> list[Checkpoint]:
-        """Return all checkpoints in the order of their rows."""
+        """Return all checkpoints in the order of their rows; in a unit of work nobody else adds one until its end."""
         ...
 
     async def add_checkpoint(self, checkpoint: Checkpoint) -> int:
         """Keep a checkpoint, in the place of one of the same row, and return how many rows were deleted.
 
-        With `pruned`, the rows up to it and the checkpoints before it are deleted, otherwise none.
+        With `pruned`, the rows up to it and the checkpoints before it are deleted, otherwise none. One that has pruned
+        gives its place only to another one that does: it tells where the log begins.
         """
         ...
 

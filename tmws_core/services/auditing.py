@@ -20,7 +20,7 @@ from tmws_core.domain.chain import (
     checkpoint_message,
     signed_at,
 )
-from tmws_core.domain.proof import Doubt, Judge, Proofs
+from tmws_core.domain.proof import Doubt, Judge, Proofs, start_of
 from tmws_core.errors import AuditBroken, AuditUnproven, TmwsError
 from tmws_core.ports.audit import AuditFilter, AuditLog, SignedPosition
 from tmws_core.ports.signing import Signer
@@ -125,6 +125,14 @@ class Auditing:
         itself tells of the signature in its next row. Raises AuditBroken; AuditUnproven where only another secret has
         signed the log. Somebody who has looked at it may `accept` that, and that it ends before what was signed once.
         """
+        while (signed := await self._checkpoint(accept=accept)) is None:
+            pass
+        if not await self.position.keep(signed):
+            logger.warning("⚠️ The signed position of the audit log could not be kept in %s", self.position.where)
+        return signed
+
+    async def _checkpoint(self, *, accept: bool) -> Checkpoint | None:
+        """Do that, or nothing and return None if what was looked at has been pruned meanwhile."""
         async with self.storage.read() as snapshot:
             log = snapshot.audit_log
             proofs, judge = await self._proofs(log, accept=accept)
@@ -138,17 +146,18 @@ class Auditing:
             name = await _name(log, proofs.good)
         _check(proofs.contradiction(walk.signed, judge) or walk.breach)
         if proofs.good is not None and not proofs.unsure and _adds_nothing(walk, proofs.good):
-            signed = proofs.good
-        else:
-            signed = await self._sign(walk.at, name, pruned=False)
-            async with self.storage.write() as unit:
-                if proofs.start.id in proofs.unsure:
-                    await unit.audit_log.add_checkpoint(await self._sign(proofs.start, name, pruned=True))
-                if walk.at.id > proofs.start.id:
-                    await unit.audit_log.add_checkpoint(signed)
-                await self._tell(unit, SIGNED, "tmws", signed.told() | ({"accepted": True} if accept else {}))
-        if not await self.position.keep(signed):
-            logger.warning("⚠️ The signed position of the audit log could not be kept in %s", self.position.where)
+            return proofs.good
+        signed = await self._sign(walk.at, name, pruned=False)
+        start = await self._sign(proofs.start, name, pruned=True) if proofs.start.id in proofs.unsure else None
+        async with self.storage.write() as unit:
+            now = start_of(await unit.audit_log.checkpoints())
+            if now != proofs.start and (start is not None or now.id >= walk.at.id):
+                return None
+            if start is not None:
+                await unit.audit_log.add_checkpoint(start)
+            if walk.at.id > now.id:
+                await unit.audit_log.add_checkpoint(signed)
+            await self._tell(unit, SIGNED, "tmws", signed.told() | ({"accepted": True} if accept else {}))
         return signed
 
     async def prune(self, caller: Caller, before: datetime, report: Report = lambda _, __: None) -> int:
@@ -209,6 +218,8 @@ class Auditing:
 
     async def _prune_some(self, before: datetime, limit: int, name: str) -> int:
         async with self.storage.write() as unit:
+            # Nobody else prunes until this has ended.
+            await unit.audit_log.checkpoints()
             end = await unit.audit_log.last_before(before, FIRST_ID, limit)
             if end is None:
                 return 0
