@@ -107,6 +107,18 @@ async def test_the_same_text_of_which_something_else_is_said_is_a_memory_of_its_
     assert {name: view[name] for name in said} == said | kept
 
 
+async def test_of_several_memories_the_oldest_that_lacks_least_is_added_to(world: World) -> None:
+    for importance, tags in ((0.2, []), (0.4, ["x"]), (0.6, ["x"])):
+        await create(world, importance=importance, tags=tags)
+    _, second, third = [each.memory_id for each in await stored(world)]
+
+    same = await create(world, importance=0.6, tags=["x"])
+    more = await create(world, tags=["x"], metadata={"ticket": 1})
+
+    assert (same.duplicate_of, same.merged) == (third, None)
+    assert (more.duplicate_of, more.merged) == (second, ("metadata",))
+
+
 async def test_texts_that_differ_in_white_space_are_two(world: World) -> None:
     assert (await create(world, "if a:\n    b()\n    c()")).stored
     assert (await create(world, "if a:\n    b()\nc()")).stored
@@ -288,7 +300,7 @@ async def test_a_key_of_a_version_that_kept_its_memory_only_stands_for_all_of_it
     world.change("UPDATE idempotency_keys SET request_hash = NULL")
     await world.app.call(athena(world), UpdateMemory(memory_id=first.memory_id, content="Two."))
     for content in ("One.", "Two."):
-        again = await create(world, content, idempotency_key="k", tags=["a"])
+        again = await create(world, content, idempotency_key="k", tags=["a"], importance=0.9)
         assert (again.stored, again.memory_id) == (False, first.memory_id)
     with pytest.raises(KeyConflict):
         await create(world, "Three.", idempotency_key="k")
