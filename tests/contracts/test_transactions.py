@@ -99,6 +99,8 @@ async def test_a_failed_statement_ends_its_transaction_even_if_the_error_is_swal
             await unit.changes.add([new(memory())])
             with suppress(StorageUnavailable):
                 await unit.changes.add([new(stored), new(stored)])
+            with suppress(StorageUnavailable):
+                await unit.changes.add([new(memory())])
 
     with pytest.raises(StorageUnavailable):
         await swallow()
@@ -269,6 +271,11 @@ async def test_a_transaction_cannot_be_used_after_its_end(storage: Storage) -> N
 
     with pytest.raises(RuntimeError):
         await unit.agents.count()
+    with suppress(Mishap):
+        async with storage.write() as undone:
+            raise Mishap
+    with pytest.raises(RuntimeError):
+        await undone.agents.count()
 
 
 async def test_what_many_tasks_store_at_once_with_one_text_is_stored_once(storage: Storage) -> None:
