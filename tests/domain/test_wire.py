@@ -16,7 +16,7 @@ from tmws_core.errors import ContentTooLarge, InvalidField
 from tmws_core.messages.memory import CreateMemories, CreateMemory, ListMemories, UpdateMemory
 from tmws_core.messages.search import SearchMemories
 from tmws_core.schema import schema_of
-from tmws_core.wire import clearable_fields, structure, unstructure
+from tmws_core.wire import clearable_fields, outweighs, structure, unstructure
 
 CLEARABLE = ("session_id", "sequence", "occurred_at", "expires_at", "source", "superseded_by")
 """Fields of update_memory that a memory may be without."""
@@ -200,3 +200,44 @@ def test_a_value_that_may_be_empty_is_checked_as_any_other(name: str) -> None:
         with pytest.raises(InvalidField) as refusal:
             structure({"memory_id": "01890a5d-ac96-774b-bcce-b302099a8057", name: value}, UpdateMemory)
         assert refusal.value.field == name
+
+
+@pytest.mark.parametrize(
+    ("second", "field", "remedy"),
+    [
+        ({"content": "x", "importance": "a"}, "memories[1].importance", ""),
+        ({"importance": 0.5}, "memories[1].content", "Required: content"),
+        ({"content": "x", "sharedwith": []}, "memories[1].sharedwith", "Did you mean shared_with?"),
+        ({"content": "x", "zzzzzzzz": []}, "memories[1].zzzzzzzz", "Known are: content, "),
+    ],
+)
+def test_a_refusal_names_the_way_to_its_field_and_what_helps(second: dict[str, Any], field: str, remedy: str) -> None:
+    with pytest.raises(InvalidField) as refusal:
+        structure({"memories": [{"content": "x"}, second]}, CreateMemories)
+    assert refusal.value.field == field
+    assert refusal.value.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("value", "weight"),
+    [
+        ("abc", 3),
+        (["ab", "c"], 35),
+        ({"name": "ab"}, 18),
+        ({"name": ["a", {"other": "bc"}]}, 67),
+        ([7, None, True], 48),
+        ([[], {}, [1]], 64),
+    ],
+)
+def test_a_value_weighs_its_texts_and_as_much_again_for_each_thing_in_it(value: object, weight: int) -> None:
+    assert outweighs(value, weight - 1)
+    assert not outweighs(value, weight)
+
+
+def test_no_more_is_weighed_than_tells_that_it_is_too_much() -> None:
+    class Unread(dict[str, str]):
+        def values(self) -> Any:
+            raise AssertionError("read in vain")
+
+    assert outweighs(Unread({"name": "x"}), 15)
+    assert outweighs([Unread({"name": "x"}), "x" * 100], 50)
