@@ -297,11 +297,14 @@ class Relay:
             taken = line.taken is None or request.number <= line.taken
             if taken and line.taken is not None and line.is_ended:
                 del self._unanswered.requests[key]  # the owner has cut it off: it took too long
-            elif not taken or request.may_be_repeated(line.repeatable):
+            elif taken and not request.may_be_repeated(line.repeatable):
+                del self._unanswered.requests[key]
+                self._output.put(request.unknown())
+            elif (answer := request.outlived()) is None:
                 again.append(request.line)
             else:
                 del self._unanswered.requests[key]
-                self._output.put(request.unknown())
+                self._output.put(answer)
         self._waiting = again + line.outgoing.unwritten()
         if self._waiting:
             self._patience = None

@@ -21,15 +21,24 @@ _UNKNOWN = (
     "Look whether it is, or repeat it with an idempotency_key"
 )
 
+_ASKED = 6
+"""How many owners are asked the same: one more than may die soon after one another, see the shim."""
+
+_AGAIN = f"{_ASKED} owners ended before they answered this request. Repeat it, a write with the same idempotency_key"
+
 
 class Request:
-    """One request: its line, when it came, and its number on the present connection, 0 before it is sent."""
+    """One request: its line, when it came, and its number on the present connection, 0 before it is sent.
 
-    __slots__ = ("_is_modern", "_keyed", "id", "line", "method", "number", "since", "tool")
+    `unanswered` counts the owners that ended before they answered it.
+    """
+
+    __slots__ = ("_is_modern", "_keyed", "id", "line", "method", "number", "since", "tool", "unanswered")
 
     def __init__(self, line: bytes, message: dict[str, object]) -> None:
         self.line = line
         self.number = 0
+        self.unanswered = 0
         self.since = time.monotonic()
         self.id = message["id"]
         self.method = message.get("method")
@@ -42,6 +51,13 @@ class Request:
     def may_be_repeated(self, repeatable: Collection[str]) -> bool:
         """Tell whether it does no harm to do it twice; `repeatable` are the tools of which that is true."""
         return self.tool is None or self.tool in repeatable or self._keyed
+
+    def outlived(self) -> bytes | None:
+        """Count an owner that has ended; return the answer that says that no other one is asked, if so many have."""
+        self.unanswered += 1
+        if self.unanswered < _ASKED:
+            return None
+        return self.failed({"code": "unavailable", "message": _AGAIN, "kind": "unavailable"})
 
     def unknown(self) -> bytes:
         """Return the answer that says that nobody knows what became of it."""

@@ -210,6 +210,19 @@ def test_requests_behind_the_end_of_input_survive_the_death_of_the_owner(home: P
         assert terminal.process.wait(PATIENCE) == 0
 
 
+def test_request_that_many_owners_have_not_survived_is_asked_no_more(home: Path) -> None:
+    with conversation(home) as terminal, scripted_owner(home) as owner:
+        terminal.send(request(1, "ping"))
+        for _ in range(6):
+            assert owner.receive() == json.loads(request(1, "ping"))
+            # It ends as it should, so that the terminal does not take it for dead.
+            owner.send({"tmws": 1, "taken": 0})
+            owner.hang_up()
+        assert "6 owners ended" in terminal.receive()["error"]["message"]
+        terminal.send(request(2, "ping"))
+        assert owner.receive() == json.loads(request(2, "ping"))
+
+
 def test_owners_that_die_one_after_the_other_end_the_terminal_with_the_reason(home: Path) -> None:
     with conversation(home) as terminal:
         for number in range(5):
