@@ -166,6 +166,7 @@ def application(
         allow_origin_regex=LOOPBACK_ORIGIN,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
+        allow_private_network=True,  # a page that may call may do so from a public address as well
         expose_headers=["mcp-session-id", "x-request-id", "retry-after", "www-authenticate"],
     )
     guard = Middleware(

@@ -49,13 +49,13 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        request = Request(scope, receive)
+        request = Request(_taking_anything(scope), receive)
         if scope["method"] == "POST":
             await self._post(request, send)
         elif scope["method"] in ("GET", "DELETE") and not _is_modern(request):
             await self._look_after(request, send)
         else:
-            await self._exchanges.handle_request(scope, receive, send)
+            await self._exchanges.handle_request(request.scope, receive, send)
 
     def stop(self) -> None:
         """End the streams on which clients listen: they would never end by themselves."""
@@ -193,6 +193,13 @@ def _is_modern(request: Request) -> bool:
 def _agent_of(request: Request) -> str:
     caller = caller_of(request.scope)
     return "" if caller is None else caller.agent_id
+
+
+def _taking_anything(scope: Scope) -> Scope:
+    """Return a request which accepts anything if it does not say what it accepts, as RFC 9110 has it (12.5.1)."""
+    said = [name for name, value in scope["headers"] if name == b"accept" and value.strip()]
+    rest = [header for header in scope["headers"] if header[0] != b"accept"]
+    return scope if said else {**scope, "headers": [*rest, (b"accept", b"*/*")]}
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

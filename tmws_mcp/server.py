@@ -1,13 +1,16 @@
 """The MCP server: what it is called, what it tells agents about itself, and what it answers."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mcp_types as types
+from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
 
 from tmws_adapters.bootstrap import version
 from tmws_mcp.resources import Resources
-from tmws_mcp.tools import AppOf, CallerOf, Tools, contain, is_visible
+from tmws_mcp.tools import AppOf, CallerOf, Context, Tools, contain, is_visible
 
 INSTRUCTIONS = """\
 TMWS is your durable memory, shared with the other agents that use it.
@@ -33,5 +36,24 @@ def mcp_server(app: AppOf, *, toolsets: tuple[str, ...], caller_of: CallerOf) ->
         server.add_request_handler("resources/list", types.PaginatedRequestParams, resources.page)
         server.add_request_handler("resources/templates/list", types.PaginatedRequestParams, resources.templates)
         server.add_request_handler("resources/read", types.ReadResourceRequestParams, resources.read)
-    server.middleware.append(contain)
+    server.middleware += [contain, answer_nothing]
     return server
+
+
+_NOTHING: Mapping[str, Callable[[], types.Result]] = {
+    "prompts/list": lambda: types.ListPromptsResult(prompts=[]),
+    "resources/list": lambda: types.ListResourcesResult(resources=[]),
+    "resources/templates/list": lambda: types.ListResourceTemplatesResult(resource_templates=[]),
+    "logging/setLevel": types.EmptyResult,
+}
+"""What clients ask for that do not look at what a server has: an error would end some of them."""
+
+
+async def answer_nothing(ctx: Context, call_next: CallNext) -> HandlerResult:
+    """Answer that there is nothing, rather than that the question is not known; a server's middleware."""
+    try:
+        return await call_next(ctx)
+    except MCPError as error:
+        if error.code == types.METHOD_NOT_FOUND and ctx.method in _NOTHING:
+            return _NOTHING[ctx.method]()
+        raise

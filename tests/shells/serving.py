@@ -26,6 +26,13 @@ PATIENCE = 60
 HTTP = [sys.executable, "-m", MODULE]
 STDIO = [sys.executable, "-m", "tmws_cli"]
 
+MODERN = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+"""What a client of the newest version says with each request."""
+
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
     """Return the environment of a server: no setting but these and an unlimited licence, and no `.env` in its home.

@@ -10,7 +10,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.shells.serving import PATIENCE, HttpServer, http_server
+from tests.shells.serving import MODERN, PATIENCE, HttpServer, http_server
 from tests.stacks import PRODUCTION, SOURCE, STORE
 from tmws_adapters.settings import load_settings
 from tmws_core.errors import ConfigurationError
@@ -114,6 +114,22 @@ def test_known_origin_may_read_the_answer(server: HttpServer, origin: str) -> No
     preflight = server.client.options("/mcp", headers=asked)
     assert preflight.status_code == 200
     assert preflight.headers["access-control-allow-headers"] == "mcp-session-id"
+    private = server.client.options("/mcp", headers=asked | {"access-control-request-private-network": "true"})
+    assert (private.status_code, private.headers["access-control-allow-private-network"]) == (200, "true")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "", None, "application/*", "application/json"])
+@pytest.mark.parametrize("version", ["2025-06-18", "2026-07-28"])
+def test_who_does_not_say_what_it_accepts_gets_json(server: HttpServer, version: str, accept: str | None) -> None:
+    body = json.dumps(rpc("tools/list", _meta=MODERN)).encode()
+    headers = {"content-type": "application/json", "mcp-protocol-version": version, "mcp-method": "tools/list"}
+    asked = server.client.build_request("POST", "/mcp", content=body, headers=headers)
+    del asked.headers["accept"]
+    if accept is not None:
+        asked.headers["accept"] = accept
+    answer = server.client.send(asked)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json()["result"]["tools"]
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost.evil.example", "file://"])

@@ -7,15 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.shells.serving import HttpServer, conversation, http_server, request, tool
+from tests.shells.serving import MODERN, HttpServer, conversation, http_server, request, tool
 
 CONTENTS = [f'{number} "quoted" \\ \u6f22\u5b57 {"text " * 1000}' for number in range(30)]
-
-MODERN = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
 
 ERAS: dict[str, dict[str, str]] = {"sessions": {}, "no sessions": {"mcp-protocol-version": "2026-07-28"}}
 

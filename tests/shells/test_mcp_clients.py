@@ -180,8 +180,13 @@ async def test_refused_call_is_a_result_that_says_why(
     assert answer["error"]["message"]
 
 
+async def test_who_asks_for_what_there_is_not_is_told_that_there_is_none(client: Client) -> None:
+    assert (await client.list_prompts()).prompts == []
+    assert client.server_capabilities.prompts is None
+
+
 async def test_unknown_method_is_an_error_and_the_connection_goes_on(client: Client) -> None:
     with pytest.raises(MCPError) as caught:
-        await client.list_prompts()
+        await client.get_prompt("any")
     assert caught.value.code == types.METHOD_NOT_FOUND
     assert not (await client.call_tool("health_check")).is_error
