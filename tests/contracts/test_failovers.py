@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import anyio
 import attrs
@@ -19,8 +20,8 @@ from tmws_core.errors import StorageInterrupted, StorageOutcomeUnknown
 
 pytestmark = pytest.mark.anyio
 
-LIMIT = 120
-"""Seconds that only a hang reaches."""
+LIMIT = timedelta(seconds=120)
+"""Only a hang takes so long."""
 
 MORE = 8
 """Memories that each client stores, and reads, before the failover and behind it: the driver prepares what it has run
@@ -74,10 +75,13 @@ async def test_nobody_is_answered_from_what_was_prepared_or_begun_before_a_failo
     created = servers.create("failed_over")
     done, told = anyio.Event(), list[Memory]()
     async with proxy_to(int(port_of(servers.primary))) as proxy:
-        with pgbouncer(servers.primary, connections=2 * IDLE, behind=proxy.port) as port, anyio.fail_after(LIMIT):
+        with (
+            pgbouncer(servers.primary, connections=2 * IDLE, behind=proxy.port) as port,
+            anyio.fail_after(LIMIT.total_seconds()),
+        ):
             async with (
-                open_postgres(servers.url(created)) as direct,
-                open_postgres(at(created, "127.0.0.1", port)) as pooled,
+                open_postgres(servers.url(created), failover=LIMIT) as direct,
+                open_postgres(at(created, "127.0.0.1", port), failover=LIMIT) as pooled,
                 anyio.create_task_group() as tasks,
             ):
                 clients = [Client(direct, "ada", told), Client(pooled, "eve", told)]
