@@ -22,7 +22,7 @@ from tmws_core.app import App
 from tmws_core.domain.reranking import Boosts
 from tmws_core.embedding import CircuitBreaker, StoreEmbedder
 from tmws_core.errors import ModelMismatch
-from tmws_core.identity import Registry
+from tmws_core.identity import Registry, Writing
 from tmws_core.messages.paging import Cursors
 from tmws_core.ports.bus import Bus
 from tmws_core.ports.cache import Cache
@@ -303,13 +303,14 @@ def compose(settings: Settings, parts: Parts) -> App:
     quota = Quota(memories=settings.quota_memories, bytes=settings.quota_bytes)
     admission = Admission(license=parts.license, quota=quota)
     cursors = Cursors(cursor_keys(settings, parts.clock))
+    writing = Writing(parts.storage, parts.trail)
     memories = Memories(
         storage=parts.storage,
+        writing=writing,
         embedder=parts.embedder,
         bus=parts.bus,
         clock=parts.clock,
         ids=parts.ids,
-        witness=parts.trail,
         admission=admission,
         audited=settings.audit_log_enabled,
         embed_timeout=settings.timeout / 2,
@@ -350,6 +351,7 @@ def compose(settings: Settings, parts: Parts) -> App:
     )
     agents = Agents(
         storage=parts.storage,
+        writing=writing,
         clock=parts.clock,
         admission=admission,
         cursors=cursors,

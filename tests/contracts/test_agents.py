@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import anyio
 import attrs
 import pytest
 
@@ -125,6 +126,55 @@ async def test_an_unfinished_change_of_an_agent_is_undone(storage: Storage) -> N
     async with storage.read() as snapshot:
         assert await snapshot.agents.find("hera") == agent("hera")
         assert await snapshot.agents.find("new") is None
+
+
+async def test_those_that_are_registered_are_told_by_id(storage: Storage) -> None:
+    await add(storage, WHOLE, agent("athena"))
+    async with storage.read() as snapshot:
+        assert await snapshot.agents.registered(["hera", "eris"], changing=["athena"]) == {
+            "hera": WHOLE,
+            "athena": agent("athena"),
+        }
+        assert await snapshot.agents.registered([]) == {}
+
+
+async def test_what_a_unit_asks_for_stays_until_it_ends(storage: Storage) -> None:
+    await add(storage, agent("hera"))
+    begun, ended = anyio.Event(), list[str]()
+
+    async def change() -> None:
+        begun.set()
+        async with storage.write() as unit:
+            assert await unit.agents.registered([], changing=["hera"]) == {"hera": agent("hera")}
+            await unit.agents.replace(WHOLE)
+        ended.append("changed")
+
+    async with anyio.create_task_group() as tasks, storage.write() as unit:
+        assert await unit.agents.registered(["hera", "eris"]) == {"hera": agent("hera")}
+        tasks.start_soon(change)
+        await begun.wait()
+        for _ in range(20):  # as long as many changes would take, if they did not wait
+            assert await unit.agents.find("athena") is None
+            assert (await unit.agents.page(None, after=None, limit=9)) == [agent("hera")]
+        ended.append("asked")
+
+    assert ended == ["asked", "changed"]
+
+
+async def test_agents_that_change_each_other_never_wait_for_each_other_for_ever(storage: Storage) -> None:
+    names = ["ada", "bob", "hera"]
+    await add(storage, *map(agent, names))
+
+    async def change(place: int) -> None:
+        by, other = names[place % 3], names[(place + 1 + place % 2) % 3]
+        async with storage.write() as unit:
+            found = await unit.agents.registered([by], changing=[other])
+            await unit.agents.replace(attrs.evolve(found[other], description=f"{place}"))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for place in range(24):
+                tasks.start_soon(change, place)
 
 
 async def test_of_some_ids_those_of_visible_memories_are_known(storage: Storage) -> None:

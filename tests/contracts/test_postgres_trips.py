@@ -84,6 +84,13 @@ async def test_storing_a_memory_takes_five_trips_to_the_server(
     assert trips == 5
 
 
+async def test_units_that_ask_for_the_same_agent_do_not_wait_for_each_other(url: str) -> None:
+    async with open_postgres(url) as opened, opened.storage.write() as unit:
+        await unit.agents.registered(["ada"])
+        async with opened.storage.write() as other:
+            assert await other.agents.registered(["ada"]) == {}
+
+
 async def test_a_failure_of_what_travelled_along_is_told_as_what_it_is(connections: Connections) -> None:
     async with connections.lookup() as session:
         await session.run("CREATE TABLE kept (number integer)")

@@ -69,7 +69,12 @@ async def world(settings: Settings) -> AsyncIterator[World]:
 
 async def test_key_makes_its_agent_the_caller(world: World) -> None:
     assert await world.authentication.caller(await world.key(), ATTEMPT) == Caller(
-        agent_id="ada", namespace="acme", permissions=ROLES[Role.READER], transport="rest", identified=True
+        agent_id="ada",
+        namespace="acme",
+        permissions=ROLES[Role.READER],
+        transport="rest",
+        identified=True,
+        registered=True,
     )
 
 

@@ -1,12 +1,12 @@
 """Agents, and what they prove with who they are, in one snapshot or transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import attrs
 
 from tmws_adapters.postgres.connections import Connections, Reading
-from tmws_adapters.postgres.locks import lock_agent, lock_seats
+from tmws_adapters.postgres.locks import lock_agent, lock_seats, share_agents
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.sql.agents import AGENT, KEY, agent_of, agent_values, holder_of, key_of
 from tmws_adapters.sql.times import native
@@ -29,6 +29,14 @@ class PostgresAgents:
             lock_agent(self._session, agent_id)
         row = await self._session.row(f"SELECT {AGENT} FROM agents WHERE id = %s", (agent_id,))  # noqa: S608 - names are constants, values are bound
         return None if row is None else agent_of(row, native)
+
+    async def registered(self, agent_ids: Collection[str], *, changing: Collection[str] = ()) -> dict[str, Agent]:
+        """Return by id those of the agents that are registered."""
+        if self._session.writes:
+            share_agents(self._session, agent_ids, changing)
+        sql = f"SELECT {AGENT} FROM agents WHERE id = ANY(%s::text[])"  # noqa: S608 - as above
+        rows = await self._session.rows(sql, ([*agent_ids, *changing],))
+        return {agent.id: agent for agent in (agent_of(row, native) for row in rows)}
 
     async def add(self, agent: Agent) -> None:
         """Register an agent; does nothing if it is known."""

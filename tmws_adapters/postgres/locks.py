@@ -2,8 +2,8 @@
 
 A unit is the caller's own code, so it cannot be run again: transactions are READ COMMITTED, and what depends on what
 was read is locked before it is read. The locks last until the transaction ends. They are taken in one order, so that no
-two units wait for each other: a registration, the owners of the memories, all at once, what replaces what, and then
-the number of seats.
+two units wait for each other: registrations, all at once, the owners of the memories, all at once, what replaces what,
+and then the number of seats.
 
 A lock is taken along with the next statement that has an answer, which therefore sees what its former holder did.
 """
@@ -43,6 +43,13 @@ _LOCK = """
 """
 
 
+_SHARE_AGENTS = """
+    SELECT count(CASE WHEN key = ANY(%(alone)s::integer[]) THEN pg_advisory_xact_lock(%(agents)s, key)::text
+        ELSE pg_advisory_xact_lock_shared(%(agents)s, key)::text END)
+    FROM unnest(%(keys)s::integer[]) AS key
+"""
+
+
 def lock_owners(session: Session, agent_ids: Iterable[str]) -> None:
     """Keep everybody else from changing what these agents own, until the transaction ends."""
     keys = sorted({_key(agent_id) for agent_id in agent_ids} - session.locked)
@@ -78,12 +85,23 @@ def lock_checkpoints(session: Session) -> None:
 
 def lock_agent(session: Session, agent_id: str) -> None:
     """Keep everybody else from registering or changing an agent, until the transaction ends."""
-    session.later("SELECT pg_advisory_xact_lock(%s, %s)", (AGENTS, _key(agent_id) or 1))
+    session.later("SELECT pg_advisory_xact_lock(%s, %s)", (AGENTS, _registration(agent_id)))
+
+
+def share_agents(session: Session, agent_ids: Iterable[str], alone: Iterable[str]) -> None:
+    """Keep everybody else from registering or changing agents, and from sharing those `alone`, until the end."""
+    changing = {_registration(agent_id) for agent_id in alone}
+    keys = sorted(changing | {_registration(agent_id) for agent_id in agent_ids})
+    session.later(_SHARE_AGENTS, {"agents": AGENTS, "keys": keys, "alone": sorted(changing)})
 
 
 def lock_seats(session: Session) -> None:
     """Keep everybody else from registering an agent that takes a seat, until the transaction ends."""
     session.later("SELECT pg_advisory_xact_lock(%s, %s)", (AGENTS, SEATS))
+
+
+def _registration(agent_id: str) -> int:
+    return _key(agent_id) or 1  # SEATS is another lock
 
 
 def _key(agent_id: str) -> int:

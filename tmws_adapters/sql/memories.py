@@ -88,7 +88,7 @@ RELINK = f"""
     UPDATE memories_v2 AS m SET
         superseded_by = CASE WHEN m.id <> later.successor AND {_SEEN} THEN later.successor END,
         superseded_at = CASE WHEN m.id <> later.successor AND {_SEEN} THEN m.superseded_at END,
-        updated_at = {{at}}, version = m.version + 1
+        updated_at = CASE WHEN m.updated_at > {{at}} THEN m.updated_at ELSE {{at}} END, version = m.version + 1
     FROM (
         SELECT next.id AS successor, next.agent_id AS owner, next.access_level AS level, next.namespace AS space
         FROM memories_v2 AS gone

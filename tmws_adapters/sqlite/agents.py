@@ -1,6 +1,6 @@
 """Agents, and what they prove with who they are, in one snapshot or transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -24,6 +24,13 @@ class SqliteAgents:
         sql = f"SELECT {AGENT} FROM agents WHERE id = ?"  # noqa: S608 - names are constants, values are bound
         row = await self._session.run(lambda connection: connection.execute(sql, (agent_id,)).fetchone())
         return None if row is None else agent_of(row, from_rfc3339)
+
+    async def registered(self, agent_ids: Collection[str], *, changing: Collection[str] = ()) -> dict[str, Agent]:
+        """Return by id those of the agents that are registered; a unit is alone in changing them anyway."""
+        sql = f"SELECT {AGENT} FROM agents WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - as above
+        wanted = (orjson.dumps([*agent_ids, *changing]).decode(),)
+        rows = await self._session.run(lambda connection: connection.execute(sql, wanted).fetchall())
+        return {agent.id: agent for agent in (agent_of(row, from_rfc3339) for row in rows)}
 
     async def add(self, agent: Agent) -> None:
         """Register an agent; does nothing if it is known."""

@@ -106,7 +106,8 @@ class Belongings:
 class Caller:
     """Who makes a call: the agent in whose name it runs, its namespace, its rights, and by which way it came.
 
-    The rights of one that is not `identified` are still to be replaced by those of its registration, if it has one.
+    The rights of one that is not `identified` are those of its registration, if it has one; so are the rights and the
+    namespace of one that is `registered`, which are asked for again when it writes. Others have what they come with.
     """
 
     agent_id: str = attrs.field(validator=AGENT_ID)
@@ -114,6 +115,12 @@ class Caller:
     permissions: frozenset[Permission] = AGENT_PERMISSIONS
     transport: str = "python"
     identified: bool = False
+    registered: bool = False
+
+    @property
+    def is_independent(self) -> bool:
+        """Tell whether nothing that is registered decides about its rights."""
+        return self.identified and not self.registered
 
     def may(self, permission: Permission) -> bool:
         """Tell whether the caller has a permission."""
@@ -141,6 +148,11 @@ class Registration(Protocol):
     """What decides about the rights of an agent that is registered."""
 
     @property
+    def namespace(self) -> str:
+        """Where it belongs."""
+        ...
+
+    @property
     def role(self) -> Role:
         """What it may do."""
         ...
@@ -154,10 +166,12 @@ class Registration(Protocol):
 def identified(caller: Caller, registration: Registration | None) -> Caller:
     """Return the caller with the rights of its registration; AgentInactive if it was deactivated.
 
-    An agent that is not registered has what the caller came with.
+    An agent that is not registered has what the caller came with. A caller that only claims its name keeps the
+    namespace that it claims.
     """
-    if caller.identified or registration is None:
+    if caller.is_independent or registration is None:
         return caller
     if not registration.active:
         raise AgentInactive(action=f"call as {caller.agent_id}", needs="an active agent", name="agent_id")
-    return attrs.evolve(caller, permissions=ROLES[registration.role], identified=True)
+    namespace = registration.namespace if caller.registered else caller.namespace
+    return attrs.evolve(caller, namespace=namespace, permissions=ROLES[registration.role])

@@ -127,12 +127,12 @@ def changed(former: Memory, request: UpdateMemory, writer: Caller, now: datetime
         **request.given(),
         written_by=writer.agent_id,
         transport=writer.transport,
-        updated_at=now,
+        updated_at=max(now, former.updated_at),
         version=former.version + 1,
     )
     return attrs.evolve(
         memory,
-        superseded_at=None if memory.superseded_by is None else former.superseded_at or now,
+        superseded_at=None if memory.superseded_by is None else former.superseded_at or memory.updated_at,
         embedded=former.embedded if memory.embedded_by == former.embedded_by else embedded,
     )
 
@@ -162,6 +162,6 @@ def shared(former: Memory, request: ShareMemory, writer: Caller, now: datetime) 
         shared_with=tuple(listed.values()),
         written_by=writer.agent_id,
         transport=writer.transport,
-        updated_at=now,
+        updated_at=max(now, former.updated_at),
         version=former.version + 1,
     )

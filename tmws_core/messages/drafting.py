@@ -35,22 +35,19 @@ class Draft:
         """Return the text that is embedded."""
         return passage(self.memory.content, self.memory.occurred_at)
 
-    @property
-    def fingerprint(self) -> Fingerprint:
+    def fingerprint(self, now: datetime) -> Fingerprint:
         """Return what the store is asked about it."""
-        return Fingerprint(
-            identity=self.identity, idempotency_key=self.request.idempotency_key, at=self.memory.created_at
-        )
+        return Fingerprint(identity=self.identity, idempotency_key=self.request.idempotency_key, at=now)
 
     @cached_property
     def request_hash(self) -> str:
         """Return what tells the request from another one; it is made once, since it takes a millisecond."""
         return request_hash(self.request, self.memory.namespace)
 
-    def stored(self, vector: Vector | None, lexical: str) -> NewMemory:
+    def stored(self, vector: Vector | None, lexical: str, now: datetime) -> NewMemory:
         """Return what the store gets."""
         return NewMemory(
-            memory=attrs.evolve(self.memory, embedded=vector is not None),
+            memory=attrs.evolve(self.memory, embedded=vector is not None, created_at=now, updated_at=now),
             content_hash=self.identity.content_hash,
             lexical=lexical,
             vector=vector,

@@ -1,6 +1,7 @@
 """What a store is found to hold of drafts."""
 
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 
 import attrs
 
@@ -22,9 +23,9 @@ class Found:
     former: Collection[tuple[str, str]]
 
     @classmethod
-    async def of(cls, reader: MemoryReader, drafts: Sequence[Draft]) -> "Found":
+    async def of(cls, reader: MemoryReader, drafts: Sequence[Draft], now: datetime) -> "Found":
         """Ask a store."""
-        known = await reader.known([each.fingerprint for each in drafts])
+        known = await reader.known([each.fingerprint(now) for each in drafts])
         shared = {memory_id for each in known for memory_id in _shared_and_changed(each)}
         unhashed = {
             (each.used.memory_id, draft.memory.content)

@@ -15,15 +15,19 @@ from tmws_core.domain.agent import Caller
 from tmws_core.domain.memory import Identity, Memory, in_force
 from tmws_core.errors import KeyConflict, KeyRepeated
 from tmws_core.messages.drafting import Draft
+from tmws_core.messages.drafting import draft as drafted
 from tmws_core.messages.finding import Found
-from tmws_core.messages.memory import MemoryCreated
+from tmws_core.messages.memory import CreateMemory, MemoryCreated
 from tmws_core.messages.merging import Merged, contradiction, difference, merged
 from tmws_core.messages.sayings import Sayings
-from tmws_core.ports.storage import ALIKE, Known, UsedKey
+from tmws_core.ports.storage import ALIKE, Known, MemoryReader, UsedKey
 
 EFFORT = 8192
 """Names, tags and readers that are looked at to find what one request repeats, beside what may say the same: 256 for
 each of ALIKE memories, so that 1,000 requests look at 8 million."""
+
+_FEW = 30
+"""Requests of which memories are made at once, in less than a millisecond."""
 
 
 @attrs.frozen(kw_only=True)
@@ -178,7 +182,7 @@ class Ledger:
             return None
         said = draft.request, draft.memory
         rewritten = memory.id in self._found.rewritten
-        return merged(memory, *said, self._caller, self._now, sayings=self._sayings, rewritten=rewritten)
+        return merged(memory, *said, self._caller, sayings=self._sayings, rewritten=rewritten)
 
     def _merge(self, both: Merged, *, duplicate: bool) -> Entry:
         memory = both.memory
@@ -222,33 +226,65 @@ def _effort(memory: Memory) -> int:
 
 @attrs.define
 class Settling:
-    """Settles drafts, and once more only where what was found of them is not what it was.
+    """Settles requests, which are given by their places, and once more only where something is not what it was.
 
-    What is large is worked on in a thread, and no longer than EFFORT allows.
+    `ids` are for the memories that they become. The namespace that a request means is the one that its owner has at
+    first. What is large is worked on in a thread, and no longer than EFFORT allows.
     """
 
-    _caller: Caller
-    _drafts: Sequence[Draft]
-    _now: datetime
+    _requests: Mapping[str, CreateMemory]
+    _ids: Sequence[str]
     _sayings: Sayings = attrs.field(factory=Sayings, init=False)
+    _by: tuple[Caller, Mapping[str | None, Caller]] | None = attrs.field(default=None, init=False)
+    _namespaces: dict[str | None, str] = attrs.field(factory=dict, init=False)
+    _drafts: Sequence[Draft] = attrs.field(default=(), init=False)
     _found: Found | None = attrs.field(default=None, init=False)
-    _ledger: Ledger | None = attrs.field(default=None, init=False)
+    _outcome: Ledger | KeyConflict | KeyRepeated = attrs.field(init=False)
 
-    async def settled(self, found: Found) -> Ledger:
-        """Return what becomes of the drafts.
+    async def settled(
+        self, reader: MemoryReader, caller: Caller, owners: Mapping[str | None, Caller], now: datetime
+    ) -> Ledger:
+        """Return what becomes of the requests of a caller, whose `owners` are given by the names in them.
 
         Raises:
+            Forbidden: the caller may not store one of them.
+            InvalidField: one of them cannot be.
             KeyConflict: a key was used for something else.
-            KeyRepeated: another one of the drafts has used it.
+            KeyRepeated: another one of the requests has used it.
         """
+        if self._by != (caller, owners):
+            self._found = None
+            self._drafts = await aside(lambda: self._drafted(caller, owners, now), long=len(self._ids) > _FEW)
+            self._by = caller, owners
+        found = await Found.of(reader, self._drafts, now)
         long = len(self._drafts) > 1 or found.is_anything or self._drafts[0].request.idempotency_key is not None
-        return await aside(lambda: self._settled(found), long=long)
+        return await aside(lambda: self._settled(caller, found, now), long=long)
 
-    def _settled(self, found: Found) -> Ledger:
+    def _drafted(self, caller: Caller, owners: Mapping[str | None, Caller], now: datetime) -> Sequence[Draft]:
+        drafts = []
+        for memory_id, (place, request) in zip(self._ids, self._requests.items(), strict=True):
+            owner = owners[request.agent_id]
+            namespace = self._namespaces.setdefault(request.agent_id, owner.namespace)
+            if namespace != owner.namespace:
+                request = attrs.evolve(request, namespace=request.namespace or namespace)  # noqa: PLW2901 - what it means
+            drafts.append(drafted(caller, owner, place, request, memory_id, now))
+        return drafts
+
+    def _settled(self, caller: Caller, found: Found, now: datetime) -> Ledger:
         if self._found is not None:
             found = found.beside(self._found)
-        if self._ledger is None or found != self._found:
-            ledger = Ledger(caller=self._caller, now=self._now, found=found, sayings=self._sayings)
+        if found != self._found:
+            self._found, self._outcome = (
+                found,
+                self._anew(Ledger(caller=caller, now=now, found=found, sayings=self._sayings)),
+            )
+        if isinstance(self._outcome, Ledger):
+            return self._outcome
+        raise attrs.evolve(self._outcome)
+
+    def _anew(self, ledger: Ledger) -> Ledger | KeyConflict | KeyRepeated:
+        try:
             ledger.settle(self._drafts)
-            self._found, self._ledger = found, ledger
-        return self._ledger
+        except (KeyConflict, KeyRepeated) as error:
+            return error
+        return ledger

@@ -37,7 +37,6 @@ def merged(
     request: CreateMemory,
     draft: Memory,
     writer: Caller,
-    now: datetime,
     *,
     sayings: Sayings,
     rewritten: bool,
@@ -74,7 +73,6 @@ def merged(
             **changes,
             written_by=writer.agent_id,
             transport=writer.transport,
-            updated_at=now,
             version=held.version + 1,
         )
     return Merged(memory, tuple(name for name in values if name in fields))

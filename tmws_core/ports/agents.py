@@ -1,6 +1,6 @@
 """The agents of a store."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tmws_core.domain.agent import Agent, Belongings
@@ -11,6 +11,14 @@ class Agents(Protocol):
 
     async def find(self, agent_id: str) -> Agent | None:
         """Return an agent, or None."""
+        ...
+
+    async def registered(self, agent_ids: Collection[str], *, changing: Collection[str] = ()) -> dict[str, Agent]:
+        """Return by id those of the agents, `changing` ones included, that are registered.
+
+        In a unit they, and that the others are not, stay as they are until it ends; units that only ask do not wait for
+        each other. What the unit changes or registers itself has to be among those that it asks for as `changing`.
+        """
         ...
 
     async def add(self, agent: Agent) -> None:

@@ -8,6 +8,7 @@ from tmws_core.domain.agent import ROLES, Agent, Belongings, Caller, Permission,
 from tmws_core.domain.audit import AuditEvent, Detail
 from tmws_core.domain.namespace import is_within
 from tmws_core.errors import AgentExists, AgentNotFound, Forbidden, InvalidField, LicenseLimit
+from tmws_core.identity import Standing, Writing
 from tmws_core.messages.agents import (
     CHANGEABLE,
     AgentChanged,
@@ -42,6 +43,7 @@ class Agents:
     """
 
     storage: Storage
+    writing: Writing
     clock: Clock
     admission: Admission
     cursors: Cursors
@@ -56,22 +58,23 @@ class Agents:
     )
     async def register(self, caller: Caller, request: RegisterAgent) -> AgentChanged:
         """Register an agent, with the namespace that it belongs to and what it may do."""
-        namespace = request.namespace or caller.namespace
-        _check_rights(caller, namespace, request.role)
-        now = self.clock.now()
-        agent = Agent(
-            id=request.agent_id,
-            namespace=namespace,
-            role=request.role,
-            display_name=request.display_name,
-            description=request.description,
-            capabilities=request.capabilities,
-            metadata=request.metadata,
-            created_at=now,
-            updated_at=now,
-        )
-        async with self.storage.write() as unit:
-            if await unit.agents.find(agent.id) is not None:
+        async with self.writing(caller, Permission.MANAGE_NAMESPACE, changing=[request.agent_id]) as standing:
+            unit, caller = standing.unit, standing.caller
+            namespace = request.namespace or caller.namespace
+            _check_rights(caller, namespace, request.role)
+            now = self.clock.now()
+            agent = Agent(
+                id=request.agent_id,
+                namespace=namespace,
+                role=request.role,
+                display_name=request.display_name,
+                description=request.description,
+                capabilities=request.capabilities,
+                metadata=request.metadata,
+                created_at=now,
+                updated_at=now,
+            )
+            if standing.find(agent.id) is not None:
                 raise AgentExists(agent_id=agent.id)
             await _check_claim(unit.agents, caller, agent.id)
             await self.admission.register(unit.agents, agent)
@@ -90,7 +93,7 @@ class Agents:
     async def get(self, caller: Caller, request: GetAgent) -> AgentFound:
         """Look at one agent."""
         async with self.storage.read() as snapshot:
-            agent = await _visible(snapshot.agents, caller, request.agent_id)
+            agent = _visible(await snapshot.agents.find(request.agent_id), caller, request.agent_id)
             owned = await snapshot.agents.belongings([agent.id])
         return AgentFound(agent=view(agent, owned, whole=knows_whole(caller, agent)))
 
@@ -126,8 +129,9 @@ class Agents:
     async def update(self, caller: Caller, request: UpdateAgent) -> AgentChanged:
         """Change what is known of an agent and what it may do, or make it active again."""
         _check_update(request)
-        async with self.storage.write() as unit:
-            former = await _managed(unit.agents, caller, request.agent_id)
+        async with self.writing(caller, Permission.MANAGE_NAMESPACE, changing=[request.agent_id]) as standing:
+            unit, caller = standing.unit, standing.caller
+            former = _managed(standing, request.agent_id)
             agent = changed(former, request, self.clock.now())
             _check_rights(caller, agent.namespace, agent.role)
             if agent.active and not former.active:
@@ -149,8 +153,9 @@ class Agents:
         """Let nothing run in an agent's name any more; what it owns stays, and update_agent brings it back."""
         if request.agent_id == caller.agent_id:
             raise Forbidden(action="deactivate yourself", needs="another administrator", name="agent_id")
-        async with self.storage.write() as unit:
-            former = await _managed(unit.agents, caller, request.agent_id)
+        async with self.writing(caller, Permission.MANAGE_NAMESPACE, changing=[request.agent_id]) as standing:
+            unit = standing.unit
+            former = _managed(standing, request.agent_id)
             agent = attrs.evolve(former, active=False, updated_at=self.clock.now()) if former.active else former
             if agent is not former:
                 await unit.agents.replace(agent)
@@ -190,16 +195,16 @@ class Agents:
             await unit.audit([event])
 
 
-async def _visible(agents: Stored, caller: Caller, agent_id: str) -> Agent:
-    agent = await agents.find(agent_id)
+def _visible(agent: Agent | None, caller: Caller, agent_id: str) -> Agent:
     if agent is None or not knows(caller, agent):
         raise AgentNotFound(agent_id=agent_id)
     return agent
 
 
-async def _managed(agents: Stored, caller: Caller, agent_id: str) -> Agent:
+def _managed(standing: Standing, agent_id: str) -> Agent:
     """Return an agent that the caller may change."""
-    agent = await _visible(agents, caller, agent_id)
+    caller = standing.caller
+    agent = _visible(standing.find(agent_id), caller, agent_id)
     if not caller.manages(agent.namespace) or not _reaches(caller, agent.role):
         raise Forbidden(action=f"change {agent.id}", needs="a role that is not below its own", name="agent_id")
     return agent

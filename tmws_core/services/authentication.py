@@ -154,4 +154,5 @@ def _caller_of(holder: Holder, attempt: Attempt) -> Caller:
         permissions=ROLES[holder.role],
         transport=attempt.transport,
         identified=True,
+        registered=True,
     )

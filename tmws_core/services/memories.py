@@ -1,13 +1,14 @@
 """Memories: store, read, change, share, delete."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 
 import anyio
 import attrs
 
 from tmws_core.admission import Admission
-from tmws_core.aside import aside, each_aside
+from tmws_core.aside import each_aside
 from tmws_core.domain.access import Visibility, may_manage, visibility_of
 from tmws_core.domain.agent import Agent, Belongings, Caller, Permission
 from tmws_core.domain.audit import AuditEvent, Detail
@@ -29,10 +30,9 @@ from tmws_core.errors import (
     QuotaExceeded,
     VersionConflict,
 )
-from tmws_core.identity import actor
+from tmws_core.identity import Writing, foreseen
 from tmws_core.messages import changes, views
-from tmws_core.messages.drafting import Draft, draft
-from tmws_core.messages.finding import Found
+from tmws_core.messages.drafting import Draft
 from tmws_core.messages.ledger import Ledger, Settling
 from tmws_core.messages.memory import (
     CreateMemories,
@@ -47,22 +47,33 @@ from tmws_core.messages.memory import (
     UpdateMemory,
 )
 from tmws_core.operation import Effect, operation
-from tmws_core.ports.audit import Witness
 from tmws_core.ports.bus import Bus
 from tmws_core.ports.storage import NewMemory, Relinked, Storage, UnitOfWork
 from tmws_core.ports.system import Clock, Ids
 
 _REFUSALS = (InvalidField, Forbidden)
 
-_FEW = 30
-"""Requests of which memories are made at once, in less than a millisecond."""
+_ANSWERS = (*_REFUSALS, KeyConflict, KeyRepeated, MemoryNotFound, VersionConflict)
+"""What only a unit may answer with: a snapshot may be a replica's, which is behind while the primary is away."""
 
 _LIMITS = (ContentTooLarge, LicenseLimit, QuotaExceeded)
+
+
+@attrs.frozen
+class _Prepared:
+    """What a memory is embedded by after a change, and what was made of that; nothing where its text stays."""
+
+    embedded_by: tuple[str, datetime | None] | None = None
+    vectors: Mapping[str, Vector] = attrs.field(factory=dict)
+    lexical: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class Memories:
     """The changes of memories: each is one transaction, and is acknowledged only once it is durable.
+
+    What takes long, such as embedding, is prepared outside of it from a snapshot, and decides nothing: the answer, the
+    caller's rights and the time are found in the transaction.
 
     A text that has no vector after `embed_timeout` is stored without one, and gets it when the embedder is back. So is
     one that the embedder refuses, alone of its batch, and one whose store has changed to another model than the
@@ -70,11 +81,11 @@ class Memories:
     """
 
     storage: Storage
+    writing: Writing
     embedder: StoreEmbedder
     bus: Bus
     clock: Clock
     ids: Ids
-    witness: Witness
     admission: Admission
     audited: bool
     embed_timeout: timedelta
@@ -113,26 +124,19 @@ class Memories:
     async def update(self, caller: Caller, request: UpdateMemory) -> MemoryUpdated:
         """Change a memory; a former text is kept as history, and null empties a field."""
         changes.check_update(request)
-        async with self.storage.read() as snapshot:
-            acting = await actor(snapshot.agents, caller, request.agent_id, self.witness)
-            former = await snapshot.memories.get(request.memory_id, visibility_of(acting))
-        changes.check_change(acting, former, request)
-        expected = changes.changed(former, request, caller, self.clock.now(), embedded=False)
-        vectors: Mapping[str, Vector] = {}
-        if expected.embedded_by != former.embedded_by:
-            vectors, _ = await self._embed({former.id: passage(*expected.embedded_by)})
-        (lexical,) = await each_aside(lexical_document, [expected.content if request.says_anew else ""])
-        now = self.clock.now()
-        async with self.storage.write() as unit:
+        prepared = await self._prepared(caller, request)
+        async with self.writing(caller, Permission.MEMORY_WRITE, acting=[request.agent_id]) as standing:
+            unit, acting = standing.unit, standing.actor(request.agent_id)
             former = await unit.memories.get(request.memory_id, visibility_of(acting))
             changes.check_change(acting, former, request)
             await _check_successor(unit, visibility_of(acting), former, request)
-            vectors = await self._usable(unit, vectors)
+            now = self.clock.now()
+            vectors, lexical = await self._usable(unit, prepared.vectors), prepared.lexical
             changed = changes.changed(former, request, caller, now, embedded=bool(vectors))
-            if changed.embedded_by != expected.embedded_by:
+            if changed.embedded_by not in (former.embedded_by, prepared.embedded_by):
                 # Somebody has changed the text or the date meanwhile: what was prepared stands for what will not be.
                 vectors, changed = {}, changes.changed(former, request, caller, now, embedded=False)
-                (lexical,) = await each_aside(lexical_document, [changed.content if request.says_anew else ""])
+                (lexical,) = await each_aside(lexical_document, [changed.content])
             owned = await self._admit_change(unit, acting, former, changed)
             await unit.changes.replace(
                 former,
@@ -157,8 +161,8 @@ class Memories:
     )
     async def delete(self, caller: Caller, request: DeleteMemory) -> MemoryDeleted:
         """Delete a memory and its history for good."""
-        async with self.storage.write() as unit:
-            acting = await actor(unit.agents, caller, request.agent_id, self.witness)
+        async with self.writing(caller, Permission.MEMORY_WRITE, acting=[request.agent_id]) as standing:
+            unit, acting = standing.unit, standing.actor(request.agent_id)
             memory = await unit.memories.get(request.memory_id, visibility_of(acting))
             if not may_manage(acting, memory):
                 raise Forbidden(action="delete this memory", needs="its owner or an administrator")
@@ -178,8 +182,8 @@ class Memories:
     )
     async def share(self, caller: Caller, request: ShareMemory) -> MemoryShared:
         """Let other agents read or write a memory, or stop it; a private memory becomes shared."""
-        async with self.storage.write() as unit:
-            acting = await actor(unit.agents, caller, request.agent_id, self.witness)
+        async with self.writing(caller, Permission.MEMORY_WRITE, acting=[request.agent_id]) as standing:
+            unit, acting = standing.unit, standing.actor(request.agent_id)
             former = await unit.memories.get(request.memory_id, visibility_of(acting))
             if not may_manage(acting, former):
                 raise Forbidden(action="share this memory", needs="its owner or an administrator")
@@ -196,46 +200,69 @@ class Memories:
 
     async def _create(self, caller: Caller, requests: Mapping[str, CreateMemory]) -> list[MemoryCreated]:
         """Store memories, and return the answers to the requests, which are given by their places."""
-        now = self.clock.now()
-        async with self.storage.read() as snapshot:
-            named = dict.fromkeys(request.agent_id for request in requests.values())
-            owners = {agent_id: await actor(snapshot.agents, caller, agent_id, self.witness) for agent_id in named}
-            drafts = await aside(
-                lambda: [
-                    draft(caller, owners[request.agent_id], place, request, self.ids.new(), now)
-                    for place, request in requests.items()
-                ],
-                long=len(requests) > _FEW,
-            )
-            found = await Found.of(snapshot.memories, drafts)
-        settling = Settling(caller, drafts, now)
-        expected = await settling.settled(found)
-        if not expected.writes:
-            return expected.answers({})
-        passages = {each.memory.id: each.passage for each in expected.added}
+        settling = Settling(requests, [self.ids.new() for _ in requests])
+        expected = await self._expected(caller, requests, settling)
+        passages = {each.memory.id: each.passage for each in expected}
         vectors, milliseconds = await self._embed(passages) if passages else ({}, 0.0)
-        lexical = await _lexical(expected.added)
-        async with self.storage.write() as unit:
-            ledger = await settling.settled(await Found.of(unit.memories, drafts))
+        lexical = await _lexical(expected)
+        named = dict.fromkeys(request.agent_id for request in requests.values())
+        async with self.writing(caller, Permission.MEMORY_WRITE, acting=named) as standing:
+            unit = standing.unit
+            owners = {agent_id: standing.actor(agent_id) for agent_id in named}
+            ledger = await settling.settled(unit.memories, standing.caller, owners, self.clock.now())
+            if not ledger.writes:
+                return ledger.answers({})
             # What is there no more since it was looked for, so that its repetition is stored after all.
             lexical |= await _lexical([each for each in ledger.added if each.memory.id not in lexical])
             vectors = await self._usable(unit, vectors)
-            new = [each.stored(vectors.get(each.memory.id), lexical[each.memory.id]) for each in ledger.added]
-            changed = await self._write(unit, new, ledger)
+            now = self.clock.now()
+            new = [each.stored(vectors.get(each.memory.id), lexical[each.memory.id], now) for each in ledger.added]
+            changed = await self._write(unit, new, ledger, now)
             await self._record(unit, caller, "memory.created", [item.memory for item in new])
             await self._record(unit, caller, "memory.updated", changed)
         await self._announce([*(item.memory for item in new), *changed])
         each = round(milliseconds / max(len(passages), 1), 3)
         return ledger.answers(dict.fromkeys((item.memory.id for item in new if item.vector is not None), each))
 
-    async def _write(self, unit: UnitOfWork, new: Sequence[NewMemory], ledger: Ledger) -> list[Memory]:
+    async def _expected(
+        self, caller: Caller, requests: Mapping[str, CreateMemory], settling: Settling
+    ) -> Sequence[Draft]:
+        """Return what is probably to be stored; nothing where a request will probably be refused."""
+        with suppress(*_ANSWERS):
+            async with self.storage.read() as snapshot:
+                named = dict.fromkeys(request.agent_id for request in requests.values())
+                owners = {agent_id: await foreseen(snapshot.agents, caller, agent_id) for agent_id in named}
+                ledger = await settling.settled(snapshot.memories, caller, owners, self.clock.now())
+            return ledger.added
+        return ()
+
+    async def _prepared(self, caller: Caller, request: UpdateMemory) -> _Prepared:
+        """Prepare the text that a memory will probably get."""
+        if not request.says_anew:
+            return _Prepared()
+        with suppress(*_ANSWERS):
+            async with self.storage.read() as snapshot:
+                acting = await foreseen(snapshot.agents, caller, request.agent_id)
+                former = await snapshot.memories.get(request.memory_id, visibility_of(acting))
+            changes.check_change(acting, former, request)
+            text = changes.changed(former, request, caller, self.clock.now(), embedded=False).embedded_by
+            if text != former.embedded_by:
+                vectors, _ = await self._embed({request.memory_id: passage(*text)})
+                (lexical,) = await each_aside(lexical_document, [text[0]])
+                return _Prepared(text, vectors, lexical)
+        return _Prepared()
+
+    async def _write(self, unit: UnitOfWork, new: Sequence[NewMemory], ledger: Ledger, now: datetime) -> list[Memory]:
         """Write what a ledger has settled, and return the memories that were changed by it."""
-        changed = [memory for _, memory in ledger.changed.values()]
+        changed = [
+            (former, attrs.evolve(memory, updated_at=max(now, former.updated_at)))
+            for former, memory in ledger.changed.values()
+        ]
         owners = {item.memory.agent_id for item in new}
-        others = {memory.agent_id for memory in changed} - owners
+        others = {memory.agent_id for _, memory in changed} - owners
         owned = await self.admission.belongings(unit.agents, others) if others else {}
         await self._register(unit, new)
-        for former, memory in ledger.changed.values():
+        for former, memory in changed:
             await unit.changes.replace(
                 former,
                 NewMemory(memory=memory, content_hash=content_hash(memory.content), lexical="", vector=None),
@@ -243,7 +270,7 @@ class Memories:
         await unit.changes.add(new)
         await unit.changes.remember([*ledger.keys.values()])
         await self.admission.check(unit.agents, owners | set(owned), owned)
-        return changed
+        return [memory for _, memory in changed]
 
     async def _embed(self, passages: Mapping[str, str]) -> tuple[Mapping[str, Vector], float]:
         """Return the vectors by memory and the milliseconds they took; none of what is refused, or has no time."""
