@@ -178,7 +178,7 @@ def application(
     rates = Rates.of(settings, limiter)
     by_address = Middleware(AddressLimits, rates=rates, authenticates=settings.authenticates)
     by_agent = Middleware(AgentLimits, rates=rates)
-    return Starlette(
+    served = Starlette(
         routes=[
             Route("/mcp", endpoint),
             *rest_routes(app, caller_of, settings.timeout.total_seconds()),
@@ -200,6 +200,8 @@ def application(
         ],
         exception_handlers={TmwsError: refused, HTTPException: not_served},
     )
+    served.router.redirect_slashes = False  # the redirect would name whatever host the request does
+    return served
 
 
 def _authenticating(authentication: Authentication) -> Middleware:

@@ -42,7 +42,10 @@ def not_served(request: Request, error: Exception) -> Response:
     """Answer what the router refuses: unknown routes and methods; a handler of Starlette's."""
     if not isinstance(error, HTTPException):
         raise error
-    message = f"There is no {request.method} {request.url.path[:200]}"
+    path = request.url.path
+    message = f"There is no {request.method} {path[:200]}"
+    if path != "/" and path.endswith("/"):
+        message += ": no path ends with a slash"
     body = described(_code(error.status_code), message, request_id=request.state.request_id)
     return Json(body, error.status_code, error.headers)
 

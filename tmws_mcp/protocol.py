@@ -54,6 +54,10 @@ _CONNECTIONS = 4096
 _ENCODED_SEPARATORS = (b"%2f", b"%5c")
 """What some servers, and rules of proxies, take for a part of a name, and others for a slash or a backslash."""
 
+_CODINGS: Mapping[str, frozenset[bytes]] = {"1.0": frozenset(), "1.1": frozenset({b"chunked"})}
+"""The versions of HTTP that are spoken, each with the transfer codings that are undone: HTTP/1.0 has none (RFC 9112,
+section 6.1)."""
+
 _REFUSALS: Mapping[HTTPStatus, tuple[str, str]] = {
     HTTPStatus.BAD_REQUEST: ("malformed_request", "All servers have to read a request alike as HTTP/1.1"),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("request_too_large", f"A request has at most {_MESSAGE_BYTES} bytes"),
@@ -168,6 +172,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop(HTTPStatus.BAD_REQUEST)
         if sum(name == b"host" for name, _ in self.headers) > 1:  # who checks one of them may not be who uses it
             self._stop(HTTPStatus.BAD_REQUEST)
+        self._check_framing(self.parser.get_http_version())
         super().on_headers_complete()
         self._in_head = False
         self._expect(None)
@@ -220,6 +225,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _is_proxy(self) -> bool:
         return self.client is not None and self.client[0] in self._proxies
+
+    def _check_framing(self, version: str) -> None:
+        codings = {value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"}
+        if version not in _CODINGS or codings - _CODINGS[version]:
+            self._stop(HTTPStatus.BAD_REQUEST)
 
     def _count(self, *parts: bytes) -> None:
         self._head += sum(map(len, parts))

@@ -83,6 +83,14 @@ def test_nothing_is_told_to_strangers(guarded: Guarded, method: str, path: str) 
     refused(guarded.server.client.request(method, path, headers=elsewhere()))
 
 
+@pytest.mark.parametrize("path", ["/mcp/", "/mcp/tools/get_current_agent/"])
+def test_no_answer_names_a_host_that_a_request_has_made_up(guarded: Guarded, path: str) -> None:
+    answer = guarded.post(path, bearer(guarded.keys["ada"]) | {"host": "evil.example"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_route")
+    assert "no path ends with a slash" in answer.json()["error"]["message"]
+    assert "location" not in answer.headers
+
+
 @pytest.mark.parametrize("header", ["Basic YWRhOmFkYQ==", "Bearer", "bearertmws_x", "Token x", "", "Bearer\ttmws_x"])
 def test_header_without_a_bearer_credential_is_none(guarded: Guarded, header: str) -> None:
     refused(guarded.post("/mcp/tools/get_current_agent", {"authorization": header}))

@@ -141,6 +141,9 @@ def send_as_far_as_possible(connection: socket.socket, sent: bytes) -> None:
         CHECK + b"transfer-encoding: xchunked\r\n\r\n{}",
         CHECK + b"transfer-encoding: chunked, gzip\r\n\r\n{}",
         CHECK + b"transfer-encoding: identity\r\n\r\n{}",
+        CHECK + b"transfer-encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        CHECK + b"transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        CHECK.replace(b"1.1", b"1.0") + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         CHECK + b"transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
         CHECK + b"transfer-encoding: chunked\r\n\r\n2\r\n{}XX0\r\n\r\n",
         ALIVE + b"host: evil.example\r\n\r\n",
@@ -155,6 +158,8 @@ def send_as_far_as_possible(connection: socket.socket, sent: bytes) -> None:
         b"GET /health%5Clive HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET http://localhost/health%2Flive HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET /health/live HTTP/3.0\r\n" + HOST + b"\r\n",
+        b"GET /health/live HTTP/2.0\r\n" + HOST + b"\r\n",
+        b"GET /health/live\r\n\r\n",
         b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n",
         b"NONSENSE /health/live HTTP/1.1\r\n" + HOST + b"\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -208,6 +213,11 @@ def test_json_that_is_no_request_is_a_clear_refusal(server: HttpServer, body: by
 def test_path_of_any_bytes_is_a_clear_refusal(server: HttpServer) -> None:
     answer = exchange(server.url, b"POST /mcp/tools/%ff%00%0d%0aX:1 HTTP/1.1\r\nconnection: close\r\n" + HOST + b"\r\n")
     assert refusal(answer) == (404, "unknown_operation")
+
+
+def test_chunks_are_read_however_they_are_spelt(server: HttpServer) -> None:
+    sent = CHECK + b"Transfer-Encoding: CHUNKED \r\nconnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    assert exchange(server.url, sent).startswith(b"HTTP/1.1 200")
 
 
 def test_an_encoded_slash_in_a_query_is_data(server: HttpServer) -> None:
