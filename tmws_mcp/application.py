@@ -39,6 +39,7 @@ from tmws_mcp.protocol import IDLE_SECONDS, BoundedProtocol
 from tmws_mcp.rest import rest_routes
 from tmws_mcp.server import mcp_server
 from tmws_mcp.sessions import Sessions
+from tmws_mcp.sharing import Claims
 from tmws_mcp.stopping import Stop
 from tmws_mcp.tasks import ungrouped
 from tmws_mcp.tools import Context
@@ -143,7 +144,7 @@ def _open_endpoint(app: App, settings: Settings, sessions: Sessions) -> Abstract
         return proven_caller(context.request) if settings.authenticates else operator
 
     server = mcp_server(opened, toolsets=settings.mcp_toolsets, caller_of=caller_of)
-    return open_endpoint(server, sessions, settings.timeout.total_seconds())
+    return open_endpoint(app, server, sessions, settings.timeout.total_seconds())
 
 
 def application(
@@ -197,6 +198,7 @@ def application(
             *([_authenticating(authentication)] if authentication else []),
             *([by_agent] if settings.limits_rates else []),
             Middleware(Streams, limit=settings.max_concurrent_requests),
+            Middleware(Claims, patience=settings.timeout.total_seconds()),
         ],
         exception_handlers={TmwsError: refused, HTTPException: not_served},
     )

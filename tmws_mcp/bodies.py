@@ -1,5 +1,6 @@
 """Request bodies: all of one, in time, and JSON."""
 
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -11,39 +12,57 @@ from tmws_core.aside import aside
 from tmws_core.doubles import check_doubles
 from tmws_core.errors import MalformedRequest, RequestTimedOut, RequestTooLarge
 from tmws_mcp.ids import BOM
+from tmws_mcp.sharing import claim_of
 from tmws_mcp.weight import check_weight
 
 BODY_BYTES = 8 * 1024 * 1024
 """The largest body that is read: a batch of 1,000 memories of 8 KiB each; a line of stdio has the same limit."""
 
-
 LIGHT = 16 * 1024
 """Bytes that are parsed at once, whatever they are: 1 ms for empty lists."""
 
 
+SMALL = 64 * 1024
+"""Bytes of a body that need no room: what the server reads of any request, whoever sends it."""
+
+
 async def read_body(request: Request, seconds: float) -> bytes:
-    """Return the whole body.
+    """Return the whole body; one that is not SMALL waits for room first, and has it until the request is answered.
 
     Raises:
         RequestTooLarge: it has more than BODY_BYTES; what is declared as larger is not read at all.
-        RequestTimedOut: it did not arrive within `seconds`.
+        RequestTimedOut: it did not arrive within `seconds`, before or after waiting.
+        RateLimited, Overloaded: there was no room; see `Claim.body`.
         MalformedRequest: the client hung up before the end.
     """
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > BODY_BYTES:
+    size = int(declared) if declared.isdigit() else None
+    body, chunks = bytearray(), request.stream()
+    if size is None:  # chunks tell how many they are when they have come
+        await _read(body, chunks, SMALL, seconds)
+        size = BODY_BYTES if len(body) > SMALL else 0
+    if size > BODY_BYTES:
         raise RequestTooLarge(limit=BODY_BYTES)
-    body = bytearray()
+    if size > SMALL:
+        await claim_of(request).body(size)
+    await _read(body, chunks, BODY_BYTES, seconds)
+    if len(body) > BODY_BYTES:
+        raise RequestTooLarge(limit=BODY_BYTES)
+    return bytes(body)
+
+
+async def _read(body: bytearray, chunks: AsyncIterator[bytes], most: int, seconds: float) -> None:
+    """Read until a body has ended, or has more bytes than `most`."""
     try:
         with anyio.fail_after(seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > BODY_BYTES:
-                    raise RequestTooLarge(limit=BODY_BYTES)
+            while len(body) <= most:
+                body += await anext(chunks)
+    except StopAsyncIteration:
+        return
     except TimeoutError:
         raise RequestTimedOut(seconds=seconds) from None
     except ClientDisconnect:
         raise MalformedRequest(reason="The body ended before its end") from None
-    return bytes(body)
 
 
 async def parse_object(body: bytes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import attrs
 import orjson
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http import MCP_SESSION_ID_HEADER, REQUEST_CANCELLED
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -19,13 +20,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from tmws_core.app import App
 from tmws_mcp.bodies import BODY_BYTES, read_body
 from tmws_mcp.bulk import Bulk, bulk_of
 from tmws_mcp.contained import Json
 from tmws_mcp.exchange import JSON, answer, problem_of
 from tmws_mcp.frames import BadFrame, parse, written_frame
 from tmws_mcp.limiting import caller_of
+from tmws_mcp.room import most_in
 from tmws_mcp.sessions import Sessions
+from tmws_mcp.sharing import claim_of
+from tmws_mcp.tools import Context
 
 _Key = tuple[str, str]
 """The session of a request, and its id."""
@@ -167,16 +172,29 @@ class McpEndpoint:
 
 @asynccontextmanager
 async def open_endpoint(
+    app: App,
     server: Server[Any],
     sessions: Sessions,
     timeout: float,  # noqa: ASYNC109 - of each request
 ) -> AsyncIterator[McpEndpoint]:
-    """Open the endpoint of a server; `timeout` is in seconds, and bounds how long a body may take to arrive."""
+    """Open the endpoint of an application's server; `timeout` is in seconds, and bounds how long a body may take."""
+    server.middleware.append(_making_room(app))
     exchanges = StreamableHTTPSessionManager(
         server, json_response=True, stateless=True, max_request_body_size=BODY_BYTES
     )
     async with exchanges.run():
         yield McpEndpoint(server=server, sessions=sessions, exchanges=exchanges, timeout=timeout)
+
+
+def _making_room(app: App) -> ServerMiddleware[Any]:
+    """Return what lets a request of HTTP run when its answer has room; middleware of the server."""
+
+    async def make_room(ctx: Context, call_next: CallNext) -> HandlerResult:
+        params = bulk_of(ctx.request).whole(ctx.params)
+        await claim_of(ctx.request).answer(most_in(ctx.method, params, app.operations))
+        return await call_next(ctx)
+
+    return make_room
 
 
 def _refusal(status: int, message: str, code: int = INVALID_REQUEST, request_id: str | int | None = None) -> Json:

@@ -2,7 +2,8 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import attrs
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,6 +23,9 @@ _ALIVE = "/health/live"
 
 _COUNTED = "counted"
 """Where a request's state says that it was counted."""
+
+WAITING = "waiting"
+"""Where a request's state has what gives its place to others while it waits; see `Places.left`."""
 
 _UNLIMITED = frozenset({_ALIVE, "/health/ready"})
 """What is asked by whoever runs the server, every few seconds."""
@@ -147,11 +151,23 @@ class Places:
             return
         if self._running >= self.limit:
             raise Overloaded
+        scope["state"][WAITING] = self.left
         self._running += 1
         try:
             await self.app(scope, receive, send)
         finally:
             self._running -= 1
+
+    @contextmanager
+    def left(self) -> Iterator[None]:
+        """Leave a request's place to others for a while; Overloaded if there is none when it wants to go on."""
+        self._running -= 1
+        try:
+            yield
+        finally:
+            self._running += 1
+        if self._running > self.limit:
+            raise Overloaded
 
 
 @attrs.frozen

@@ -3,6 +3,7 @@
 import asyncio
 import resource
 from collections.abc import Container, Mapping
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +18,7 @@ from tmws_mcp.bodies import BODY_BYTES
 from tmws_mcp.failure import described, new_request_id
 from tmws_mcp.hardening import HEADERS
 from tmws_mcp.limiting import network_of
-from tmws_mcp.unread import PROXY_BYTES, UNREAD_BYTES, unread_of
+from tmws_mcp.sharing import UNTIL_READ
 
 HEAD_BYTES = 64 * 1024
 """The longest request line and headers: eight times what other servers read, since tokens may have 8 KiB."""
@@ -88,7 +89,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._proxies: Container[str] = getattr(self.app, "trusted_hosts", ())
         self._application = self.app
         self.app = self._when_read
-        self._unread = unread_of(server_state)
         self.network = ""
         self._deadline: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
@@ -134,13 +134,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Wait for the peer to read, for a while."""
         super().pause_writing()
-        self._unread.add(self)
         self._watch()
 
     def resume_writing(self) -> None:
         """Go on writing: the peer has read."""
         super().resume_writing()
-        self._unread.discard(self)
         if self._stall is not None:
             self._stall.cancel()
 
@@ -202,26 +200,13 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse what the parser did not understand, or what was too much."""
         self._refuse(self._status)
 
-    def unread(self) -> int:
-        """Return how many bytes the peer has not read."""
-        return self.transport.get_write_buffer_size()
-
     async def _when_read(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request once the peer has read what it was answered before, here and elsewhere."""
+        """Answer a request once the peer has read what it was answered before, and end what lasts until it is read."""
         await self.flow.drain()
-        limit = PROXY_BYTES if self._is_proxy() else UNREAD_BYTES
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                await self._unread.below(limit, self.network)
-        except TimeoutError:
-            code, message, request_id = "overloaded", "Answers to this address wait to be read", new_request_id()
-            body = orjson.dumps(described(code, message, request_id=request_id))
-            head = {"content-type": "application/json", "content-length": str(len(body)), "retry-after": "1"}
-            own = [(name.encode(), value.encode()) for name, value in {**head, "x-request-id": request_id}.items()]
-            await send({"type": "http.response.start", "status": 503, "headers": [*own, *HEADERS]})
-            await send({"type": "http.response.body", "body": body})
-        else:
+        with ExitStack() as until_read:
+            scope["state"][UNTIL_READ] = until_read
             await self._application(scope, receive, send)
+            await self.flow.drain()
 
     def _is_proxy(self) -> bool:
         return self.client is not None and self.client[0] in self._proxies

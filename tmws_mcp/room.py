@@ -34,10 +34,11 @@ _OTHER = {"tools/list": 1, "resources/list": 20, "resources/read": 1}
 
 @attrs.define
 class Room:
-    """Lets calls begin in order, each when the answers before it leave it room; one alone always has it.
+    """Lets calls begin in order, each when those before it leave it room; one alone always has it.
 
     How large an answer will be is known when it is there, and then it is too late: what counts is how many memories may
-    be in it, however short they are. It counts from before the call runs until `leave`, when the answer is written.
+    be in it, however short they are. It counts from before the call runs until `leave`, when the answer is written. For
+    the bodies of requests it counts bytes.
     """
 
     size: int = ROOM
@@ -45,18 +46,41 @@ class Room:
     _line: anyio.Lock = attrs.field(factory=anyio.Lock)
     _changed: anyio.Event = attrs.field(factory=anyio.Event)
 
-    async def enter(self, call: Hashable, memories: int) -> None:
+    async def enter(self, call: Hashable, amount: int) -> None:
         """Wait until there is room for an answer of so many memories."""
         async with self._line:
-            while self._held and sum(self._held.values()) + memories > self.size:
+            while not self._has(amount):
                 await self._changed.wait()
-            self._held[call] = memories
+            self._held[call] = amount
+
+    def enter_now(self, call: Hashable, amount: int) -> bool:
+        """Take the same, if it is there and nobody waits for it; tell whether."""
+        if self._line.locked() or not self._has(amount):
+            return False
+        self._held[call] = amount
+        return True
+
+    def resize(self, call: Hashable, amount: int) -> None:
+        """Count what has entered as so much from now on."""
+        if call in self._held:
+            self._held[call] = amount
+            self._change()
 
     def leave(self, call: Hashable) -> None:
         """Let others begin: the answer is written, or there will be none. Whoever has not entered may leave."""
         if self._held.pop(call, None) is not None:
-            self._changed.set()
-            self._changed = anyio.Event()
+            self._change()
+
+    def waiting(self) -> int:
+        """Return how many wait."""
+        return self._line.statistics().tasks_waiting + self._line.locked()
+
+    def _has(self, amount: int) -> bool:
+        return not self._held or sum(self._held.values()) + amount <= self.size
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
 
 
 @attrs.define

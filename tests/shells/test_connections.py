@@ -183,17 +183,3 @@ def test_pipelined_request_begins_when_the_answer_before_it_is_read() -> None:
         assert ASKED.count("/large") == 1
         read(connection, 3 * len(LARGE))
         assert ASKED.count("/large") == 3
-
-
-def test_address_that_reads_slowly_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "UNREAD_BYTES", 1)
-    ASKED.clear()
-    with running() as (url, _), closing(connect(url)) as slow:
-        slow.sendall(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
-        assert slow.recv(1)
-        with monkeypatch.context() as hasty:
-            hasty.setattr(protocol, "STALL_SECONDS", 0.1)
-            assert refusal(exchange(url, ALIVE + b"connection: close\r\n\r\n")) == (503, "overloaded")
-        read(slow, len(LARGE))
-        ask(url, connections=1)
-    assert len(ASKED) == 2

@@ -110,7 +110,7 @@ async def test_rest_tells_nothing_of_the_inside(
     settings = Settings()
     server = mcp_server(opened, toolsets=("memory",), caller_of=lambda _: settings.agent("test"))
     sessions = Sessions(lambda: [b"key"], LruCache(1))
-    async with open_endpoint(server, sessions, 5) as endpoint:
+    async with open_endpoint(app, server, sessions, 5) as endpoint:
         transport = httpx.ASGITransport(application(app, settings, endpoint, rate_limiter()))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             with caplog.at_level(logging.ERROR):

@@ -1,8 +1,9 @@
 """Clients that send much and read little: what waits for one of them is bounded, and the others do not notice."""
 
+import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, aclosing, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,33 @@ import anyio
 import attrs
 import orjson
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
-from tests.shells.serving import PATIENCE, conversation, request, tool
+from tests.shells.serving import MODERN, PATIENCE, conversation, request, tool
+from tests.shells.test_large_answers import ERAS
 from tests.stacks import settings_in
-from tmws_adapters.bootstrap import open_app
+from tmws_adapters.bootstrap import open_app, rate_limiter
+from tmws_adapters.inprocess import LruCache
+from tmws_adapters.settings import Settings
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.messages.memory import CreateMemory
+from tmws_mcp.application import application
 from tmws_mcp.calls import Calls
+from tmws_mcp.endpoint import open_endpoint
+from tmws_mcp.protocol import BoundedProtocol
 from tmws_mcp.room import CALLS, Room, most_of
 from tmws_mcp.server import mcp_server
 from tmws_mcp.session import Session
+from tmws_mcp.sessions import Sessions
 from tmws_mcp.wire import Wire
 
 pytestmark = pytest.mark.anyio
 
-LARGE = "x" * 60_000
-"""More than the buffers of a socket hold when they are as small as they can be."""
+LARGE = '"' * 60_000
+"""Larger than a socket that is as small as can be holds, and, as JSON, than what HTTP takes as read."""
 
 
 @attrs.define
@@ -44,15 +55,15 @@ class Begun:
             return tool(id_, "get_memory", **arguments)
         return orjson.dumps({"id": id_, "operation": "get_memory", "arguments": arguments}) + b"\n"
 
+    async def opened(self) -> App:
+        return self.app
+
     def served(self, speak: str, wire: Wire) -> Calls | Session:
         """Return what serves a client that has room for one memory."""
         if speak == "calls":
             return Calls(wire=wire, app=self.app, caller=self.caller, timeout=PATIENCE, room=Room(1))
 
-        async def opened() -> App:
-            return self.app
-
-        server = mcp_server(opened, toolsets=("memory",), caller_of=lambda _: self.caller)
+        server = mcp_server(self.opened, toolsets=("memory",), caller_of=lambda _: self.caller)
         return Session(wire=wire, server=server, operations=self.app.operations, timeout=PATIENCE, room=Room(1))
 
 
@@ -148,6 +159,80 @@ async def test_answers_count_as_what_they_may_hold(begun: Begun) -> None:
     assert most_of(operations["get_memory"], {"include_history": True}) == 100
     assert most_of(operations["create_memories"], {"memories": [{}] * 1000}) == 10
     assert most_of(operations["health_check"], {}) == most_of(None, {}) == 0
+
+
+ALIVE = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nx-agent: ada\r\nconnection: close\r\n\r\n"
+
+
+def asked_over_http(begun: Begun, speak: str, agent: str) -> bytes:
+    """Return a request whose answer may hold as much as one agent has room for."""
+    arguments = {"memory_id": begun.memory_id, "include_history": True}
+    head: dict[str, str] = {"host": "localhost", "connection": "close", "x-agent": agent}
+    path, body = "/mcp/tools/get_memory", orjson.dumps(arguments)
+    if speak != "rest":
+        path, head = "/mcp", head | {"accept": "application/json, text/event-stream"} | ERAS[speak]
+        body = request(1, "tools/call", name="get_memory", arguments=arguments, _meta=MODERN)
+        if ERAS[speak]:
+            head |= {"mcp-method": "tools/call", "mcp-name": "get_memory"}
+    head |= {"content-type": "application/json", "content-length": str(len(body))}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+@asynccontextmanager
+async def over_http(begun: Begun) -> AsyncIterator[Callable[[bytes], Awaitable[socket.socket]]]:
+    """Serve HTTP, and give what sends a request on a connection of its own."""
+    server = mcp_server(begun.opened, toolsets=("memory",), caller_of=lambda _: begun.caller)
+    ends = ExitStack()
+    async with open_endpoint(begun.app, server, Sessions(lambda: [b"key"], LruCache(1)), PATIENCE) as endpoint:
+        served = application(begun.app, Settings(), endpoint, rate_limiter())
+
+        async def known(scope: Scope, receive: Receive, send: Send) -> None:
+            agent = dict(scope["headers"])[b"x-agent"].decode()
+            scope["state"]["caller"] = attrs.evolve(begun.caller, agent_id=agent)
+            await served(scope, receive, send)
+
+        config = uvicorn.Config(known, http=BoundedProtocol, log_config=None, lifespan="off", ws="none")
+        config.load()
+        loop = asyncio.get_running_loop()
+
+        async def send(sent: bytes) -> socket.socket:
+            client, end = ends.enter_context(small_pair())
+            protocol = BoundedProtocol(config, ServerState(), {})
+            await loop.connect_accepted_socket(lambda: protocol, end)
+            await loop.sock_sendall(client, sent)
+            return client
+
+        with ends:
+            yield send
+
+
+async def read_all(client: socket.socket) -> bytes:
+    """Read until the server hangs up."""
+    loop, read = asyncio.get_running_loop(), bytearray()
+    while chunk := await loop.sock_recv(client, 65536):
+        read += chunk
+    return bytes(read)
+
+
+def whole(answer: bytes) -> bool:
+    return answer.startswith(b"HTTP/1.1 200") and len(answer) > 2 * len(LARGE)
+
+
+@pytest.mark.parametrize("speak", ["rest", *ERAS])
+async def test_requests_of_an_agent_begin_when_it_has_read_or_hung_up(begun: Begun, speak: str) -> None:
+    ada, bob = (asked_over_http(begun, speak, agent) for agent in ("ada", "bob"))
+    with anyio.fail_after(PATIENCE):
+        async with over_http(begun) as send:
+            first, second, third = [await send(ada) for _ in range(3)]
+            for _ in range(3):
+                assert whole(await read_all(await send(bob)))
+            assert (await read_all(await send(ALIVE))).startswith(b"HTTP/1.1 200")
+            assert begun.number == 3 + 1
+            assert whole(await read_all(first))
+            second.close()
+            assert whole(await read_all(third))
+    assert begun.number == 3 + 3
 
 
 @pytest.mark.embedded("a terminal talks to the owner of a directory")
