@@ -14,7 +14,7 @@ from typing import IO
 
 import attrs
 
-from tests.servers.postgres import free_port
+from tests.servers.redis import free_port
 from tests.shells.owners import POLL, place_in
 from tests.shells.serving import HTTP, environment
 from tests.storm.model import Model
@@ -87,7 +87,10 @@ def check_holdings(model: Model, name: str, pid: int) -> None:
 
 @attrs.define
 class Server:
-    """An HTTP server that listens at the same port each time that it is started."""
+    """An HTTP server that listens at the same port each time that it is started.
+
+    The kernel gives it to no other server meanwhile, whose answers would be taken for its own.
+    """
 
     home: Path
     settings: Mapping[str, str]
