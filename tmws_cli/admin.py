@@ -163,7 +163,7 @@ async def _export(settings: Settings, path: str, format_: str) -> int:
         caller = settings.operator("cli")
         total = await Export(app=app, caller=caller, report=lambda _position, _memories: None).total()
         with progress("export", total) as report:
-            run = Export(app=app, caller=caller, report=report)
+            run = Export(app=app, caller=caller, report=report, on_gone=_print_gone)
             if path == "-":
                 return await run.to_stream(sys.stdout.buffer)
             return await (run.to_folder if format_ == "markdown" else run.to_file)(Path(path))
@@ -175,6 +175,10 @@ def _is_markdown(path: str) -> bool:
 
 def _print_refusal(refusal: Refusal) -> None:
     print(printable(" ".join(f"error: {refusal.place}: {refusal.reason}".split())), file=sys.stderr)
+
+
+def _print_gone(memory_id: str) -> None:
+    print(f"warning: memory {memory_id} was deleted while it was exported", file=sys.stderr)
 
 
 def _tally_facts(tally: Tally) -> dict[str, Any]:

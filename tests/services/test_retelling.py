@@ -1,20 +1,23 @@
-"""Imported memories with former texts: each is told whole, and none of it to the readers of another."""
+"""Memories with former texts, exported and imported: told whole, and to the readers of no other memory."""
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
 from tests.services.conftest import World
+from tmws_cli.transfer.exporting import Export
 from tmws_cli.transfer.importing import Import, Tally
 from tmws_cli.transfer.lines import JsonLines
 from tmws_core.domain.agent import Caller
-from tmws_core.domain.memory import AccessLevel
+from tmws_core.domain.memory import CONTENT_BYTES, AccessLevel
 from tmws_core.errors import StorageUnavailable
-from tmws_core.messages.memory import CreateMemory, GetMemory, ListMemories, MemoryView, UpdateMemory
+from tmws_core.messages.memory import CreateMemory, DeleteMemory, GetMemory, ListMemories, MemoryView, UpdateMemory
 from tmws_core.operation import Request
+from tmws_core.ports.storage import FORMER_BYTES
 
 pytestmark = pytest.mark.anyio
 
@@ -106,3 +109,44 @@ async def test_what_is_half_told_is_merged_with_nothing_and_gets_its_session_in_
     assert other.stored
     assert await told(world, world.operator) == [[FIRST, "Flour.", "Salt." if edited else "Bread."], ["Flour."]]
     assert [memory.session_id for memory in await memories(world)] == ["s", "s"]
+
+
+@attrs.frozen
+class _Deleting:
+    """An app in which a memory is deleted behind an answer with a page of its former texts, or before the first."""
+
+    _app: Any
+    _at_once: bool
+
+    async def call(self, caller: Caller, request: Request[Any]) -> Any:
+        if isinstance(request, GetMemory) and request.cursor is None and self._at_once:
+            await self._app.call(caller, DeleteMemory(memory_id=request.memory_id))
+        answer = await self._app.call(caller, request)
+        if isinstance(request, GetMemory) and answer.next_cursor is not None:
+            await self._app.call(caller, DeleteMemory(memory_id=request.memory_id))
+        return answer
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["lines", "folder"])
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_memory_that_is_deleted_while_it_is_exported_is_named_and_ends_nothing(
+    world: World, tmp_path: Path, *, at_once: bool, folder: bool
+) -> None:
+    ada = world.agent("ada")
+    created = await world.app.call(ada, CreateMemory(content=FIRST))
+    for number in range(FORMER_BYTES // CONTENT_BYTES + 3):  # more than a page
+        text = f"{number} ".ljust(CONTENT_BYTES, "x")
+        await world.app.call(ada, UpdateMemory(memory_id=created.memory_id, content=text))
+    behind = await world.app.call(ada, CreateMemory(content="Behind it."))
+    gone: list[str] = []
+    app: Any = _Deleting(world.app, at_once)
+    export = Export(app=app, caller=ada, report=lambda *_: None, on_gone=gone.append)
+
+    stream = io.BytesIO()
+    count = await (export.to_folder(tmp_path / "folder") if folder else export.to_stream(stream))
+
+    assert (gone, count) == ([created.memory_id], 1 if at_once else 2)
+    if folder:
+        assert (tmp_path / "folder" / f"{behind.memory_id}.md").exists()
+    else:
+        assert json.loads(stream.getvalue().splitlines()[-1])["memory_id"] == behind.memory_id

@@ -36,11 +36,12 @@ Page = Sequence[MemoryView]
 
 @attrs.frozen(kw_only=True)
 class Export:
-    """One export; `report` hears how many memories are written."""
+    """One export; `report` hears how many memories are written, and `on_gone` of one that was deleted meanwhile."""
 
     app: App
     caller: Caller
     report: Callable[[int, int], None]
+    on_gone: Callable[[str], None] = attrs.field(default=lambda _memory_id: None)
 
     async def total(self) -> int:
         """Count what there is to export."""
@@ -73,11 +74,11 @@ class Export:
         async for page in self._pages():
             for memory in page:
                 number = 0
-                async for part in exported(self.app, self.caller, memory):
+                async for part in exported(self.app, self.caller, memory, self.on_gone):
                     number += 1
                     name = f"{memory.memory_id}.md" if number == 1 else f"{memory.memory_id}.{LATER}-{number:06}.md"
                     await anyio.to_thread.run_sync(_write_page, folder / name, part)
-            written += len(page)
+                written += number > 0
             self.report(written, written)
         for changed in (folder, folder.parent):
             await anyio.to_thread.run_sync(sync_directory, changed)
@@ -88,13 +89,15 @@ class Export:
         async for page in self._pages():
             lines = bytearray()
             for memory in page:
-                async for part in exported(self.app, self.caller, memory):
+                begun = False
+                async for part in exported(self.app, self.caller, memory, self.on_gone):
+                    begun = True
                     lines += orjson.dumps(part, option=orjson.OPT_APPEND_NEWLINE)
                     if len(lines) > WRITTEN_BYTES:
                         await anyio.to_thread.run_sync(_write, file, bytes(lines))
                         lines.clear()
+                written += begun
             await anyio.to_thread.run_sync(_write, file, bytes(lines))
-            written += len(page)
             self.report(written, written)
         return written
 

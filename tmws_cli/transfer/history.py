@@ -1,7 +1,6 @@
 """Former texts: written in pieces of bounded size, and told again one after the other."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -10,7 +9,7 @@ from tmws_cli.transfer.records import HISTORY_OF, HISTORY_TOTAL, Record, exact_k
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import MemoryNotFound
-from tmws_core.messages.memory import CreateMemory, FormerText, GetMemory, MemoryFound, MemoryView, UpdateMemory
+from tmws_core.messages.memory import CreateMemory, FormerText, GetMemory, MemoryView, UpdateMemory
 from tmws_core.wire import unstructure
 
 PIECE_BYTES = 64 * 1024
@@ -20,22 +19,31 @@ PIECE_TEXTS = 100
 """In one piece: eleven times as many values, it fits into a front matter by far."""
 
 
-async def exported(app: App, caller: Caller, memory: MemoryView) -> AsyncIterator[Mapping[str, Any]]:
+async def exported(
+    app: App, caller: Caller, memory: MemoryView, on_gone: Callable[[str], None]
+) -> AsyncIterator[Mapping[str, Any]]:
     """Yield a memory as it is exported: itself with its oldest former texts, and then the others in pieces.
 
     At most a page of former texts is held at a time. What is written of a memory once is not written otherwise later,
-    but for the last piece: there are more texts then.
+    but for the last piece: there are more texts then. One that has former texts and is deleted meanwhile ends where it
+    is, and `on_gone` hears its id.
     """
     if memory.version == 1:
         yield unstructure(memory)
         return
-    request = GetMemory(memory_id=memory.memory_id, include_history=True, oldest_first=True)
-    found: MemoryFound | None = None
-    with suppress(MemoryNotFound):  # since the page was read
-        found = await app.call(caller, request)
-        memory = found.memory
+    try:
+        async for part in _with_history(app, caller, memory.memory_id):
+            yield part
+    except MemoryNotFound:
+        on_gone(memory.memory_id)
+
+
+async def _with_history(app: App, caller: Caller, memory_id: str) -> AsyncIterator[Mapping[str, Any]]:
+    request = GetMemory(memory_id=memory_id, include_history=True, oldest_first=True)
+    found = await app.call(caller, request)
+    memory = found.memory
     fields: dict[str, Any] = unstructure(memory)
-    if found is None or not found.history:
+    if not found.history:
         yield fields
         return
     former = _pieces(found.history)
