@@ -186,6 +186,12 @@ def test_repetitions_stand_behind_as_many_as_are_wanted_and_all_others() -> None
     assert order(1) == [0, 1, 2, 3, 4, 5]
 
 
+def test_what_happened_before_it_was_stored_is_as_old_as_its_date_says() -> None:
+    old = attrs.evolve(_memory(1, "We chose blue.", days_ago=7), created_at=NOW)
+    assert Boosts(recency=1.0, half_life=timedelta(days=7)).of(old, None, NOW) == pytest.approx(0.5)
+    assert _order("what did we choose last week", (0.8, _memory(2, "Green.")), (0.7, old)) == [1, 2]
+
+
 def test_what_has_no_date_happened_when_it_was_stored() -> None:
     old = attrs.evolve(_memory(1, "We chose blue.", days_ago=10), occurred_at=None)
     assert Boosts(recency=1.0, half_life=timedelta(days=10)).of(old, None, NOW) == pytest.approx(0.5)

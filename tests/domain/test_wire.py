@@ -107,6 +107,11 @@ def test_an_error_inside_a_batch_names_its_place() -> None:
     assert refusal.value.field == "memories[1]"
 
 
+@pytest.mark.parametrize("value", [True, False])
+def test_a_flag_is_what_was_said(value: bool) -> None:  # noqa: FBT001 - a parameter
+    assert structure({"include_expired": value}, ListMemories).include_expired is value
+
+
 @pytest.mark.parametrize("value", ["false", 0, None, "true", 1])
 def test_a_flag_is_true_or_false_only(value: object) -> None:
     with pytest.raises(InvalidField) as refusal:
