@@ -8,7 +8,7 @@ import attrs
 import psycopg
 import pytest
 
-from tests.contracts.builders import EVERYTHING, memory, new, vector
+from tests.contracts.builders import EVERYTHING, MODEL, memory, new, vector
 from tests.contracts.ollama_double import OllamaDouble, hashed_vectors, ollama_double
 from tests.contracts.steps import get, store
 from tests.servers.postgres import PostgresServer, behind
@@ -148,6 +148,31 @@ async def test_a_switch_waits_for_those_who_are_adding_vectors_of_the_former_mod
     assert await one.storage.model() != model
     assert counted(url, WITHOUT) == 1
     assert counted(url, "SELECT count(*) FROM memories_v2 WHERE model IS NOT NULL") == 1
+    assert await one.storage.integrity() == []
+
+
+async def test_the_model_that_vectors_are_stored_of_stays_until_they_are_stored(
+    url: str, one: PostgresStore, other: PostgresStore
+) -> None:
+    like = attrs.evolve(OTHER, dimension=MODEL.dimension)
+    await store(one.storage, new(memory()))
+    changed = anyio.Event()
+    async with other.models.migration() as migration:
+        await migration.begin(like, attrs.evolve(CANARY, vector=EAST))
+
+        async def go_over() -> None:
+            await migration.switch(1)
+            changed.set()
+
+        with anyio.fail_after(LIMIT):
+            async with anyio.create_task_group() as tasks, one.storage.write() as unit:
+                await unit.use_model(MODEL)
+                tasks.start_soon(go_over)
+                while not changed.is_set() and not await anyio.to_thread.run_sync(counted, url, WAITING):
+                    pass
+                assert await unit.changes.put_vectors({1: EAST}) == 1
+
+    assert await one.storage.vectors([1], MODEL) == await one.storage.vectors([1], like) == {}
     assert await one.storage.integrity() == []
 
 

@@ -72,10 +72,29 @@ async def test_what_was_embedded_before_the_weights_were_found_changed_is_not_st
     async with open_parts(settings) as parts:
         clock = HandClock()
         parts.embedder.clock = clock
+        since = parts.embedder.changes
         assert await parts.embedder.passages(["A tulip."])
         world.ollama.vectors = mirrored
         clock.seconds += PROOF_SECONDS
         with pytest.raises(ModelReplaced):
             await parts.embedder.query("word")
         async with parts.storage.write() as unit:
-            assert not await parts.embedder.adopt(unit)
+            assert not await parts.embedder.adopt(unit, since)
+
+
+async def test_what_was_embedded_before_the_store_went_over_to_new_weights_is_not_stored(
+    settings: Settings, world: World
+) -> None:
+    await create(world, "The rose blooms.")
+    async with open_parts(settings) as parts:
+        clock = HandClock()
+        parts.embedder.clock = clock
+        since = parts.embedder.changes
+        assert await parts.embedder.passages(["A tulip."])
+        world.ollama.vectors = mirrored
+        assert (await migrate(settings, world.ollama)).switched
+        clock.seconds += PROOF_SECONDS
+        await parts.embedder.query("word")
+        async with parts.storage.write() as unit:
+            assert not await parts.embedder.adopt(unit, since)
+            assert await parts.embedder.adopt(unit, parts.embedder.changes)

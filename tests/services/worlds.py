@@ -127,7 +127,7 @@ async def _fill(parts: Parts, random: Random, agents: list[Agent]) -> list[Store
     keys = [f"key{number}" if random.random() < 0.5 else None for number in range(MEMORIES)]
     embedded = [random.random() < 0.9 for _ in drafts]
     async with parts.storage.write() as unit:
-        await parts.embedder.adopt(unit)
+        await parts.embedder.adopt(unit, parts.embedder.changes)
         for agent in agents:
             await unit.agents.add(agent)
         await unit.changes.add(

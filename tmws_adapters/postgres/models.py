@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from tmws_adapters.postgres.errors import PART
-from tmws_adapters.postgres.locks import FIRST, lock_models
+from tmws_adapters.postgres.locks import FIRST, lock_models, share_models
 from tmws_adapters.postgres.session import Row, Session
 from tmws_adapters.sql.models import COLUMNS, Numbered, check_model, dimensions_of, known_of, number_for
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
@@ -36,7 +36,8 @@ async def canary_of(session: Session, model: EmbeddingModel) -> Canary | None:
 
 
 async def use_model(session: Session, model: EmbeddingModel, canary: Canary | None) -> None:
-    """Make a model the active one; ModelMismatch if there is another."""
+    """Make a model the active one; ModelMismatch if there is another. Nobody changes it until the unit ends."""
+    share_models(session)
     active = await active_model(session)
     if active is None:
         # Of several units that find none, the first names it.

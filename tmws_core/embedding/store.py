@@ -119,12 +119,13 @@ class StoreEmbedder:
         """Return the model of the store that this one was last found to be."""
         return None if self._known is None else self._known.model
 
-    async def adopt(self, unit: UnitOfWork) -> bool:
-        """Make this the store's model, in the transaction that is to add its vectors.
+    async def adopt(self, unit: UnitOfWork, since: int) -> bool:
+        """Make this the store's model until the end of the transaction that is to add its vectors.
 
-        False if the store has another one by now, or this is another one: the vectors must not be added.
+        False if the store has another one by now, or this is another one than before they were made, when `changes` was
+        `since`: the vectors must not be added.
         """
-        if self._refused:
+        if self._refused or since != self.changes:
             return False
         identity = self._identity or await self._identified()
         model = self.fitting() or identity.model
@@ -213,6 +214,7 @@ class StoreEmbedder:
             self._identity, self._begun, self._doubted = identity, begun, False
             if not same:
                 self._known = None
+                self.changes += 1
         return identity
 
     async def _compare(self, identity: Identity, stored: EmbeddingModel) -> None:

@@ -356,7 +356,7 @@ class UnitOfWork(Protocol):
     async def use_model(self, model: EmbeddingModel, canary: Canary | None = None) -> None:
         """Make `model` the store's active one if it has none yet; ModelMismatch if it has another.
 
-        The canary is kept with the model unless it has one.
+        It stays the active one until the unit ends. The canary is kept with it unless it has one.
         """
         ...
 

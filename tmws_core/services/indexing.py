@@ -103,6 +103,7 @@ class Indexing:
             ModelMismatch: the store's vectors were made by another model.
         """
         vectors: dict[int, Vector] = {}
+        since = self.embedder.changes
         while not vectors:
             self.aside.reached(self.embedder.epoch)
             async with self.storage.read() as snapshot:
@@ -113,7 +114,7 @@ class Indexing:
             if not waiting:
                 return 0
         async with self.storage.write() as unit:
-            return await unit.changes.put_vectors(vectors) if await self.embedder.adopt(unit) else 0
+            return await unit.changes.put_vectors(vectors) if await self.embedder.adopt(unit, since) else 0
 
     async def _catch_up(self) -> bool:
         try:

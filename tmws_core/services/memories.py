@@ -124,6 +124,7 @@ class Memories:
     async def update(self, caller: Caller, request: UpdateMemory) -> MemoryUpdated:
         """Change a memory; a former text is kept as history, and null empties a field."""
         changes.check_update(request)
+        since = self.embedder.changes
         prepared = await self._prepared(caller, request)
         async with self.writing(caller, Permission.MEMORY_WRITE, acting=[request.agent_id]) as standing:
             unit, acting = standing.unit, standing.actor(request.agent_id)
@@ -131,7 +132,7 @@ class Memories:
             changes.check_change(acting, former, request)
             await _check_successor(unit, visibility_of(acting), former, request)
             now = self.clock.now()
-            vectors, lexical = await self._usable(unit, prepared.vectors), prepared.lexical
+            vectors, lexical = await self._usable(unit, prepared.vectors, since), prepared.lexical
             changed = changes.changed(former, request, caller, now, embedded=bool(vectors))
             if changed.embedded_by not in (former.embedded_by, prepared.embedded_by):
                 # Somebody has changed the text or the date meanwhile: what was prepared stands for what will not be.
@@ -203,6 +204,7 @@ class Memories:
         settling = Settling(requests, [self.ids.new() for _ in requests])
         expected = await self._expected(caller, requests, settling)
         passages = {each.memory.id: each.passage for each in expected}
+        since = self.embedder.changes
         vectors, milliseconds = await self._embed(passages) if passages else ({}, 0.0)
         lexical = await _lexical(expected)
         named = dict.fromkeys(request.agent_id for request in requests.values())
@@ -214,7 +216,7 @@ class Memories:
                 return ledger.answers({})
             # What is there no more since it was looked for, so that its repetition is stored after all.
             lexical |= await _lexical([each for each in ledger.added if each.memory.id not in lexical])
-            vectors = await self._usable(unit, vectors)
+            vectors = await self._usable(unit, vectors, since)
             now = self.clock.now()
             new = [each.stored(vectors.get(each.memory.id), lexical[each.memory.id], now) for each in ledger.added]
             changed = await self._write(unit, new, ledger, now)
@@ -286,9 +288,9 @@ class Memories:
             pass
         return vectors, (self.clock.monotonic() - started) * 1000
 
-    async def _usable(self, unit: UnitOfWork, vectors: Mapping[str, Vector]) -> Mapping[str, Vector]:
+    async def _usable(self, unit: UnitOfWork, vectors: Mapping[str, Vector], since: int) -> Mapping[str, Vector]:
         """Return the vectors, or none if the store has changed to another model since they were made."""
-        return vectors if vectors and await self.embedder.adopt(unit) else {}
+        return vectors if vectors and await self.embedder.adopt(unit, since) else {}
 
     async def _register(self, unit: UnitOfWork, new: Sequence[NewMemory]) -> None:
         for agent_id, memory in {item.memory.agent_id: item.memory for item in new}.items():
