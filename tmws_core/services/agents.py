@@ -78,6 +78,9 @@ class Agents:
                 raise AgentExists(agent_id=agent.id)
             await _check_claim(unit.agents, caller, agent.id)
             await self.admission.register(unit.agents, agent)
+            # A server of an older version registers whoever stores a first memory without the lock that this unit has.
+            if await unit.agents.find(agent.id) != agent:
+                raise AgentExists(agent_id=agent.id)
             await self._record(unit, caller, "agent.registered", agent, role=agent.role.value)
             owned = await unit.agents.belongings([agent.id])
         return AgentChanged(agent=view(agent, owned, whole=True))
