@@ -1,5 +1,6 @@
 """The schema's history on PostgreSQL: from nothing, step by step back and forth, and by many processes at once."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -65,15 +66,10 @@ def test_the_alembic_command_creates_and_names_the_schema(bare: str) -> None:
 
 
 def waiting(url: str) -> bool:
-    """Tell whether somebody waits for a lock of a table."""
+    """Tell whether somebody waits for a lock."""
     with psycopg.connect(url) as connection:
-        sql = """
-            SELECT EXISTS (
-                SELECT 1 FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-                WHERE NOT l.granted AND l.locktype = 'relation' AND d.datname = current_database()
-            )
-        """
-        return connection.execute(sql).fetchone() == (True,)
+        sql = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return connection.execute(sql).fetchone() is not None
 
 
 def test_an_upgrade_lets_an_older_server_finish_what_it_is_writing(url: str) -> None:
@@ -94,6 +90,29 @@ def test_an_upgrade_lets_an_older_server_finish_what_it_is_writing(url: str) -> 
         owned = "SELECT bytes FROM agent_belongings WHERE agent_id = 'ada'"
         size = len("The rose is red.") + len('{"mood":"glad"}') + len(FORMER_TEXT) + len(TEXT)
         assert connection.execute(owned).fetchone() == (size,)
+
+
+def test_while_texts_are_hashed_again_readers_go_on(url: str) -> None:
+    go(url, "0004")
+    fill(url, "0004")
+    go(url, "0007")
+    with raw(url) as connection:
+        connection.execute("UPDATE memories_v2 SET content_hash = 'that of the folded text'")
+    with psycopg.connect(url) as holder, ThreadPoolExecutor() as threads:
+        holder.execute("SET LOCAL tmws.audience = 'all:'")
+        holder.execute("SELECT FROM memories_v2 FOR UPDATE")
+        upgrade = threads.submit(upgrade_server, url)
+        # It hashes the row once it is let go of.
+        while not waiting(url) and not upgrade.done():
+            pass
+        with raw(url) as reader:
+            reader.execute("SET lock_timeout = '1s'")
+            assert reader.execute("SELECT content FROM memories_v2").fetchall() == [(TEXT,)]
+        holder.commit()
+        assert upgrade.result(timeout=60).after == HEAD
+    with raw(url) as connection:
+        digest = hashlib.sha256(TEXT.encode()).hexdigest()
+        assert connection.execute("SELECT content_hash FROM memories_v2").fetchone() == (digest,)
 
 
 @pytest.mark.parametrize("revision", ["0003", "0002", "0001"])

@@ -38,11 +38,10 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         DELETE FROM idempotency_keys AS k WHERE NOT EXISTS (SELECT FROM memories_v2 AS m WHERE m.id = k.memory_id)
         """,
         "CREATE INDEX idempotency_keys_memory ON idempotency_keys (memory_id)",
-        "DROP INDEX memories_v2_text",
         # Nothing is equal to NULL, and no index finds what is not distinct from it, or behind row-level security a
         # COALESCE.
         """
-        CREATE INDEX memories_v2_text ON memories_v2 (
+        CREATE INDEX memories_v2_text_next ON memories_v2 (
             agent_id, namespace, content_hash,
             (CASE WHEN session_id IS NULL THEN '' ELSE session_id END),
             (CASE WHEN sequence IS NULL THEN -1 ELSE sequence END),
@@ -50,6 +49,9 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         )
         WHERE superseded_at IS NULL
         """,
+        # From here on readers wait.
+        "DROP INDEX memories_v2_text",
+        "ALTER INDEX memories_v2_text_next RENAME TO memories_v2_text",
     ),
 }
 """What to execute, in order, by dialect."""
@@ -71,8 +73,8 @@ REVERSED: dict[str, tuple[str, ...]] = {"sqlite": _FORMER_INDEX, "postgresql": _
 def upgrade() -> None:
     """Hash the texts as they are, and change the tables."""
     _see_all()
-    execute(STATEMENTS)
     _hash_again(lambda content: content)
+    execute(STATEMENTS)
 
 
 def downgrade() -> None:
