@@ -176,6 +176,21 @@ async def test_the_model_that_vectors_are_stored_of_stays_until_they_are_stored(
     assert await one.storage.integrity() == []
 
 
+async def test_a_switch_of_many_memories_is_made_in_steps_all_at_once(
+    one: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmws_adapters.postgres.migration.STEP", 2)
+    await store(one.storage, *(new(memory(), vector=EAST) for _ in range(5)))
+    async with one.models.migration() as migration:
+        await migration.begin(OTHER, CANARY)
+        await migration.prepare(dict.fromkeys((1, 2, 3, 5), vector(0, 1)))
+        assert await migration.switch(1)
+
+    assert await one.storage.vectors(range(6), OTHER) == dict.fromkeys((1, 2, 3, 5), vector(0, 1))
+    assert (await one.models.standing()).embedded == 4
+    assert await one.storage.integrity() == []
+
+
 @pytest.mark.parametrize("change", ["delete", "replace"])
 async def test_a_memory_that_is_being_deleted_or_changed_leaves_no_vector_behind(
     url: str, one: PostgresStore, other: PostgresStore, change: str
