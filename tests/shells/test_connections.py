@@ -1,15 +1,17 @@
 """How long one connection may take, how much of it is held, and how many there may be."""
 
+import asyncio
 import resource
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import anyio
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from tests.shells.serving import PATIENCE
 from tests.shells.test_hardening import ALIVE, HOST, connect, exchange, read_all, refusal, send_as_far_as_possible
@@ -121,18 +123,26 @@ def test_answer_that_nobody_reads_is_given_up() -> None:
         assert len(read_all(connection)) < len(LARGE)
 
 
-def test_slow_reader_gets_all_of_a_long_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.5)
-    monkeypatch.setattr(protocol, "STALL_BYTES", 1)
-    with running() as (url, _), closing(connect(url)) as connection:
-        connection.sendall(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
-        started = time.monotonic()
-        received = 0
+@pytest.mark.anyio
+async def test_slow_reader_gets_all_of_a_long_answer() -> None:
+    """The protocol is called as its timer calls it, however long the reading takes."""
+    config = uvicorn.Config(echo, http=BoundedProtocol, log_config=None, lifespan="off", ws="none")
+    config.load()
+    connection, loop = BoundedProtocol(config, ServerState(), {}), asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with closing(ours), anyio.fail_after(PATIENCE):
+        ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
+        transport, _ = await loop.connect_accepted_socket(lambda: connection, theirs)
+        await loop.sock_sendall(ours, b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
+        received = len(await loop.sock_recv(ours, 1))
+        while (unread := transport.get_write_buffer_size()) >= protocol.STALL_BYTES:
+            while unread - transport.get_write_buffer_size() < protocol.STALL_BYTES:
+                received += len(await loop.sock_recv(ours, 4096))
+            connection._look(unread)  # noqa: SLF001
+            assert not transport.is_closing()
         while received < len(LARGE):
-            chunk = connection.recv(32)
-            assert chunk
-            received += len(chunk)
-        assert time.monotonic() - started > protocol.STALL_SECONDS
+            received += len(await loop.sock_recv(ours, protocol.STALL_BYTES))
+        transport.abort()
 
 
 def test_one_address_has_half_of_the_connections_and_a_proxy_all(monkeypatch: pytest.MonkeyPatch) -> None:
