@@ -30,7 +30,7 @@ from tmws_mcp.clients import LocalClients
 from tmws_mcp.contained import Contained, Refused, not_served, refused
 from tmws_mcp.endpoint import McpEndpoint, open_endpoint
 from tmws_mcp.guard import LOOPBACK_ORIGIN, Guard
-from tmws_mcp.hardening import Hardened, headers_of, trusted_proxies
+from tmws_mcp.hardening import Hardened, OneSpelling, headers_of, trusted_proxies
 from tmws_mcp.interpreter import serve_promptly
 from tmws_mcp.limiting import AddressLimits, AgentLimits, Places, Rates, Streams
 from tmws_mcp.lockout import Lockout
@@ -187,6 +187,7 @@ def application(
             *(resource.routes() if settings.authenticates else []),
         ],
         middleware=[
+            Middleware(OneSpelling),
             Middleware(Hardened, headers=headers_of(settings)),
             Middleware(Contained),
             guard,

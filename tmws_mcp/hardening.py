@@ -46,6 +46,19 @@ class Hardened:
         await self.app(scope, receive, hardened)
 
 
+@attrs.frozen
+class OneSpelling:
+    """Takes `/mcp/` for `/mcp`, as many clients are configured: a redirect would need a host; an ASGI middleware."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["path"] == "/mcp/":
+            scope = {**scope, "path": "/mcp", "raw_path": b"/mcp"}
+        await self.app(scope, receive, send)
+
+
 def trusted_proxies(settings: Settings) -> list[str]:
     """Return the proxies whose X-Forwarded-For is believed, as uvicorn reads them.
 

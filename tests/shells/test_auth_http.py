@@ -26,7 +26,7 @@ from tests.shells.guarded import (
     signed,
 )
 from tests.shells.owners import until
-from tests.shells.serving import PATIENCE, http_server
+from tests.shells.serving import PATIENCE, http_server, request
 from tests.stacks import rows, settings_in
 from tmws_core.domain.credential import written_key
 from tmws_core.services.authentication import CREDENTIAL_BYTES
@@ -83,9 +83,22 @@ def test_nothing_is_told_to_strangers(guarded: Guarded, method: str, path: str) 
     refused(guarded.server.client.request(method, path, headers=elsewhere()))
 
 
-@pytest.mark.parametrize("path", ["/mcp/", "/mcp/tools/get_current_agent/"])
-def test_no_answer_names_a_host_that_a_request_has_made_up(guarded: Guarded, path: str) -> None:
-    answer = guarded.post(path, bearer(guarded.keys["ada"]) | {"host": "evil.example"})
+JSON = {"content-type": "application/json"}
+
+
+def test_a_slash_behind_mcp_changes_nothing(guarded: Guarded) -> None:
+    plain, slashed = (
+        guarded.server.client.post(path, content=request(1, "tools/list"), headers=bearer(guarded.keys["ada"]) | JSON)
+        for path in ("/mcp", "/mcp/")
+    )
+    assert (slashed.status_code, slashed.json()) == (200, plain.json())
+    stranger = guarded.server.client.post("/mcp/", content=request(1, "tools/list"), headers=elsewhere() | JSON)
+    assert stranger.status_code == 401
+    assert "/.well-known/oauth-protected-resource/mcp" in stranger.headers["www-authenticate"]
+
+
+def test_no_answer_names_a_host_that_a_request_has_made_up(guarded: Guarded) -> None:
+    answer = guarded.post("/mcp/tools/get_current_agent/", bearer(guarded.keys["ada"]) | {"host": "evil.example"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_route")
     assert "no path ends with a slash" in answer.json()["error"]["message"]
     assert "location" not in answer.headers
