@@ -97,6 +97,7 @@ class Agent:
             self.mine = [each for each in self.mine if each.certain and each.state and each.memory_id]
             if len(self.mine) > OWN:
                 self.delete()
+                continue
             [action] = self.chance.choices(list(actions), list(actions.values()))
             action()
             time.sleep(self.chance.uniform(0, PAUSE))

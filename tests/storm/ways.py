@@ -213,6 +213,8 @@ class Terminal:
                     self._kill()
                 return None
             if not line:
+                # It has closed its output, and may still need a while to end, in which it would take another request.
+                wait_for_end(self.process)
                 return None
             if json.loads(line).get("id") == id_:
                 return line
@@ -220,6 +222,11 @@ class Terminal:
     def _kill(self) -> None:
         assert self.process is not None
         self.process.kill()
+
+
+def wait_for_end(process: "subprocess.Popen[bytes] | None") -> None:
+    assert process is not None
+    process.wait(STUCK)
 
 
 def _listen(pipe: IO[bytes], said: "queue.Queue[bytes]") -> None:
