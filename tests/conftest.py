@@ -13,6 +13,9 @@ from tests.servers.redis import RedisProcess, encrypted_redis, guarded_redis
 from tests.servers.redis_groups import Cluster, SentinelGroup, cluster, sentinel_group
 from tests.stacks import PRODUCTION, Servers, production
 
+# Whoever imports these first, their assertions say what was compared.
+pytest.register_assert_rewrite("tests.faults.clients", "tests.faults.journal")
+
 # A background job is born deaf to interrupts, and would pass that on to the processes under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -12,8 +12,6 @@ import pytest
 from tests.contracts.ollama_double import OllamaDouble, ollama_double
 from tests.services.conftest import word_counts
 
-pytest.register_assert_rewrite("tests.faults.clients", "tests.faults.journal")
-
 SEED = os.environ.get("TMWS_FAULT_SEED") or str(secrets.randbelow(2**32))
 
 
