@@ -31,6 +31,13 @@ class _JsonFormatter(logging.Formatter):
 class _LogFile(WatchedFileHandler):
     """A file that is made for this user alone, and made anew once it was renamed or deleted, as logrotate does."""
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; where the file cannot be opened anew, that is said on stderr, and whoever logs goes on."""
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
     def _open(self) -> TextIOWrapper:
         # A pipe without a reader is an error rather than waited for; with one, as behind /dev/stdout, it is written to.
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _AT_ONCE, PRIVATE_FILE)

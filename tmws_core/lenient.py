@@ -49,20 +49,32 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 IGNORED = frozenset(
     {
         *("toolcallid", "tool_call_id", "tool_call", "toolname", "tool_name", "callid", "call_id"),
-        *("requestid", "request_id", "sessionid", "chatinput", "chat_input"),
-        *("explanation", "random_string", "dummy"),
+        *("requestid", "request_id", "chatinput", "chat_input"),
+        *("explanation", "random_string", "dummy", "_meta"),
     }
 )
-"""Names that workflow tools and editors add to every call, in lower case; `sessionId` is that of their own chat."""
+"""Names that workflow tools and editors add to every call, in lower case."""
+
+_OF_THEIR_CHAT = "sessionId"
+"""What workflow tools call their own chat, beside other names of theirs; alone it is a `session_id`."""
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}(\.0{1,9})?")
 _NUMBER = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})([eE][+-]?\d{1,3})?")
 _IDENTIFIER = re.compile(r"(?:urn:uuid:)?\{?([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?", re.IGNORECASE)
-_EPOCH = re.compile(r"\d{9,13}")
+_EPOCH = re.compile(r"\d{10}|\d{13}")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
-_MILLISECONDS = 10**11
-"""Numbers above are times in milliseconds since 1970: in seconds they would lie behind the year 5138."""
+_SECONDS = 10**9
+"""Numbers of ten digits are times in seconds since 1970, from 2001 to 2286; of thirteen, in milliseconds.
+
+A smaller one may be a year, a day or a duration.
+"""
+
+_NAMES = 64
+"""The most names that are looked at; no request has half as many."""
+
+_LIST_CHARACTERS = 32 * 1024
+"""The longest string that is looked at as a list of words, twice as long as the longest list of readers."""
 
 _JSON_CHARACTERS = 256 * 1024
 """The longest string that is looked at as JSON."""
@@ -114,14 +126,17 @@ def understood(arguments: object, cls: type) -> object:
 def known_names(arguments: Mapping[str, Any], cls: type) -> dict[str, Any]:
     """Return arguments under the names of fields, without those that say nothing, or are for other programs."""
     fields = attrs.fields_dict(cls)
-    if all(map(fields.__contains__, arguments)):
+    if len(arguments) > _NAMES or all(map(fields.__contains__, arguments)):
         given = dict(arguments)
     else:
         given = {name: value for name, value in arguments.items() if name in fields}
-        for name, value in arguments.items():
-            if name not in fields and not _is_ignored(name):
-                field = _field_of(name, value, fields)
-                given[name if field is None or field in given else field] = value
+        others = {name: value for name, value in arguments.items() if name not in fields}
+        for name, value in _without_those_of_tools(others):
+            field = _field_of(name, value, fields)
+            if field is None or field in given:
+                given[name] = value
+            elif _plain(name) not in ALIASES or not _is_nothing(value):
+                given[field] = value
     unsaid = _unsaid_by_nothing(cls)
     return {name: value for name, value in given.items() if name not in unsaid or not _is_nothing(value)}
 
@@ -173,9 +188,12 @@ def _moment(value: Any) -> Any:
 
 
 def _since_1970(number: float, value: Any) -> Any:
-    if not 0 < number < _MILLISECONDS * 1000:
+    if _SECONDS <= number < 10 * _SECONDS:
+        seconds = number
+    elif _SECONDS <= number / 1000 < 10 * _SECONDS:
+        seconds = number / 1000
+    else:
         return value
-    seconds = number / 1000 if number > _MILLISECONDS else number
     return rfc3339(_EPOCH_BEGAN + timedelta(seconds=seconds))
 
 
@@ -194,6 +212,8 @@ def _object(value: Any) -> Any:
 
 def _texts(value: Any) -> Any:
     if isinstance(value, str):
+        if len(value) > _LIST_CHARACTERS:
+            return value
         read = _json_of(value, list)
         value = [item for item in map(str.strip, value.split(",")) if item] if read is value else read
     elif isinstance(value, int):
@@ -210,13 +230,14 @@ def _objects(cls: type) -> Reader:
     holds_text = "content" in attrs.fields_dict(cls)
 
     def one(value: Any) -> Any:
-        if isinstance(value, str) and holds_text and _json_of(value, dict) is value:
-            return {"content": value}
-        return understood(value, cls)
+        if not isinstance(value, str):
+            return understood(value, cls)
+        # JSON may be a text to be stored, or what to store.
+        return {"content": value} if holds_text and _json_of(value, dict) is value else value
 
     def read(value: Any) -> Any:
         if isinstance(value, str):
-            value = _json_of(value, list)
+            value = _json_of(value, dict if value.lstrip().startswith("{") else list)
         if isinstance(value, Mapping | str):
             value = [value]
         return [one(item) for item in value] if isinstance(value, list | tuple) else value
@@ -284,13 +305,18 @@ def _is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and len(value) <= _NAME and not value.strip())
 
 
-def _is_ignored(name: str) -> bool:
-    return name.startswith("_") or name.lower() in IGNORED
+def _without_those_of_tools(others: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    rest = [(name, value) for name, value in others.items() if name[:_NAME].lower() not in IGNORED]
+    return rest if len(rest) == len(others) else [each for each in rest if each[0] != _OF_THEIR_CHAT]
 
 
 def _field_of(name: str, value: Any, fields: Mapping[str, Any]) -> str | None:
-    plain = _plain(_HUMP.sub("_", name[:_NAME]))
+    if len(name) > _NAME:
+        return None
+    plain = _plain(_HUMP.sub("_", name))
     meant = ALIASES.get(plain, (plain,))
+    if meant == ("tags",) and "memory_id" in fields:
+        return "tags" if plain == "tags" else None  # one more, or these instead of all
     if "tags" in meant and "tags_any" in fields:
         # Several could have to be there all, or any of them.
         return "tags_any" if _is_single(value) else None

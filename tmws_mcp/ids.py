@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import TypeGuard
 
 BOM = b"\xef\xbb\xbf"
 """What some programs begin a text with, and so their first line; it is no part of it."""
@@ -28,9 +29,19 @@ _STEP = 64 * 1024
 """Bytes that are looked through at a time: 1 ms in which no other thread runs."""
 
 
-def is_id(value: object) -> bool:
-    """Tell whether a JSON value can be the id of a request."""
-    return len(value) <= ID if isinstance(value, str) else isinstance(value, int) and not isinstance(value, bool)
+def is_id(value: object) -> TypeGuard[str | int]:
+    """Tell whether a JSON value can be the id of a request: the parser of servers knows integers of 64 bits."""
+    if isinstance(value, str):
+        return len(value) <= ID
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64
+
+
+def counted_as(request_id: object) -> object:
+    """Return what an id counts as: "7" and 7 are one, as they are for the SDK."""
+    try:
+        return int(request_id) if isinstance(request_id, str) else request_id
+    except ValueError:
+        return request_id
 
 
 def id_in(line: bytes) -> str | int | None:

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Collection
 
-from tmws_mcp.ids import BOM, id_in, is_id
+from tmws_mcp.ids import BOM, counted_as, id_in, is_id
 
 INVALID_REQUEST = -32600
 INTERNAL_ERROR = -32603
@@ -83,7 +83,7 @@ class Unanswered:
     __slots__ = ("_initialize", "_initialized", "requests")
 
     def __init__(self) -> None:
-        self.requests: dict[str, Request] = {}
+        self.requests: dict[object, Request] = {}
         self._initialize = b""
         self._initialized = b""
 
@@ -96,10 +96,10 @@ class Unanswered:
         if method == "notifications/initialized":
             self._initialized = line
         if method == "notifications/cancelled":
-            self.requests.pop(str(_object(message.get("params")).get("requestId")), None)
+            self.requests.pop(counted_as(_object(message.get("params")).get("requestId")), None)
         is_answer = "method" not in message and message.keys() & {"result", "error"}
         if is_id(request_id) and not is_answer:
-            self.requests.setdefault(str(request_id), Request(line, message))
+            self.requests.setdefault(counted_as(request_id), Request(line, message))
         if isinstance(method, str) and "id" not in message and not method.startswith("notifications/"):
             return method
         return None
@@ -109,7 +109,7 @@ class Unanswered:
         if not line.startswith(_NOTIFICATION):
             request_id = _id_of(line)
             if request_id is not None:
-                self.requests.pop(str(request_id), None)
+                self.requests.pop(counted_as(request_id), None)
 
     def give_up(self, error: dict[str, object], repeatable: Collection[str]) -> list[bytes]:
         """Return answers to all requests that say why there is no other one, and what became of each.
@@ -132,7 +132,7 @@ class Unanswered:
         if not self._initialize:
             return []
         message = _message(self._initialize)
-        if str(message.get("id")) in self.requests:
+        if counted_as(message.get("id")) in self.requests:
             return []
         return [line for line in (_line({**message, "id": REPLAYED}), self._initialized) if line]
 
@@ -150,11 +150,15 @@ def refusal(code: int, message: str, request_id: str | int | None) -> bytes:
 def _is_keyed(tool: str | None, arguments: dict[str, object]) -> bool:
     """Tell whether a call stores under idempotency keys alone: repeated, it answers with the first result."""
     if tool == "create_memory":
-        return bool(arguments.get("idempotency_key"))
+        return _is_given(arguments.get("idempotency_key"))
     memories = arguments.get("memories")
     if tool != "create_memories" or not isinstance(memories, list):
         return False
-    return all(_object(memory).get("idempotency_key") for memory in memories)
+    return all(_is_given(_object(memory).get("idempotency_key")) for memory in memories)
+
+
+def _is_given(key: object) -> bool:
+    return bool(key.strip()) if isinstance(key, str) else bool(key)
 
 
 def _id_of(answer: bytes) -> object:

@@ -77,7 +77,15 @@ TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
     (CreateMemory, {"content": "x", "shared_with": "bob"}, {"content": "x", "shared_with": ["bob"]}),
     (CreateMemories, {"memories": '[{"content": "x"}]'}, {"memories": [{"content": "x"}]}),
     (CreateMemories, {"memories": {"text": "x", "tags": "a"}}, {"memories": [{"content": "x", "tags": ["a"]}]}),
-    (CreateMemories, {"memories": ["x", '{"content": "y"}']}, {"memories": [{"content": "x"}, {"content": "y"}]}),
+    (CreateMemories, {"memories": ["x", "[y]"]}, {"memories": [{"content": "x"}, {"content": "[y]"}]}),
+    (CreateMemories, {"memories": '{"content": "x"}'}, {"memories": [{"content": "x"}]}),
+    (ListMemories, {"sessionId": "s"}, {"session_id": "s"}),
+    (
+        UpdateMemory,
+        {"memory_id": MEMORY, "importance": 1, "session": None, "expiry": ""},
+        {"memory_id": MEMORY, "importance": 1},
+    ),
+    (UpdateMemory, {"memory_id": MEMORY, "expiresAt": None}, {"memory_id": MEMORY, "expires_at": None}),
     (GetMemory, {"id": MEMORY.upper()}, {"memory_id": MEMORY}),
     (GetMemory, {"memory_id": f" {{{MEMORY}}}", "history": "yes"}, {"memory_id": MEMORY, "include_history": True}),
     (DeleteMemory, {"memoryId": f"urn:uuid:{MEMORY}"}, {"memory_id": MEMORY}),
@@ -106,6 +114,15 @@ REFUSED: list[tuple[type, dict[str, Any], str]] = [
     (SearchMemories, {"query": "x", "q": "y"}, "q"),
     (CreateMemory, {"content": "x", "occurred_at": "2026"}, "occurred_at"),
     (CreateMemory, {"content": "x", "occurred_at": True}, "occurred_at"),
+    (CreateMemory, {"content": "x", "expires": 3600}, "expires_at"),
+    (CreateMemory, {"content": "x", "expiry": "86400"}, "expires_at"),
+    (CreateMemory, {"content": "x", "date": 2024}, "occurred_at"),
+    (CreateMemory, {"content": "x", "date": 20240131}, "occurred_at"),
+    (SearchMemories, {"query": "x", "occurred_after": 2024.0}, "occurred_after"),
+    (CreateMemories, {"memories": ["x", '{"content": "y", "access_level": "public"}']}, "memories[1]"),
+    (UpdateMemory, {"memory_id": MEMORY, "tag": "a"}, "tag"),
+    (ListMemories, {"_agent_id": "bob"}, "_agent_id"),
+    (ListMemories, {"limit" + " " * 59 + "zzz": 3}, "limit" + " " * 59 + "zzz"),
     (CreateMemory, {"content": "x", "metadata": '{"a": 1, "a": 2}'}, "metadata"),
     (CreateMemory, {"content": "x", "metadata": "about tea"}, "metadata"),
     (CreateMemory, {"content": "x", "importance": "high"}, "importance"),
@@ -195,3 +212,13 @@ def test_reading_is_bounded(sent: dict[str, Any]) -> None:
     with pytest.raises(InvalidField):
         request_of(sent, CreateMemories)
     assert time.thread_time() - before < 2
+
+
+@pytest.mark.parametrize(
+    "sent", [{f"k{n}": 1 for n in range(190_000)}, {"tag": "ab," * 2_700_000}], ids=["names", "words"]
+)
+def test_looking_at_names_is_bounded(sent: dict[str, Any]) -> None:
+    """They are looked at on the event loop, to see how much room an answer needs."""
+    before = time.thread_time()
+    known_names(sent, ListMemories)
+    assert time.thread_time() - before < 0.1

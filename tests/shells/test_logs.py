@@ -45,3 +45,13 @@ def test_a_log_goes_into_a_pipe_that_is_read(tmp_path: Path) -> None:
         read, _ = reader.communicate()
 
     assert b"DEBUG" in read
+
+
+def test_a_log_that_cannot_be_made_anew_stops_nobody(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "tmws.log"
+    with http_server(tmp_path / "home", TMWS_LOG_FILE=str(log), TMWS_LOG_LEVEL="DEBUG") as server:
+        until(log.exists)
+        log.parent.rename(tmp_path / "rotated")
+        log.parent.write_text("no directory", encoding="utf-8")
+        assert server.call("create_memory", content="a note").status_code == 200
+        assert server.call("list_memories").json()["memories"]
