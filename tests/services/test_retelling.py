@@ -10,6 +10,7 @@ import pytest
 
 from tests.services.conftest import World
 from tmws_cli.transfer.exporting import Export
+from tmws_cli.transfer.history import former_beginning
 from tmws_cli.transfer.importing import Import, Tally
 from tmws_cli.transfer.lines import JsonLines
 from tmws_core.domain.agent import Caller
@@ -76,6 +77,27 @@ async def test_what_began_with_a_text_that_another_memory_has_keeps_its_former_t
     assert (tally.stored, tally.already_there) == (2, 1)
     assert await told(world, world.operator) == [[FIRST], [FIRST, "Flour.", "Bread."], [FIRST, "Milk."]]
     assert [memory.session_id for memory in await memories(world)] == [None, None, "s"]
+
+
+@pytest.mark.parametrize("given_key", [None, "k"])
+@pytest.mark.parametrize("half", [False, True])
+async def test_what_an_earlier_version_imported_is_found_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, half: bool, given_key: str | None
+) -> None:
+    whole = line(1, "Bread.", FIRST, "Flour.", session_id="s", idempotency_key=given_key)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("tmws_cli.transfer.importing.beginning", former_beginning)
+        if half:
+            with pytest.raises(StorageUnavailable):
+                await imported(_Interrupted(world.app, "Bread."), world.operator, whole)
+        else:
+            await imported(world.app, world.operator, whole)
+
+    tally = await imported(world.app, world.operator, whole, line(2, "Milk.", FIRST))
+
+    assert (tally.stored, tally.already_there) == (1, 1)
+    assert await told(world, world.operator) == [[FIRST, "Flour.", "Bread."], [FIRST, "Milk."]]
+    assert [memory.session_id for memory in await memories(world)] == ["s", None]
 
 
 @attrs.frozen

@@ -66,8 +66,13 @@ def beginning(record: Record) -> CreateMemory:
     """
     if not record.former:
         return record.request
-    first = attrs.evolve(record.request, content=record.former[0])
+    first = former_beginning(record)
     return attrs.evolve(first, session_id=exact_key(first))
+
+
+def former_beginning(record: Record) -> CreateMemory:
+    """Return what stored a memory with former texts before it began in a session of its own: its key answers to that."""
+    return attrs.evolve(record.request, content=record.former[0])
 
 
 @attrs.define

@@ -1,13 +1,14 @@
 """The import: from a file into the store, in batches, again after an interruption, and nothing twice."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
 import anyio.to_thread
 import attrs
 
-from tmws_cli.transfer.history import Retelling, beginning
+from tmws_cli.transfer.history import Retelling, beginning, former_beginning
 from tmws_cli.transfer.links import Links
 from tmws_cli.transfer.records import Continuation, Item, Record, Refusal, exact_key, reason_of
 from tmws_core.app import App
@@ -161,9 +162,10 @@ class Import:
     async def _create(self, wanted: Sequence[tuple[Record, CreateMemory]]) -> Sequence[MemoryCreated]:
         """Store what is wanted of records, and return the answers.
 
-        A key that was made of what a record is called, and stands for something else by now, gives way to one that is
-        made of all that it says. That of a place in a page gives way to none: a text that stood there once, and stands
-        there again, is not the memory that was superseded since.
+        A key that stands for something else may be that of an earlier version, which began a memory with former texts
+        otherwise. One that was made of what a record is called gives way to one that is made of all that it says. That
+        of a place in a page gives way to none: a text that stood there once, and stands there again, is not the memory
+        that was superseded since.
         """
         try:
             request = CreateMemories(memories=tuple(memory for _, memory in wanted))
@@ -172,6 +174,9 @@ class Import:
             if len(wanted) > 1:
                 raise
             ((record, memory),) = wanted
+            if record.former:
+                with suppress(KeyConflict):
+                    return [await self._call(former_beginning(record))]
             # A server of another version may word the error otherwise, and name no memory.
             former = getattr(conflict, "memory_id", None)
             if record.given_key or former is None:
