@@ -71,7 +71,7 @@ def beginning(record: Record) -> CreateMemory:
 
 
 def former_beginning(record: Record) -> CreateMemory:
-    """Return what stored a memory with former texts before it began in a session of its own: its key answers to that."""
+    """Return what stored a memory with former texts before it began in a session of its own; its key says so."""
     return attrs.evolve(record.request, content=record.former[0])
 
 
