@@ -1,5 +1,6 @@
 """There is one owner of a data directory, whoever starts it, and whatever another one has left behind."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -330,3 +331,18 @@ def test_server_waits_no_longer_for_an_owner_that_is_stopped_than_for_one_that_w
     with hold(place), pytest.raises(Refused, match="does not end"), replace(place, "http://127.0.0.1:1"):
         pytest.fail("two own the place")
     assert time.monotonic() - began < PROOF_SECONDS / 2
+
+
+def test_lock_that_a_process_looks_at_for_long_is_not_lost_to_an_owner(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_in(home)
+    place.prepare()
+    looking = os.open(place.lock, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(holding, "GLANCE_SECONDS", 0)
+    monkeypatch.setattr(time, "sleep", lambda _: os.close(looking))
+
+    with hold(place) as held, hold(place) as second:
+        assert held is not None
+        assert second is None

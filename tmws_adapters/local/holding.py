@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tmws_adapters.local.finding import PROOF_SECONDS, knock, refusal, unusable
 from tmws_adapters.local.greeting import Refused, Stranger, new_nonce
-from tmws_adapters.local.lock import take
+from tmws_adapters.local.lock import is_taken, take
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.presence import Presence
 from tmws_adapters.local.record import Record, read, remove, write
@@ -16,6 +16,9 @@ from tmws_adapters.local.version import VERSION
 
 GLANCE_SECONDS = 0.25
 """How long a new owner tries for the lock: whoever looks whether it is taken holds it for some microseconds."""
+
+LOOKED_AT_SECONDS = 2.0
+"""How much longer it tries where no owner holds the lock: a process that looks may be left without the processor."""
 
 TAKEOVER_SECONDS = 120.0
 """How long a server waits for the owner that it replaces, which first finishes what runs: one request timeout."""
@@ -58,6 +61,8 @@ def hold(place: Place) -> Iterator[Holding | None]:
     try:
         place.prepare()
         lock = _try(place, GLANCE_SECONDS)
+        if lock is None and not is_taken(place.lock):
+            lock = _try(place, LOOKED_AT_SECONDS)
     except OSError as error:
         raise unusable(place, error) from None
     if lock is None:
