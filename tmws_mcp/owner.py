@@ -6,6 +6,7 @@ nobody has been connected for a while.
 
 import os
 import sys
+from contextlib import suppress
 
 from tmws_adapters.local.finding import refusal
 from tmws_adapters.local.greeting import Refused, line_of
@@ -77,7 +78,8 @@ def _serve(place: Place, holding: Holding) -> int:
 
 def _tell(report: dict[str, object]) -> None:
     """Tell whoever has started this process, who waits for one line; what is printed later goes to the log."""
-    os.write(1, line_of(report))
+    with suppress(BrokenPipeError):  # that process is gone, and others may need the owner
+        os.write(1, line_of(report))
     os.dup2(2, 1)
 
 

@@ -56,12 +56,14 @@ def stranger() -> Iterator[tuple[int, list[bytes]]]:
         thread.join()
 
 
-def start_owner(home: Path, **settings: str) -> "subprocess.Popen[bytes]":
+def start_owner(
+    home: Path, *, told: int = subprocess.PIPE, errors: int = subprocess.DEVNULL, **settings: str
+) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "tmws_mcp.owner", place_in(home).database],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stdout=told,
+        stderr=errors,
         cwd=home,
         env=environment(home, **settings),
     )
@@ -84,6 +86,26 @@ def test_owner_that_nobody_visits_ends(home: Path) -> None:
     starter.communicate(timeout=PATIENCE)
     assert is_owned(home)
     until(lambda: not is_owned(home))
+
+
+def test_owner_whose_starter_was_killed_serves_others(home: Path) -> None:
+    report, told = os.pipe()
+    os.close(report)
+    log = home / "errors"
+    with log.open("wb") as errors:
+        start_owner(home, told=told, errors=errors.fileno()).wait(PATIENCE)
+    os.close(told)
+    links = []
+
+    def answered() -> bool:
+        links.append(knock(place_in(home)))
+        return links[-1] is not None or "Traceback" in log.read_text()
+
+    until(answered)
+    assert links[-1] is not None
+    links[-1].socket.close()
+    until(lambda: not is_owned(home))
+    assert "Traceback" not in log.read_text()
 
 
 def test_owner_waits_for_the_next_client_as_long_as_it_is_set(home: Path) -> None:
