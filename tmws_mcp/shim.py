@@ -205,7 +205,8 @@ class Relay:
         if isinstance(line, Overlong):
             named = id_in(line.begin)
             request_id = id_at_end(line.end) if named is None else named
-            self._output.put(unanswerable(INVALID_REQUEST, TOO_LONG, request_id))
+            waited_for = str(request_id) in self._unanswered.requests
+            self._output.put(unanswerable(INVALID_REQUEST, TOO_LONG, None if waited_for else request_id))
         elif line.strip():
             unasked = self._unanswered.take(line)
             if unasked is not None and not self._told:

@@ -15,6 +15,7 @@ from tests.shells.owners import is_owned, kill_owner, owner_of, place_in, script
 from tests.shells.serving import PATIENCE, Conversation, conversation, request, run_stdio, tool
 from tests.stacks import rows, settings_in
 from tmws_adapters.local.record import read
+from tmws_mcp.limits import LINE_BYTES
 from tmws_mcp.unanswered import REPLAYED
 
 INITIALIZE = request(
@@ -44,6 +45,20 @@ def content(answer: dict[str, Any]) -> dict[str, Any]:
 
 def stored(home: Path) -> list[str]:
     return sorted(content for (content,) in rows(settings_in(home), "SELECT content FROM memories_v2"))
+
+
+def test_a_line_too_long_does_not_answer_a_request_that_still_runs(home: Path) -> None:
+    with conversation(home) as terminal:
+        terminal.ask(request(1, "ping"))
+        owner = owner_of(home).pid
+        os.kill(owner, signal.SIGSTOP)
+        try:
+            terminal.send(request(13, "ping"), b'{"jsonrpc":"2.0","id":"13","method":"' + b"x" * LINE_BYTES + b'"}\n')
+            refused = terminal.receive()
+        finally:
+            os.kill(owner, signal.SIGCONT)
+        assert (refused["id"], refused["error"]["code"]) == (None, -32600)
+        assert terminal.receive() == {"jsonrpc": "2.0", "id": 13, "result": {}}
 
 
 def test_session_goes_on_with_another_owner(home: Path) -> None:
