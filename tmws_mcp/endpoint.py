@@ -87,11 +87,11 @@ class McpEndpoint:
         try:
             message = await parse(body)
             bulk = request.state.bulk = Bulk.taken_from(message)
-            if _is_modern(request):
-                if bulk.arguments is not None and message is not None:
+            if message is not None and _is_modern(request):
+                if bulk.arguments is not None:
                     body = written_frame(message)
                 # Of all answers only those to calls are one piece for certain, and may be large.
-                filling = bulk.filling(send) if message is not None and message.method == "tools/call" else send
+                filling = bulk.filling(send) if message.method == "tools/call" else send
                 await self._exchanges.handle_request(request.scope, _replay(body, request.receive), filling)
                 return
             response = await self._response(request, message)

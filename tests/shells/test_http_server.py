@@ -184,6 +184,13 @@ def test_bad_message_to_mcp_is_a_json_rpc_error(
         assert answer.json()["id"] == request_id
 
 
+def test_answers_of_the_client_are_ignored(server: HttpServer) -> None:
+    answered = {"jsonrpc": "2.0", "id": 1, "result": {"a": "x" * 100_000}}
+    for headers in (JSON, session(server), JSON | {"mcp-protocol-version": "2026-07-28"}):
+        ignored = server.client.post("/mcp", json=answered, headers=headers)
+        assert (ignored.status_code, ignored.content) == (202, b"")
+
+
 def test_refusals_of_the_protocol_library_are_json_too(server: HttpServer) -> None:
     plain = server.client.post("/mcp", content=b"{}", headers={"content-type": "text/plain"})
     assert plain.json()["error"]["code"] in ("malformed_request", -32600)
