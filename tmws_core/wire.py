@@ -67,8 +67,11 @@ def outweighs(value: object, limit: int) -> bool:
             seen += len(item)
         elif isinstance(item, dict | list):
             seen += _NODE * len(item)
-            if seen <= limit:
-                waiting.extend(item.values() if isinstance(item, dict) else item)
+            if seen <= limit and isinstance(item, dict):
+                seen += sum(map(len, item))
+                waiting.extend(item.values())
+            elif seen <= limit:
+                waiting.extend(item)
     return seen > limit
 
 

@@ -228,13 +228,13 @@ def test_a_refusal_names_the_way_to_its_field_and_what_helps(second: dict[str, A
     [
         ("abc", 3),
         (["ab", "c"], 35),
-        ({"name": "ab"}, 18),
-        ({"name": ["a", {"other": "bc"}]}, 67),
+        ({"name": "ab"}, 22),
+        ({"name": ["a", {"other": "bc"}]}, 76),
         ([7, None, True], 48),
         ([[], {}, [1]], 64),
     ],
 )
-def test_a_value_weighs_its_texts_and_as_much_again_for_each_thing_in_it(value: object, weight: int) -> None:
+def test_a_value_weighs_its_texts_and_names_and_as_much_again_for_each_thing_in_it(value: object, weight: int) -> None:
     assert outweighs(value, weight - 1)
     assert not outweighs(value, weight)
 
