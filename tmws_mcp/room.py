@@ -119,6 +119,8 @@ def most_of(operation: Operation | None, arguments: object) -> int:
     """Return how many memories, or as much of something else, the answer to a call may hold; 0 if it is short."""
     if operation is None:
         return 0
+    if isinstance(arguments, str):  # JSON, which is read when the call runs
+        return ROOM if operation.quotes else BATCH // _RECEIPTS
     given = known_names(arguments, operation.request) if isinstance(arguments, Mapping) else {}
     if not operation.quotes:
         stored = given.get("memories")

@@ -154,6 +154,8 @@ async def test_answers_count_as_what_they_may_hold(begun: Begun) -> None:
     assert most_of(operations["list_memories"], {"limit": 10**9}) == 100
     assert most_of(operations["list_memories"], {"limit": "7"}) == 7
     assert most_of(operations["list_memories"], None) == 20
+    assert most_of(operations["list_memories"], '{"limit": 100}') == 100
+    assert most_of(operations["create_memories"], '{"memories": []}') == 10
     assert most_of(operations["search_memories"], {}) == 10
     assert most_of(operations["get_memory"], {}) == 1
     assert most_of(operations["get_memory"], {"include_history": True}) == 100
