@@ -25,6 +25,9 @@ LIGHT = 16 * 1024
 SMALL = 64 * 1024
 """Bytes of a body that need no room: what the server reads of any request, whoever sends it."""
 
+_CHUNKED = 4 * SMALL
+"""Bytes of a body in chunks, which tell how many they are when they have come, before it has room for the largest."""
+
 
 async def read_body(request: Request, seconds: float) -> bytes:
     """Return the whole body; one that is not SMALL waits for room first, and has it until the request is answered.
@@ -36,19 +39,18 @@ async def read_body(request: Request, seconds: float) -> bytes:
         MalformedRequest: the client hung up before the end.
     """
     declared = request.headers.get("content-length", "")
-    size = int(declared) if declared.isdigit() else None
-    body, chunks = bytearray(), request.stream()
-    if size is None:  # chunks tell how many they are when they have come
-        await _read(body, chunks, SMALL, seconds)
-        size = BODY_BYTES if len(body) > SMALL else 0
-    if size > BODY_BYTES:
+    steps = (int(declared),) if declared.isdigit() else (SMALL, _CHUNKED, BODY_BYTES)
+    if steps[0] > BODY_BYTES:
         raise RequestTooLarge(limit=BODY_BYTES)
-    if size > SMALL:
-        await claim_of(request).body(size)
-    await _read(body, chunks, BODY_BYTES, seconds)
-    if len(body) > BODY_BYTES:
-        raise RequestTooLarge(limit=BODY_BYTES)
-    return bytes(body)
+    body, chunks, claim = bytearray(), request.stream(), claim_of(request)
+    for most in steps:
+        if most > SMALL:
+            await claim.body(most)
+        await _read(body, chunks, most, seconds)
+        if len(body) <= most:
+            claim.received(len(body))
+            return bytes(body)
+    raise RequestTooLarge(limit=BODY_BYTES)
 
 
 async def _read(body: bytearray, chunks: AsyncIterator[bytes], most: int, seconds: float) -> None:

@@ -28,8 +28,8 @@ TAKEN_BYTES = LINE_BYTES
 _RECEIPTS = 100
 """Answers to stored memories that are as large as one memory."""
 
-_OTHER = {"tools/list": 1, "resources/list": 20, "resources/read": 1}
-"""Requests of MCP that are no calls, and how many memories' worth they are answered with."""
+_OTHER = {"resources/list": 20, "resources/read": 1}
+"""Requests of MCP that are no calls, and how many memories' worth they are answered with; other answers are short."""
 
 
 @attrs.define
@@ -55,10 +55,14 @@ class Room:
 
     def enter_now(self, call: Hashable, amount: int) -> bool:
         """Take the same, if it is there and nobody waits for it; tell whether."""
-        if self._line.locked() or not self._has(amount):
+        if not self.has_now(amount):
             return False
         self._held[call] = amount
         return True
+
+    def has_now(self, amount: int) -> bool:
+        """Tell whether so much is there and nobody waits for it."""
+        return not self._line.locked() and self._has(amount)
 
     def resize(self, call: Hashable, amount: int) -> None:
         """Count what has entered as so much from now on."""

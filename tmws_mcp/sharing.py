@@ -18,11 +18,15 @@ from tmws_mcp.room import CALLS, ROOM, Room
 SHARES = 8
 """How many may hold all that they can at once before others wait: 800 memories in answers, 64 MiB of bodies.
 
-An answer of 100 memories of the largest size has 6.4 MB to 13 MB, and 13 MB to 38 MB over MCP, which says each twice.
+An answer of 100 memories of the largest size has 6.4 MB to 13 MB, and 13 MB to 38 MB over MCP, which says each twice:
+it counts as 100 memories in any case, and so all have 300 MB at most.
 """
 
+SPARE = ROOM // 10
+"""Memories in answers that one may ask for beside a large answer which it has not read: what a search finds."""
+
 BODIES = 16
-"""Large bodies that wait: of each the server holds a third of a megabyte, as much as it is read before it waits."""
+"""Large bodies that wait: of each the server holds 0.6 MB at most, as much as it is read before it waits."""
 
 UNTIL_READ = "until_read"
 """Where a request's state has what ends when its answer has been read, an ExitStack; HTTP's protocol puts it there."""
@@ -39,23 +43,33 @@ _MEMORY_BYTES = ceil(LINE_BYTES / ROOM)
 
 @attrs.define(kw_only=True)
 class Pool:
-    """Room for all, and for each no more than a share of it; `line` may wait for room, and the next one is refused."""
+    """Room for all, and for each a share of it; `line` may wait for room, and the next one is refused.
+
+    What takes no more than `spare`, and does not fit into the share now, has so much room beside it.
+    """
 
     share: int
     line: int
     what: str
+    spare: int = 0
     _all: Room = attrs.field(init=False)
     _own: WeakValueDictionary[str, Room] = attrs.field(factory=WeakValueDictionary, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._all = Room(SHARES * self.share)
 
-    def rooms_of(self, whose: str) -> list[tuple[Room, TmwsError]]:
+    def rooms_of(self, whose: str, amount: int) -> list[tuple[Room, TmwsError]]:
         """Return the rooms that one has to enter, its own first, each with the refusal of who has waited in vain."""
-        own = self._own.get(whose)
-        if own is None:
-            own = self._own[whose] = Room(self.share)
+        own = self._room(whose, self.share)
+        if amount <= self.spare and not own.has_now(amount):
+            own = self._room(f"{whose}, spare", self.spare)
         return [(own, RateLimited(limit=self.what, retry_after=1)), (self._all, Overloaded())]
+
+    def _room(self, name: str, size: int) -> Room:
+        room = self._own.get(name)
+        if room is None:
+            room = self._own[name] = Room(size)
+        return room
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -69,25 +83,37 @@ class Claim:
     waiting: Callable[[], AbstractContextManager[None]]
     answered: ExitStack
     read: ExitStack
-    _answer: list[Room] = attrs.field(factory=list)
+    _body: list[Room] = attrs.field(factory=list)
+    _answer: list[tuple[Room, int]] = attrs.field(factory=list)
 
     async def body(self, size: int) -> None:
-        """Wait for room for a body of so many bytes; RateLimited or Overloaded if there is none in time."""
-        await self._enter(self.bodies, size, self.answered)
+        """Wait for room for a body of so many bytes; RateLimited or Overloaded if there is none in time.
+
+        What it had room for before, it has not meanwhile: two that both keep some and wait for more would never end.
+        """
+        for room in self._body:
+            room.leave(self)
+        self._body[:] = await self._enter(self.bodies, size, self.answered)
+
+    def received(self, size: int) -> None:
+        """Count the body as what it is, now that it is there: so many bytes."""
+        for room in self._body:
+            room.resize(self, size)
 
     async def answer(self, memories: int) -> None:
         """Wait for room for an answer of so many memories; RateLimited or Overloaded if there is none in time."""
         if memories:
-            self._answer.extend(await self._enter(self.answers, memories, self.read))
+            rooms = await self._enter(self.answers, memories, self.read)
+            self._answer.extend((room, memories) for room in rooms)
 
     def told(self, size: int) -> None:
-        """Count the answer as what it is, now that it is there: so many bytes."""
-        for room in self._answer:
-            room.resize(self, ceil(size / _MEMORY_BYTES))
+        """Count the answer as what it is, now that it is there: so many bytes, and no more than it had room for."""
+        for room, memories in self._answer:
+            room.resize(self, min(ceil(size / _MEMORY_BYTES), memories))
 
     async def _enter(self, pool: Pool, amount: int, until: ExitStack) -> list[Room]:
         deadline = anyio.current_time() + self.patience
-        rooms = pool.rooms_of(self.whose)
+        rooms = pool.rooms_of(self.whose, amount)
         for room, refusal in rooms:
             until.callback(room.leave, self)
             if not room.enter_now(self, amount):
@@ -110,7 +136,7 @@ class Claims:
 
     app: ASGIApp
     patience: float
-    _answers: Pool = attrs.field(factory=lambda: Pool(share=ROOM, line=CALLS, what=_UNREAD), init=False)
+    _answers: Pool = attrs.field(factory=lambda: Pool(share=ROOM, line=CALLS, what=_UNREAD, spare=SPARE), init=False)
     _bodies: Pool = attrs.field(factory=lambda: Pool(share=LINE_BYTES, line=BODIES, what=_UNSENT), init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,9 +16,12 @@ from tmws_mcp.bodies import BODY_BYTES, SMALL, read_body
 from tmws_mcp.limiting import Places
 from tmws_mcp.limits import LINE_BYTES
 from tmws_mcp.room import CALLS, ROOM
-from tmws_mcp.sharing import BODIES, SHARES, UNTIL_READ, Claims, claim_of
+from tmws_mcp.sharing import BODIES, SHARES, SPARE, UNTIL_READ, Claims, claim_of
 
 pytestmark = pytest.mark.anyio
+
+SOME = SPARE + 1
+"""Memories in an answer that is not small."""
 
 
 @attrs.define
@@ -72,7 +75,7 @@ async def test_an_agent_that_does_not_read_keeps_only_itself_waiting() -> None:
     async with anyio.create_task_group() as tasks:
         unread = await ask(app, "ada", ROOM)
         for _ in range(3):
-            tasks.start_soon(ask, app, "ada", 1, 0)
+            tasks.start_soon(ask, app, "ada", SOME, 0)
         await ask(app, "bob", ROOM)
         await ask(app, "ada", 0)
         await anyio.wait_all_tasks_blocked()
@@ -85,13 +88,23 @@ async def test_an_answer_counts_as_what_it_is_once_it_is_there() -> None:
     app = Claims(Asked().serve, patience=0)
     await ask(app, "ada", ROOM, size=LINE_BYTES // 2)
     await ask(app, "ada", ROOM // 2, size=LINE_BYTES)
+    assert await refusal(app, "ada", SOME) is RateLimited
+
+
+async def test_small_answers_pass_beside_a_large_one_that_is_not_read() -> None:
+    app = Claims(Asked().serve, patience=0)
+    await ask(app, "ada", ROOM)
+    assert await refusal(app, "ada", SOME) is RateLimited
+    unread = [await ask(app, "ada", 1) for _ in range(SPARE)]
     assert await refusal(app, "ada", 1) is RateLimited
+    unread[0].close()
+    await ask(app, "ada", 1)
 
 
 async def test_all_together_are_bounded_and_one_that_waits_in_vain_is_told() -> None:
     app = Claims(Asked().serve, patience=0)
-    unread = [await ask(app, f"agent-{number}", ROOM) for number in range(SHARES)]
-    assert await refusal(app, "agent-0", 1) is RateLimited
+    unread = [await ask(app, f"agent-{number}", ROOM, size=5 * LINE_BYTES) for number in range(SHARES)]
+    assert await refusal(app, "agent-0", SOME) is RateLimited
     assert await refusal(app, "bob", 1) is Overloaded
     unread[0].close()
     await ask(app, "bob", 1, size=0)
@@ -103,9 +116,9 @@ async def test_no_more_wait_than_a_line_has_places() -> None:
     unread = await ask(app, "ada", ROOM)
     async with anyio.create_task_group() as tasks:
         for _ in range(CALLS):
-            tasks.start_soon(ask, app, "ada", 1, 0)
+            tasks.start_soon(ask, app, "ada", SOME, 0)
         await anyio.wait_all_tasks_blocked()
-        assert await refusal(app, "ada", 1) is RateLimited
+        assert await refusal(app, "ada", SOME) is RateLimited
         unread.close()
 
 
@@ -114,7 +127,7 @@ async def test_what_waits_has_no_place_among_what_runs() -> None:
     app = Places(Claims(asked.serve, PATIENCE), limit=1)
     unread = await ask(app, "ada", ROOM)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ask, app, "ada", 1)
+        tasks.start_soon(ask, app, "ada", SOME)
         await anyio.wait_all_tasks_blocked()
         await ask(app, "bob", 1)
         unread.close()
@@ -139,19 +152,22 @@ async def test_what_has_waited_is_refused_where_all_places_are_taken_meanwhile()
 
 
 async def until_refused(app: ASGIApp, refused: anyio.Event) -> None:
-    assert await refusal(app, "ada", 1) is Overloaded
+    assert await refusal(app, "ada", SOME) is Overloaded
     refused.set()
 
 
 @attrs.define
 class Sent:
-    """Bodies that agents send, and whose have arrived."""
+    """Bodies that agents send, whose have arrived, and when they have been worked on."""
 
     arrived: list[str] = attrs.field(factory=list)
+    done: anyio.Event | None = None
 
     async def serve(self, scope: Scope, receive: Receive, _: Send) -> None:
         body = await read_body(Request(scope, receive), PATIENCE)
         self.arrived.append(f"{scope['state']['caller'].agent_id} {len(body)}")
+        if self.done is not None:
+            await self.done.wait()
 
 
 async def send_body(
@@ -185,6 +201,34 @@ async def test_large_bodies_of_an_agent_come_one_by_one_and_small_ones_always() 
         assert sent.arrived == [f"bob {SMALL + 1}", f"ada {SMALL}", f"ada {SMALL}"]
         end.set()
     assert sorted(sent.arrived[3:]) == sorted(f"ada {size}" for size in (BODY_BYTES, SMALL + 1, SMALL + 2))
+
+
+async def test_bodies_in_chunks_count_as_what_they_are_once_they_are_there() -> None:
+    done, end = anyio.Event(), anyio.Event()
+    sent = Sent(done=done)
+    app = Claims(sent.serve, PATIENCE)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(BODIES + 8):
+            tasks.start_soon(partial(send_body, app, "ada", SMALL + 2, end, chunks=True))
+        await anyio.wait_all_tasks_blocked()
+        assert sent.arrived == []
+        end.set()
+        tasks.start_soon(send_body, app, "ada", BODY_BYTES // 2)
+        await anyio.wait_all_tasks_blocked()
+        assert sorted(sent.arrived) == sorted([f"ada {SMALL + 2}"] * (BODIES + 8) + [f"ada {BODY_BYTES // 2}"])
+        done.set()
+
+
+async def test_bodies_in_chunks_that_grow_do_not_wait_for_each_other_for_ever() -> None:
+    sent = Sent()
+    app = Claims(sent.serve, PATIENCE)
+    end = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(partial(send_body, app, "ada", BODY_BYTES, end, chunks=True))
+        await anyio.wait_all_tasks_blocked()
+        end.set()
+    assert sent.arrived == [f"ada {BODY_BYTES}"] * 3
 
 
 async def test_bodies_of_all_together_are_bounded() -> None:
