@@ -2,11 +2,12 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import anyio
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +36,7 @@ from tests.contracts.audit_steps import (
 from tests.stacks import PRODUCTION
 from tmws_adapters.inprocess import InprocessPosition
 from tmws_core.domain.agent import operator
+from tmws_core.domain.chain import Checkpoint
 from tmws_core.errors import AuditBroken, AuditUnproven, ConfigurationError
 from tmws_core.ports.audit import AuditFilter
 from tmws_core.ports.signing import Signer
@@ -136,6 +138,35 @@ async def test_pruning_goes_step_by_step_and_says_how_far_it_is(
         (record,) = await service.query(AuditFilter(event_type="audit.pruned"), limit=1)
         assert (record.event_type, record.agent_id) == ("audit.pruned", "ada")
         assert (await service.verify()).breach is None
+
+
+@attrs.define
+class _Meanwhile(InprocessPosition):
+    """A position that is kept while somebody else prunes, and more is written."""
+
+    prune: Callable[[], Awaitable[object]]
+
+    async def keep(self, checkpoint: Checkpoint) -> bool:
+        if await self.last() is None:
+            await super().keep(checkpoint)
+            await self.prune()
+        return await super().keep(checkpoint)
+
+
+async def test_of_two_that_prune_at_once_neither_deletes_what_it_has_not_verified(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await write(store.storage, *events(ROWS))
+        await auditing(store.storage, audited=False).checkpoint()
+
+        async def prune() -> None:
+            await auditing(store.storage, audited=False).prune(CALLER, FIRST_DAY + timedelta(days=4))
+            await write(store.storage, *events(4))
+
+        service = auditing(store.storage, audited=False, position=_Meanwhile(prune))
+
+        assert await service.prune(CALLER, FIRST_DAY + timedelta(days=ROWS)) == ROWS - 4
+        assert (await service.verify()).breach is None
+    assert ids(tmp_path) == list(range(ROWS + 1, ROWS + 5))
 
 
 async def test_a_broken_log_is_not_pruned(home: Path) -> None:
