@@ -1,6 +1,7 @@
 """Vectors in memory follow what any server of the store writes, and answer as exactly as comparing all of them."""
 
 from contextlib import AsyncExitStack
+from typing import Any
 
 import anyio
 import attrs
@@ -28,7 +29,9 @@ from tmws_adapters.exact import open_exact
 from tmws_adapters.postgres import open_postgres, vectors
 from tmws_adapters.postgres.kept import VALUE_BYTES
 from tmws_core.domain.embedding import Canary, Vector
-from tmws_core.ports.storage import NewMemory
+from tmws_core.errors import IndexUnavailable
+from tmws_core.ports.storage import NewMemory, Searchable
+from tmws_core.ports.vector import Nearest, VectorIndex
 from tmws_core.services.recall import searchable_in
 
 pytestmark = pytest.mark.anyio
@@ -151,6 +154,40 @@ async def test_after_a_change_of_the_model_the_new_vectors_are_kept(postgres: Po
             assert isinstance(indexed.index, vectors.PgVectorIndex)
             assert indexed.index.kept is not None
             assert await indexed.index.kept.ready(2, other)
+
+
+@attrs.define
+class _FailingOnce:
+    """An index that cannot be reached the first time."""
+
+    index: VectorIndex
+    failed: bool = False
+
+    async def search(self, searchable: Searchable, query: Vector, limit: int) -> Nearest:
+        if not self.failed:
+            self.failed = True
+            raise IndexUnavailable(part="index", reason="is away", hint="")
+        return await self.index.search(searchable, query, limit)
+
+
+async def test_a_model_that_changes_before_all_vectors_are_loaded_leaves_none_of_the_former(
+    postgres: PostgresServer,
+) -> None:
+    other, canary = attrs.evolve(MODEL, name="tests/other"), Canary(text="a canary", vector=NORTH)
+    with postgres.database() as url:
+        async with open_postgres(url) as server, open_exact(server.storage.vectors) as exact:
+            index: Any = _FailingOnce(exact)
+            _, _, kept = server.vectors.keeping(index, MEMORY)
+            await store(server.storage, *(new(memory(), vector=each) for each in (EAST, NORTH)))
+            with pytest.raises(IndexUnavailable):
+                await kept.ready(2, MODEL)
+            async with server.models.migration() as migration:
+                await migration.begin(other, canary)
+                await migration.prepare({1: NORTH})
+                assert await migration.switch(1)
+
+            assert await kept.ready(2, other)
+            assert kept.count == 1
 
 
 @attrs.frozen

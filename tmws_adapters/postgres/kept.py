@@ -316,7 +316,10 @@ class Kept:
             if self._loaded:
                 return
             async with self._connections.lookup() as session:
-                self._model = await active_model(session)
+                model = await active_model(session)
+                if model != self._model:
+                    self._drop()
+                self._model = model
                 documents = await self.follow(session)
             if self._model and documents:
                 anything = Vector(array("f", [1.0] * self._model[1].model.dimension).tobytes())
