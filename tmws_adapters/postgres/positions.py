@@ -6,7 +6,7 @@ import anyio
 import attrs
 
 from tmws_adapters.postgres.connections import Connections
-from tmws_core.errors import StorageInterrupted, StorageUnavailable
+from tmws_core.errors import StorageReadOnly, StorageUnavailable
 
 SHORTEST, LONGEST = 0.25, 4.0
 """Seconds for which a replica that failed is left out, twice as long each time; then one read tries it again."""
@@ -32,13 +32,19 @@ _SYSTEM = "SELECT system_identifier FROM pg_control_system()"
 
 
 async def timeline_of(connections: Connections) -> str:
-    """Return the SQL that tells on which timeline the server is."""
+    """Return the SQL that tells on which timeline the server is.
+
+    Raises:
+        StorageUnavailable: the server does not answer now; one that knows no such function, or refuses it, does.
+    """
     try:
         async with connections.lookup() as session:
             await session.rows(f"SELECT {TIMELINE}")
-    except StorageInterrupted:
-        raise
-    except StorageUnavailable:
+    except StorageReadOnly:
+        return NO_TIMELINE
+    except StorageUnavailable as error:
+        if type(error) is not StorageUnavailable:
+            raise
         return NO_TIMELINE
     return TIMELINE
 
