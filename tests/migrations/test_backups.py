@@ -123,9 +123,14 @@ def test_the_alembic_command_makes_the_copy_as_well(former: Path) -> None:
 
 def test_what_a_killed_upgrade_left_is_in_nobodys_way(former: Path) -> None:
     former.with_name(f".tmws.db.before-{HEAD}.0.partial").write_bytes(b"half of a copy")
+    # This is how earlier versions call it.
+    for name in ("unfinished", "unfinished-journal"):
+        former.with_name(f"tmws.db.before-0004.{name}").write_bytes(b"half of a copy")
 
-    assert upgrade(former).backup is not None
+    done = upgrade(former)
+
     assert drafts(former) == []
+    assert [*former.parent.glob("*.before-*")] == backups(former) == [done.backup]
 
 
 def test_a_failed_upgrade_leaves_the_file_and_its_copy(former: Path) -> None:

@@ -37,6 +37,8 @@ def back_up(path: Path, revision: str, tell: Tell) -> Path:
     target = path.with_name(f"{path.name}{INFIX}{revision}")
     try:
         clear_away(target.parent, target.name)
+        for left in target.parent.glob(f"{glob.escape(path.name)}{INFIX}*.unfinished*"):
+            left.unlink()  # an earlier version was killed while it wrote this
         with draft_of(target, locked=False) as draft:
             _copy(path, draft.path, tell)
             draft.complete()
