@@ -116,7 +116,7 @@ def understood(arguments: object, cls: type) -> object:
     """Return JSON arguments as the strict converter wants them, as far as each can mean one thing only."""
     if isinstance(arguments, str):
         arguments = _json_of(arguments, dict)
-    if not isinstance(arguments, Mapping):
+    if not isinstance(arguments, Mapping) or not all(isinstance(name, str) for name in arguments):
         return arguments
     readers = _readers(cls)
     given = known_names(arguments, cls)

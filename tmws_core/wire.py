@@ -88,12 +88,14 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _problems(value: Mapping[str, Any], cls: type) -> Iterator[InvalidField]:
+def _problems(value: Mapping[Any, Any], cls: type) -> Iterator[InvalidField]:
     """Yield what is wrong with the fields of an object, in the order in which they came; then what is missing."""
     fields = attrs.fields_dict(cls)
     hints = get_type_hints(cls)
     for name, given in value.items():
-        if name not in fields:
+        if not isinstance(name, str):
+            yield InvalidField(name=f"<{type(name).__name__}>", reason="is no string, as the names of fields are")
+        elif name not in fields:
             yield _unknown(name, cls)
         else:
             yield from _problems_of_field(given, hints[name], fields[name])

@@ -154,6 +154,14 @@ def test_what_can_mean_two_things_or_none_is_refused(cls: type, sent: dict[str, 
     structure(json.loads(example), cls)
 
 
+@pytest.mark.parametrize("name", [1, None, ("content",)])
+def test_what_is_no_name_in_python_is_refused(name: object) -> None:
+    with pytest.raises(InvalidField, match="is no string"):
+        request_of({"content": "x", name: 2}, CreateMemory)
+    with pytest.raises(InvalidField, match=r"memories\[0\].*is no string"):
+        request_of({"memories": [{"content": "x", name: 2}]}, CreateMemories)
+
+
 def test_all_that_is_wrong_is_told_at_once() -> None:
     sent = {"limit": "many", "mode": "both", "colour": "red", "tags_any": ["ok", False], "min_importance": 2}
 
