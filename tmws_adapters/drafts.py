@@ -1,6 +1,5 @@
 """Files that appear when they are complete: written beside their place, private and durable before they are there."""
 
-import fcntl
 import os
 import secrets
 import stat
@@ -119,6 +118,8 @@ def _remove_left(path: Path) -> None:
 
 def _lock(descriptor: int, *, otherwise: bool) -> bool:
     """Lock a file until it is closed, unless another process has; `otherwise` is for file systems without locks."""
+    import fcntl  # noqa: PLC0415 - Windows has none
+
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -112,6 +112,12 @@ async def test_what_is_remembered_of_a_scope_is_forgotten_when_somebody_else_wri
         assert await documents(mine.storage) == [1]
 
 
+def test_what_a_program_embeds_is_imported_where_files_have_no_locks() -> None:
+    """Windows has no fcntl."""
+    script = "import sys; sys.modules['fcntl'] = None; import tmws_adapters.bootstrap"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
 async def test_an_ordinary_start_imports_neither_alembic_nor_numpy(tmp_path: Path) -> None:
     path = tmp_path / "tmws.db"
     async with open_sqlite(path):
