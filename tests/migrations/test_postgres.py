@@ -115,6 +115,27 @@ def test_while_texts_are_hashed_again_readers_go_on(url: str) -> None:
         assert connection.execute("SELECT content_hash FROM memories_v2").fetchone() == (digest,)
 
 
+@pytest.mark.anyio
+async def test_while_entries_of_ended_turns_are_written_again_readers_go_on(url: str) -> None:
+    turns = [memory(content=text, session_id="s", sequence=place) for place, text in enumerate(("apples", "pears"))]
+    async with open_postgres(url) as opened:
+        await store(opened.storage, *map(new, turns))
+    go(url, "0010")
+    with raw(url) as connection:
+        connection.execute("UPDATE memories_v2 SET superseded_at = updated_at WHERE content = 'apples'")
+    with psycopg.connect(url) as holder, ThreadPoolExecutor() as threads:
+        holder.execute("SET LOCAL tmws.audience = 'all:'")
+        holder.execute("SELECT FROM memory_words FOR UPDATE")
+        upgrade = threads.submit(upgrade_server, url)
+        while not waiting(url) and not upgrade.done():
+            pass
+        with raw(url) as reader:
+            reader.execute("SET lock_timeout = '1s'")
+            assert reader.execute("SELECT count(*) FROM memories_v2").fetchone() == (2,)
+        holder.commit()
+        assert upgrade.result(timeout=60).after == HEAD
+
+
 @pytest.mark.parametrize("revision", ["0003", "0002", "0001"])
 def test_each_step_can_be_taken_back_and_made_again(bare: str, revision: str) -> None:
     upgrade_server(bare)

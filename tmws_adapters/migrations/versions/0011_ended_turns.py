@@ -11,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 _INDEX = """
-    CREATE INDEX memories_v2_turns ON memories_v2 (
+    CREATE INDEX {name} ON memories_v2 (
         session_id, agent_id, namespace, access_level, {end}, sequence, document
     )
     WHERE session_id IS NOT NULL AND sequence IS NOT NULL AND access_level <> 'shared' AND superseded_at IS NULL
@@ -41,7 +41,7 @@ _TURNS = """
 STATEMENTS: dict[str, tuple[str, ...]] = {
     "sqlite": (
         _DROP,
-        _INDEX.format(end="expires_at"),
+        _INDEX.format(name="memories_v2_turns", end="expires_at"),
         f"CREATE TEMP TABLE turns_0011 AS {_TURNS}",
         """
         UPDATE memories_fts SET previous = lent.previous, before_previous = lent.before_previous
@@ -57,9 +57,10 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
     ),
     "postgresql": (
         "SELECT set_config('tmws.audience', 'all:', true)",
-        _DROP,
         # Nothing is equal to NULL, and no index finds what is not distinct from it.
-        _INDEX.format(end="(CASE WHEN expires_at IS NULL THEN 'infinity' ELSE expires_at END)"),
+        _INDEX.format(
+            name="memories_v2_turns_next", end="(CASE WHEN expires_at IS NULL THEN 'infinity' ELSE expires_at END)"
+        ),
         f"CREATE TEMP TABLE turns_0011 ON COMMIT DROP AS {_TURNS}",
         # In halves, and no more than a posting holds: three for a word of its own, one and a half for the others.
         """
@@ -105,6 +106,9 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         FROM lengths_0011 AS l JOIN memory_words AS w ON w.document = l.document
         CROSS JOIN LATERAL unnest(w.readers) AS reader
         """,
+        # From here on readers wait.
+        _DROP,
+        "ALTER INDEX memories_v2_turns_next RENAME TO memories_v2_turns",
     ),
 }
 """What to execute, in order, by dialect."""
