@@ -13,8 +13,10 @@ import pytest
 from tests.contracts.builders import DAY, EVERYTHING, NOON, memory, new, scope
 from tests.contracts.steps import get, replace, store
 from tests.contracts.stores import Fresh, Store
+from tmws_adapters.sql.memories import RETURNED
 from tmws_core.domain.access import Visibility
-from tmws_core.domain.memory import AccessLevel, Memory
+from tmws_core.domain.memory import BETWEEN, AccessLevel, Memory
+from tmws_core.errors import InvalidField
 from tmws_core.ports.storage import Storage
 
 pytestmark = pytest.mark.anyio
@@ -127,6 +129,49 @@ async def test_what_is_no_longer_replaced_as_its_successor_is_deleted_is_a_turn_
 
     assert await contents(opened, "apples") == ["apples", "pears", "plums"]
     assert await contents(opened, "pears") == ["pears", "plums"]
+    assert await opened.storage.integrity() == []
+
+
+async def test_of_many_turns_that_come_back_at_once_the_first_ones_borrow_words(opened: Store) -> None:
+    """Nor is any found by words of turns that are no longer the two before it, and of which it would not be rid."""
+    successor = memory(content="others")
+    ended: dict[str, Any] = {"superseded_by": successor.id, "superseded_at": DAY}
+    texts = dict.fromkeys(range(1, RETURNED + 5), "pears")
+    texts |= {RETURNED - 1: "cherries", RETURNED + 1: "melons", RETURNED + 3: "plums", RETURNED + 4: "quinces"}
+    many = [attrs.evolve(said(place, text), **ended) for place, text in texts.items()]
+    await store(opened.storage, *map(new, (successor, said(0, "apples"), *many, said(99, "figs"))))
+    assert await contents(opened, "apples") == ["apples", "figs"]
+
+    async with opened.storage.write() as unit:
+        await unit.changes.delete(await unit.memories.get(successor.id, EVERYTHING))
+
+    assert await contents(opened, "apples") == ["apples", "pears", "pears"]
+    assert await contents(opened, "cherries") == ["cherries", "pears"]
+    assert await contents(opened, "melons") == ["melons"]
+    assert await contents(opened, "plums") == ["plums", "figs"]
+    assert await contents(opened, "quinces") == ["quinces", "figs"]
+    assert await opened.storage.integrity() == []
+
+    await end(opened.storage, many[-1].id, sequence=100)
+
+    assert await contents(opened, "plums") == ["plums", "figs", "quinces"]
+
+
+async def test_turns_come_back_between_so_many_others_at_most(opened: Store) -> None:
+    successor = memory(content="others")
+    ended: dict[str, Any] = {"superseded_by": successor.id, "superseded_at": DAY}
+    turns = [said(place, "pears") for place in range(2 * BETWEEN + 2)]
+    turns[::2] = [attrs.evolve(each, **ended) for each in turns[::2]]
+    await store(opened.storage, *map(new, (successor, *turns)))
+    with pytest.raises(InvalidField, match="others between them") as refusal:
+        async with opened.storage.write() as unit:
+            await unit.changes.delete(await unit.memories.get(successor.id, EVERYTHING))
+    assert refusal.value.field == "memory_id"
+    assert (await get(opened.storage, turns[0].id)).superseded_by == successor.id
+
+    await end(opened.storage, turns[0].id, superseded_by=None, superseded_at=None)
+    async with opened.storage.write() as unit:
+        await unit.changes.delete(await unit.memories.get(successor.id, EVERYTHING))
     assert await opened.storage.integrity() == []
 
 

@@ -11,7 +11,7 @@ from tmws_adapters.postgres.models import ACTIVE_MODEL, model_for, number_of
 from tmws_adapters.postgres.readers import owned_by, readers_of
 from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES, insert_memories, insert_shares, update_memory
 from tmws_adapters.postgres.session import Session
-from tmws_adapters.sql.memories import RELINK
+from tmws_adapters.sql.memories import RELINK, written_anew
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import Memory, Uses
 from tmws_core.errors import MemoryNotFound
@@ -117,7 +117,7 @@ class PostgresMemoryWriter:
         await turns.remove_text(session, memory.document)
         returned = await self._returned_turns(memory.agent_id, relinked)
         behind = await turns.documents_behind(session, (memory.document, memory), *returned.items())
-        await turns.refresh(session, [*returned, *behind])
+        await turns.refresh(session, written_anew(returned.keys(), behind))
         session.count(changes=1)
         return relinked
 

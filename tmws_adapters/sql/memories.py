@@ -2,16 +2,33 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
 import attrs
 import orjson
 
-from tmws_core.domain.memory import AccessLevel, Memory, MemoryStats, MemoryType, MemoryVersion, Share, SharePermission
+from tmws_core.domain.memory import (
+    BETWEEN,
+    AccessLevel,
+    Memory,
+    MemoryStats,
+    MemoryType,
+    MemoryVersion,
+    Share,
+    SharePermission,
+)
+from tmws_core.errors import InvalidField
 from tmws_core.ports.storage import Order
 
 Row = tuple[Any, ...]
+
+RETURNED = 8
+"""Turns that borrow words again at once, of those that come back as what had replaced them is deleted.
+
+Nobody writes meanwhile, and an entry of 16 KB takes some 10 to 30 ms. More come back where a session was summed up.
+"""
 
 _BEGUN = """
     coalesce((
@@ -104,6 +121,23 @@ It is replaced by nothing if there is no successor, or none that its owner may s
 that one. It is a change of each of them like any other, and tells which they are. Only columns of `m` have names that
 RETURNING may use alone.
 """
+
+
+def written_anew(returned: AbstractSet[int], behind: Iterable[int]) -> list[int]:
+    """Return the documents whose entries are written anew as turns come back: the first of these, and those `behind`.
+
+    The other ones that come back stand alone until something right before them is written. What is behind them cannot
+    wait: it would keep words of turns that are no longer before it, and be found by them when those have ended.
+    InvalidField if that is too much.
+    """
+    between = set(behind) - returned
+    if len(between) > BETWEEN:
+        raise InvalidField(
+            name="memory_id",
+            reason=f"has replaced turns of sessions with more than {BETWEEN} others between them, where they come back",
+            hint="Clear the superseded_by of some of those turns first, or name what replaces this memory",
+        )
+    return [*sorted(returned)[:RETURNED], *sorted(between)]
 
 
 def history_query(order: Order, *, behind: bool, length: str, value: str) -> str:

@@ -249,8 +249,7 @@ def _apply_memories(connection: sqlite3.Connection, gone: Sequence[Row], new: Se
     for memory in added:
         insert_shares(connection, memory)
     insert_texts(connection, [(memory.document, lexical_document(memory.content), memory) for memory in added])
-    for memory in former:
-        refresh_behind(connection, memory.document, memory)
+    refresh_behind(connection, *((memory.document, memory) for memory in former))
 
 
 def _replace(connection: sqlite3.Connection, table: Table, name: str, gone: Sequence[Row], new: Sequence[Row]) -> None:

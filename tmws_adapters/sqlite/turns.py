@@ -7,11 +7,14 @@ have ended. Of turns with the same sequence the one that was stored first comes 
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from tmws_adapters.sqlite.readers import words_of
 from tmws_adapters.sqlite.times import optional_microseconds
 from tmws_core.domain.memory import Memory
+
+Place = dict[str, str | int | None]
+"""Where a turn stands: the values of `_TURNS`."""
 
 TURNS = 2
 """Turns that lend their words to those behind them."""
@@ -32,36 +35,44 @@ def insert_texts(connection: sqlite3.Connection, entries: Iterable[tuple[int, st
     for document, text, memory in in_order:
         connection.execute(
             "INSERT INTO memories_fts (rowid, text, previous, before_previous, readers) VALUES (?, ?, ?, ?, ?)",
-            (document, text, *_context(connection, _place(document, memory)), words_of(memory)),
+            (document, text, *_context(connection, place_of(document, memory)), words_of(memory)),
         )
     written = {document for document, _, _ in in_order}
-    for document, _, memory in in_order:
-        refresh_behind(connection, document, memory, settled=written)
+    refresh_behind(connection, *((document, memory) for document, _, memory in in_order), settled=written)
 
 
 def refresh(connection: sqlite3.Connection, document: int, memory: Memory) -> None:
     """Write anew what an entry says besides its own text, after the memory's readers changed."""
     connection.execute(
         "UPDATE memories_fts SET previous = ?, before_previous = ?, readers = ? WHERE rowid = ?",
-        (*_context(connection, _place(document, memory)), words_of(memory), document),
+        (*_context(connection, place_of(document, memory)), words_of(memory), document),
     )
 
 
 def refresh_behind(
-    connection: sqlite3.Connection, document: int, memory: Memory, settled: Collection[int] = ()
+    connection: sqlite3.Connection, *memories: tuple[int, Memory], settled: Collection[int] = ()
 ) -> None:
-    """Write the words anew that are borrowed by the turns behind the place where a memory is, or was.
+    """Write the words anew that are borrowed by the turns behind the places where memories are, or were, by document.
 
     The documents `settled` borrow the right ones already.
     """
-    place = _place(document, memory)
-    if place:
-        for behind, sequence in connection.execute(_BEHIND, place).fetchall():
-            if behind not in settled:
-                _lend(connection, behind, {**place, "sequence": sequence, "document": behind})
+    for document, place in places_behind(connection, *memories).items():
+        if document not in settled:
+            lend(connection, document, place)
 
 
-def _lend(connection: sqlite3.Connection, document: int, place: Mapping[str, str | int | None]) -> None:
+def places_behind(connection: sqlite3.Connection, *memories: tuple[int, Memory]) -> dict[int, Place]:
+    """Return the places of the turns that borrow words from where memories are, or were, by document."""
+    behind: dict[int, Place] = {}
+    for document, memory in memories:
+        place = place_of(document, memory)
+        for borrower, sequence in connection.execute(_BEHIND, place) if place else ():
+            behind[borrower] = {**place, "sequence": sequence, "document": borrower}
+    return behind
+
+
+def lend(connection: sqlite3.Connection, document: int, place: Place) -> None:
+    """Write anew what the entry of a turn at a place says besides its own text."""
     # What is known of an entry by its number is so no more.
     connection.execute("UPDATE document_numbers SET edits = edits + 1")
     connection.execute(
@@ -70,7 +81,7 @@ def _lend(connection: sqlite3.Connection, document: int, place: Mapping[str, str
     )
 
 
-def _place(document: int, memory: Memory) -> dict[str, str | int | None]:
+def place_of(document: int, memory: Memory) -> Place:
     """Return where a memory stands among the turns of its session; empty if it stands alone."""
     if not memory.is_turn:
         return {}
@@ -85,7 +96,7 @@ def _place(document: int, memory: Memory) -> dict[str, str | int | None]:
     }
 
 
-def _context(connection: sqlite3.Connection, place: Mapping[str, str | int | None]) -> tuple[str, str]:
+def _context(connection: sqlite3.Connection, place: Place) -> tuple[str, str]:
     """Return the texts of the turn before and of the one before that."""
     if not place:
         return "", ""

@@ -6,12 +6,12 @@ from datetime import datetime
 
 import attrs
 
-from tmws_adapters.sql.memories import RELINK
+from tmws_adapters.sql.memories import RELINK, written_anew
 from tmws_adapters.sqlite.models import model_for
 from tmws_adapters.sqlite.rows import FORMS, SELECT_MEMORIES, WRITTEN_COLUMNS, insert_shares, values_of
 from tmws_adapters.sqlite.session import Session
 from tmws_adapters.sqlite.times import microseconds
-from tmws_adapters.sqlite.turns import insert_texts, refresh, refresh_behind
+from tmws_adapters.sqlite.turns import insert_texts, lend, place_of, places_behind, refresh, refresh_behind
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import Memory, Uses
 from tmws_core.errors import MemoryNotFound
@@ -62,9 +62,11 @@ class SqliteMemoryWriter:
             relinked = connection.execute(_RELINK, values).fetchall()
             connection.execute("DELETE FROM memories_v2 WHERE id = ?", (memory.id,))
             connection.execute("DELETE FROM idempotency_keys WHERE memory_id = ?", (memory.id,))
-            refresh_behind(connection, memory.document, memory)
-            for memory_id, *_ in relinked:
-                _return_turn(connection, memory_id)
+            returned = _returned_turns(connection, [memory_id for memory_id, *_ in relinked])
+            places = places_behind(connection, (memory.document, memory), *returned.items())
+            places |= {turn: place_of(turn, each) for turn, each in returned.items()}
+            for turn in written_anew(returned.keys(), places):
+                lend(connection, turn, places[turn])
             return [Relinked(*row) for row in relinked]
 
         return await self._session.run(work)
@@ -108,20 +110,19 @@ def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory)
         _replace_text(connection, former, changed, document)
     elif (memory.place, memory.shared_with) != (former.place, former.shared_with):
         refresh(connection, former.document, memory)
-        refresh_behind(connection, former.document, memory)
+        refresh_behind(connection, (former.document, memory))
     # A text that is stored anew comes behind those of the same sequence.
     if (memory.place, memory.embedded_by) != (former.place, former.embedded_by):
-        refresh_behind(connection, former.document, former)
+        refresh_behind(connection, (former.document, former))
     if memory.content != former.content:
         _keep_text(connection, former, memory)
 
 
-def _return_turn(connection: sqlite3.Connection, memory_id: str) -> None:
-    """Let what has been replaced until now, and is so no more, stand among the turns of its session again."""
-    memory = FORMS.memory(connection.execute(f"{SELECT_MEMORIES} WHERE m.id = ?", (memory_id,)).fetchone())
-    if memory.is_turn:
-        refresh(connection, memory.document, memory)
-        refresh_behind(connection, memory.document, memory)
+def _returned_turns(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[int, Memory]:
+    """Return what has been replaced until now, and stands among the turns of its session again, by document."""
+    sql = f"{SELECT_MEMORIES} WHERE m.id = ?"
+    memories = [FORMS.memory(connection.execute(sql, (memory_id,)).fetchone()) for memory_id in ids]
+    return {memory.document: memory for memory in memories if memory.is_turn}
 
 
 def _replace_text(connection: sqlite3.Connection, former: Memory, changed: NewMemory, document: int) -> None:

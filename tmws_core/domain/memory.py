@@ -15,7 +15,9 @@ TAGS = 32
 SUCCESSORS = 1000
 """Memories that have replaced one another, one after the other, which are followed: a walk takes some 10 ms."""
 REPLACED = 1000
-"""Memories that one memory may be the successor of: when it is deleted, each of them changes, in some 0.2 ms."""
+"""Memories that one memory may be the successor of: when it is deleted each of them changes, in up to 1 ms (16 KB)."""
+BETWEEN = 100
+"""Turns between those that come back with such a deletion: each is indexed anew, in some 2 ms (1 KB) to 30 (16 KB)."""
 
 SHARES = 256
 BATCH = 1000

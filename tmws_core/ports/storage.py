@@ -284,7 +284,8 @@ class MemoryWriter(Protocol):
 
         What it had replaced is replaced by its own successor, or is in force again if it has none, or none that the
         owner of what was replaced may see. Each of them has a new version, and was changed `at` that moment, or when
-        the deleted one was changed last. They are returned.
+        the deleted one was changed last. They are returned. InvalidField if that brings back turns of sessions with
+        more than BETWEEN others between them.
         """
         ...
 
