@@ -162,6 +162,17 @@ async def test_one_memory_replaces_a_thousand_others_at_most(world: World) -> No
     await world.app.call(world.agent("athena"), DeleteMemory(memory_id=created.results[0].memory_id))
     await _replace(world, new, last)
 
+    # Nor more than those as one of them is deleted that has itself replaced two.
+    olds = [await _create(world, "An old port."), await _create(world, "An older port.")]
+    for old in olds:
+        await _replace(world, old, new)
+    with pytest.raises(InvalidField, match="more than 1000") as refusal:
+        await world.app.call(world.agent("athena"), DeleteMemory(memory_id=new))
+    assert (refusal.value.field, (await _read(world, olds[0])).superseded_by) == ("memory_id", new)
+    await world.app.call(world.agent("athena"), DeleteMemory(memory_id=olds[1]))
+    await world.app.call(world.agent("athena"), DeleteMemory(memory_id=new))
+    assert (await _read(world, olds[0])).superseded_by == last
+
 
 async def test_two_agents_at_once_cannot_replace_each_others_memories(world: World) -> None:
     public = {"access_level": AccessLevel.PUBLIC}

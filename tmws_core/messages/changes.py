@@ -109,6 +109,16 @@ def check_replaced(number: int) -> None:
         )
 
 
+def check_relinked(number: int) -> None:
+    """Refuse a deletion that makes so many memories name the deleted one's successor."""
+    if number > REPLACED:
+        raise InvalidField(
+            name="memory_id",
+            reason=f"has replaced so many memories that its successor would replace more than {REPLACED}",
+            hint="Clear its superseded_by first: deleting it then brings back what it has replaced",
+        )
+
+
 def _check_end(acting: Caller, memory: Memory, request: UpdateMemory) -> None:
     """Refuse to let a memory end, or come back, to whoever may not delete it: nobody finds what has ended."""
     given = request.given()

@@ -169,6 +169,8 @@ class Memories:
                 raise Forbidden(action="delete this memory", needs="its owner or an administrator")
             relinked = await unit.changes.delete(memory, self.clock.now())
             changes.check_return(acting, relinked)
+            if memory.superseded_by is not None and any(each.superseded for each in relinked):
+                changes.check_relinked(await unit.memories.replaced(memory.superseded_by, REPLACED + 1))
             await self._record(unit, caller, "memory.deleted", [memory], acting)
             await self._record(unit, caller, "memory.updated", relinked, acting)
         await self._announce([memory, *relinked])
