@@ -116,11 +116,12 @@ def test_while_texts_are_hashed_again_readers_go_on(url: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_while_entries_of_ended_turns_are_written_again_readers_go_on(url: str) -> None:
+@pytest.mark.parametrize("revision", ["0010", "0007"])
+async def test_while_entries_of_ended_turns_are_written_again_readers_go_on(url: str, revision: str) -> None:
     turns = [memory(content=text, session_id="s", sequence=place) for place, text in enumerate(("apples", "pears"))]
     async with open_postgres(url) as opened:
         await store(opened.storage, *map(new, turns))
-    go(url, "0010")
+    go(url, revision)
     with raw(url) as connection:
         connection.execute("UPDATE memories_v2 SET superseded_at = updated_at WHERE content = 'apples'")
     with psycopg.connect(url) as holder, ThreadPoolExecutor() as threads:
@@ -132,6 +133,7 @@ async def test_while_entries_of_ended_turns_are_written_again_readers_go_on(url:
         with raw(url) as reader:
             reader.execute("SET lock_timeout = '1s'")
             assert reader.execute("SELECT count(*) FROM memories_v2").fetchone() == (2,)
+            assert reader.execute("SELECT count(*) FROM memory_shares").fetchone() == (0,)
         holder.commit()
         assert upgrade.result(timeout=60).after == HEAD
 

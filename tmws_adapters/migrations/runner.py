@@ -33,6 +33,9 @@ _NOT_ALLOWED = "42501"
 """The one SQLSTATE of class 42, of what a statement names, that is no fault of the schema."""
 
 
+_LAST = "tmws.last"
+"""Under which a connection holds what `execute_last` was given."""
+
 _HOLDS = "SELECT EXISTS (SELECT 1 FROM memories_v2) OR EXISTS (SELECT 1 FROM agents)"
 """Whether a database holds anything; every revision has these tables."""
 
@@ -109,6 +112,7 @@ def migrate(connection: Connection) -> None:
         on_version_apply=lambda heads, **_: applied.append(next(iter(heads))),
     )
     context.run_migrations()
+    finish(connection)
     if applied:
         remember(connection, context.script, applied[-1])
 
@@ -125,6 +129,19 @@ def migrate_as_configured() -> None:
             target = _target(revision, str(getattr(options, "revision", "")))
             _back_up(connection, configured_path(), target, logger.debug)
         migrate(connection)
+
+
+def execute_last(statements: tuple[str, ...]) -> None:
+    """Execute on PostgreSQL, once all revisions have done the rest, what keeps readers out until the end."""
+    connection = op.get_bind()
+    if connection.dialect.name == "postgresql":
+        connection.info.setdefault(_LAST, []).extend(statements)
+
+
+def finish(connection: Connection) -> None:
+    """Execute what revisions have left for the end."""
+    for statement in connection.info.pop(_LAST, ()):
+        connection.exec_driver_sql(statement)
 
 
 def execute(statements: Mapping[str, tuple[str, ...]]) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from tmws_adapters.migrations.compatibility import TABLE
 from tmws_adapters.migrations.connecting import connected_nowhere, connected_server
-from tmws_adapters.migrations.runner import scripts
+from tmws_adapters.migrations.runner import finish, scripts
 from tmws_adapters.migrations.walls import UNWALLED
 
 SCRATCH = "tmws_check"
@@ -82,6 +82,7 @@ def _make(connection: Connection, revision: str) -> None:
     with Operations.context(MigrationContext.configure(connection)):
         for step in reversed(steps):
             step.module.upgrade()
+    finish(connection)
 
 
 def _differences(expected: Shape, found: Shape) -> list[Difference]:

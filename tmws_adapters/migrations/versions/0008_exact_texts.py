@@ -6,7 +6,7 @@ from collections.abc import Callable
 from alembic import op
 from sqlalchemy import text
 
-from tmws_adapters.migrations.runner import execute
+from tmws_adapters.migrations.runner import execute, execute_last
 
 revision = "0008"
 down_revision = "0007"
@@ -49,12 +49,12 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         )
         WHERE superseded_at IS NULL
         """,
-        # From here on readers wait.
-        "DROP INDEX memories_v2_text",
-        "ALTER INDEX memories_v2_text_next RENAME TO memories_v2_text",
     ),
 }
 """What to execute, in order, by dialect."""
+
+LAST = ("DROP INDEX memories_v2_text", "ALTER INDEX memories_v2_text_next RENAME TO memories_v2_text")
+"""What keeps readers of PostgreSQL waiting."""
 
 _FORMER_INDEX = (
     "DROP INDEX memories_v2_text",
@@ -75,6 +75,7 @@ def upgrade() -> None:
     _see_all()
     _hash_again(lambda content: content)
     execute(STATEMENTS)
+    execute_last(LAST)
 
 
 def downgrade() -> None:

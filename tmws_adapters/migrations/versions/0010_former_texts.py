@@ -4,7 +4,7 @@ On PostgreSQL it also removes what deleted memories have left: since 0006 their 
 by nobody once the memory was gone, not even by the trigger that removes them.
 """
 
-from tmws_adapters.migrations.runner import execute
+from tmws_adapters.migrations.runner import execute, execute_last
 
 revision = "0010"
 down_revision = "0009"
@@ -120,12 +120,15 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         REFERENCING OLD TABLE AS lost FOR EACH STATEMENT EXECUTE FUNCTION memory_history_lost()
         """,
         _LEAVE.format(counted=_COUNTED),
-        # From here on readers wait. What is removed had no owner, and was not counted.
-        *_policies(f"current_setting('tmws.audience', true) = 'all:' OR {_SEEN}"),
-        *(f"DELETE FROM {table} WHERE NOT {_SEEN}" for table in _BELONGING),  # noqa: S608 - texts are constants
     ),
 }
 """What to execute, in order, by dialect."""
+
+LAST = (
+    *_policies(f"current_setting('tmws.audience', true) = 'all:' OR {_SEEN}"),
+    *(f"DELETE FROM {table} WHERE NOT {_SEEN}" for table in _BELONGING),  # noqa: S608 - texts are constants
+)
+"""What keeps readers of PostgreSQL waiting. What is removed had no owner, and was not counted."""
 
 REVERSED: dict[str, tuple[str, ...]] = {
     "sqlite": (
@@ -151,6 +154,7 @@ REVERSED: dict[str, tuple[str, ...]] = {
 def upgrade() -> None:
     """Count what there is, and let triggers count what comes and goes."""
     execute(STATEMENTS)
+    execute_last(LAST)
 
 
 def downgrade() -> None:

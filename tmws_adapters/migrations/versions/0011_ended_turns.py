@@ -3,7 +3,7 @@
 Every writer must do so from here on, so that no version before may use the schema.
 """
 
-from tmws_adapters.migrations.runner import execute
+from tmws_adapters.migrations.runner import execute, execute_last
 
 revision = "0011"
 down_revision = "0010"
@@ -106,12 +106,12 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         FROM lengths_0011 AS l JOIN memory_words AS w ON w.document = l.document
         CROSS JOIN LATERAL unnest(w.readers) AS reader
         """,
-        # From here on readers wait.
-        _DROP,
-        "ALTER INDEX memories_v2_turns_next RENAME TO memories_v2_turns",
     ),
 }
 """What to execute, in order, by dialect."""
+
+LAST = (_DROP, "ALTER INDEX memories_v2_turns_next RENAME TO memories_v2_turns")
+"""What keeps readers of PostgreSQL waiting."""
 
 REVERSED: dict[str, tuple[str, ...]] = dict.fromkeys(("sqlite", "postgresql"), (_DROP, _FORMER_INDEX))
 """What undoes it; entries have the words of the turns before them again as sessions are written to."""
@@ -120,6 +120,7 @@ REVERSED: dict[str, tuple[str, ...]] = dict.fromkeys(("sqlite", "postgresql"), (
 def upgrade() -> None:
     """Index turns by their end, and write anew the entries of sessions in which one ends."""
     execute(STATEMENTS)
+    execute_last(LAST)
 
 
 def downgrade() -> None:
