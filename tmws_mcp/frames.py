@@ -9,6 +9,7 @@ from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
 from pydantic import BaseModel, ValidationError
 
 from tmws_core.aside import aside
+from tmws_core.domain.constraints import JSON_DEPTH
 from tmws_core.doubles import check_doubles
 from tmws_core.errors import InvalidField, TooManyValues
 from tmws_core.wire import outweighs
@@ -77,6 +78,22 @@ def _check_rest(value: dict[str, object], request_id: str | int | None) -> None:
         value = {**value, "params": {**params, "arguments": None}}
     if outweighs(value, REST):
         raise BadFrame(types.INVALID_REQUEST, f"Beside arguments a message has at most {REST} characters", request_id)
+    if _is_deeper(value, JSON_DEPTH):
+        reason = f"Beside arguments a message is nested at most {JSON_DEPTH} levels deep"
+        raise BadFrame(types.INVALID_REQUEST, reason, request_id)
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Tell whether a value has more levels: the SDK, which writes it again, fails at some 250."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            inner
+            for item in layer
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return any(isinstance(item, dict | list) for item in layer)
 
 
 def _check_doubles(line: bytes, value: dict[str, object], request_id: str | int | None) -> None:

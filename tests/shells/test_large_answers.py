@@ -31,6 +31,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize("era", ERAS)
+def test_a_large_call_that_is_nested_beside_its_arguments_is_refused(server: HttpServer, era: str) -> None:
+    nested: Any = 1
+    for _ in range(300):
+        nested = {"a": nested}
+    message = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": nested, "arguments": {"memories": [{"content": "x" * 100_000}]}, "_meta": MODERN},
+    }
+    head = {"accept": "application/json, text/event-stream", **ERAS[era]}
+    answer = server.client.post("/mcp", json=message, headers=head)
+    assert (answer.status_code, answer.json()["id"], answer.json()["error"]["code"]) == (400, 1, -32600)
+
+
+@pytest.mark.parametrize("era", ERAS)
 def test_a_large_call_and_its_large_answer_arrive_over_http(server: HttpServer, era: str) -> None:
     memories = [{"content": text, "session_id": era, "metadata": {"a": [1, {"b": era}]}} for text in CONTENTS]
     stored = call_over_http(server, era, "create_memories", memories=memories)["structuredContent"]["results"]
