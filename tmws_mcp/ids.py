@@ -2,7 +2,6 @@
 
 import json
 import re
-from typing import TypeGuard
 
 BOM = b"\xef\xbb\xbf"
 """What some programs begin a text with, and so their first line; it is no part of it."""
@@ -29,19 +28,21 @@ _STEP = 64 * 1024
 """Bytes that are looked through at a time: 1 ms in which no other thread runs."""
 
 
-def is_id(value: object) -> TypeGuard[str | int]:
+def is_id(value: object) -> bool:
     """Tell whether a JSON value can be the id of a request: the parser of servers knows integers of 64 bits."""
     if isinstance(value, str):
         return len(value) <= ID
     return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64
 
 
-def counted_as(request_id: object) -> object:
-    """Return what an id counts as: "7" and 7 are one, as they are for the SDK."""
-    try:
-        return int(request_id) if isinstance(request_id, str) else request_id
-    except ValueError:
-        return request_id
+def counted_as(request_id: object) -> str | int | None:
+    """Return what an id counts as, or None for what is no id: "7" and 7 are one, as they are for the SDK."""
+    if isinstance(request_id, str):
+        try:
+            return int(request_id)
+        except ValueError:
+            return request_id
+    return request_id if isinstance(request_id, int) and not isinstance(request_id, bool) else None
 
 
 def id_in(line: bytes) -> str | int | None:

@@ -17,7 +17,7 @@ from tmws_adapters.local.greeting import Refused, Silent
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.starting import advice
 from tmws_mcp.connection import GRACE_SECONDS, Connection, connect
-from tmws_mcp.ids import id_at_end, id_in
+from tmws_mcp.ids import counted_as, id_at_end, id_in
 from tmws_mcp.limits import LINE_BYTES, TOO_LONG
 from tmws_mcp.pipes import Incoming, Outgoing, Overlong
 from tmws_mcp.unanswered import INVALID_REQUEST, Unanswered
@@ -205,7 +205,7 @@ class Relay:
         if isinstance(line, Overlong):
             named = id_in(line.begin)
             request_id = id_at_end(line.end) if named is None else named
-            waited_for = str(request_id) in self._unanswered.requests
+            waited_for = counted_as(request_id) in self._unanswered.requests
             self._output.put(unanswerable(INVALID_REQUEST, TOO_LONG, None if waited_for else request_id))
         elif line.strip():
             unasked = self._unanswered.take(line)

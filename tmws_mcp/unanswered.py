@@ -83,7 +83,7 @@ class Unanswered:
     __slots__ = ("_initialize", "_initialized", "requests")
 
     def __init__(self) -> None:
-        self.requests: dict[object, Request] = {}
+        self.requests: dict[str | int | None, Request] = {}
         self._initialize = b""
         self._initialized = b""
 

@@ -24,6 +24,14 @@ def test_ids_that_count_as_one_are_waited_for_once() -> None:
     assert unanswered.requests == {}
 
 
+@pytest.mark.parametrize("wrong", [{}, [7], None, True, 7.5])
+def test_a_cancellation_of_what_is_no_id_is_passed_over(wrong: object) -> None:
+    unanswered = Unanswered()
+    unanswered.take(request(1, "ping"))
+    unanswered.take(json.dumps({"method": "notifications/cancelled", "params": {"requestId": wrong}}).encode())
+    assert len(unanswered.requests) == 1
+
+
 def test_an_answer_under_the_id_of_a_line_that_cannot_be_read_is_the_one_that_is_waited_for() -> None:
     unanswered = Unanswered()
     unanswered.take(b'{"jsonrpc":"2.0","id":"broken","method":NaN}')
