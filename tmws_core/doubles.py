@@ -6,12 +6,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from tmws_core import quoted
 from tmws_core.errors import InvalidField
-
-_STEP = 64 * 1024
-"""Bytes that are looked through at a time: 1 ms in which no other thread runs."""
-
-_IN_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
@@ -37,23 +33,10 @@ def without_texts(raw: bytes) -> Iterator[bytes]:
     """Yield JSON in parts, without the texts in it."""
     place = 0
     while place < len(raw):
-        whole = _WHOLE.match(raw, place, place + _STEP)
+        whole = _WHOLE.match(raw, place, place + quoted.STEP)
         end = place if whole is None else whole.end()
         yield _TEXT.sub(b"", raw[place:end])
-        place = end if end in (len(raw), place + _STEP) else _behind_text(raw, end + 1)
-
-
-def _behind_text(raw: bytes, place: int) -> int:
-    """Return where a text ends that has begun before `place`."""
-    while place < len(raw):
-        found = _IN_TEXT.match(raw, place, place + _STEP)
-        end = place if found is None else found.end()
-        if raw[end : end + 1] == b'"':
-            return end + 1
-        if end == place:  # a backslash at the very end
-            break
-        place = end
-    return len(raw)
+        place = end if end in (len(raw), place + quoted.STEP) else quoted.behind_text(raw, end + 1)
 
 
 def _keys(value: object) -> int:

@@ -3,6 +3,8 @@
 import json
 import re
 
+from tmws_core.quoted import behind_text
+
 BOM = b"\xef\xbb\xbf"
 """What some programs begin a text with, and so their first line; it is no part of it."""
 
@@ -11,8 +13,6 @@ ID = 1024
 
 _PART = re.compile(rb'["\[\]{}]')
 """Where a text, a list or an object begins, or one of these ends."""
-
-_IN_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 _VALUE = re.compile(rb'\s{0,99}:\s{0,99}("[^"]{0,9999}"|-?\d{1,19}(?=\s{0,99}[,}]))')
 
@@ -23,9 +23,6 @@ _AT_END = re.compile(
 
 _PARTS = 100_000
 """How many texts and brackets are looked through: 50 ms (measured); clients write the id first, or behind the rest."""
-
-_STEP = 64 * 1024
-"""Bytes that are looked through at a time: 1 ms in which no other thread runs."""
 
 
 def is_id(value: object) -> bool:
@@ -54,7 +51,7 @@ def id_in(line: bytes) -> str | int | None:
             break
         place = part.end()
         if part[0] == b'"':
-            place = _behind_text(line, place)
+            place = behind_text(line, place)
             if depth == 1 and line[part.start() : place] == b'"id"' and (named := _VALUE.match(line, place)):
                 return _read(named[1])
         else:
@@ -66,19 +63,6 @@ def id_at_end(part: bytes) -> str | int | None:
     """Return the id that the last thing in a JSON object is, given how the object ends, or None."""
     named = _AT_END.search(part)
     return _read(named[1]) if named else None
-
-
-def _behind_text(line: bytes, place: int) -> int:
-    """Return where a text ends that has begun before `place`; one that does not end reaches to the end of the line."""
-    while place < len(line):
-        found = _IN_TEXT.match(line, place, place + _STEP)
-        end = place if found is None else found.end()
-        if line[end : end + 1] == b'"':
-            return end + 1
-        if end == place:  # a backslash at the very end
-            break
-        place = end
-    return len(line)
 
 
 def _read(written: bytes) -> str | int | None:

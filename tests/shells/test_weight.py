@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmws_core import doubles
+from tmws_core import quoted
 from tmws_core.errors import TooManyValues
 from tmws_mcp import weight
 from tmws_mcp.bodies import BODY_BYTES
@@ -30,7 +30,7 @@ def counted(value: object) -> int:
 @given(values, st.integers(2, 40))
 def test_only_what_stands_outside_of_texts_is_counted(value: object, step: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(doubles, "_STEP", step)
+        patch.setattr(quoted, "STEP", step)
         assert weight.values_of(orjson.dumps(value)) == counted(value)
 
 
