@@ -135,7 +135,7 @@ def known_names(arguments: Mapping[str, Any], cls: type) -> dict[str, Any]:
             field = _field_of(name, value, fields)
             if field is None or field in given:
                 given[name] = value
-            elif _plain(name) not in ALIASES or not _is_nothing(value):
+            elif _spelt(name) not in ALIASES or not _is_nothing(value):
                 given[field] = value
     unsaid = _unsaid_by_nothing(cls)
     return {name: value for name, value in given.items() if name not in unsaid or not _is_nothing(value)}
@@ -313,7 +313,7 @@ def _without_those_of_tools(others: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _field_of(name: str, value: Any, fields: Mapping[str, Any]) -> str | None:
     if len(name) > _NAME:
         return None
-    plain = _plain(_HUMP.sub("_", name))
+    plain = _spelt(name)
     meant = ALIASES.get(plain, (plain,))
     if meant == ("tags",) and "memory_id" in fields:
         return "tags" if plain == "tags" else None  # one more, or these instead of all
@@ -326,6 +326,11 @@ def _field_of(name: str, value: Any, fields: Mapping[str, Any]) -> str | None:
 def _is_single(value: Any) -> bool:
     texts = _texts(value)
     return isinstance(texts, list) and len(texts) == 1
+
+
+def _spelt(name: str) -> str:
+    """Return a name as fields are spelt."""
+    return _plain(_HUMP.sub("_", name[:_NAME]))
 
 
 def _plain(word: str) -> str:

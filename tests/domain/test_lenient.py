@@ -85,6 +85,11 @@ TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
         {"memory_id": MEMORY, "importance": 1, "session": None, "expiry": ""},
         {"memory_id": MEMORY, "importance": 1},
     ),
+    (
+        UpdateMemory,
+        {"memory_id": MEMORY, "importance": 1, "expirationDate": None},
+        {"memory_id": MEMORY, "importance": 1},
+    ),
     (UpdateMemory, {"memory_id": MEMORY, "expiresAt": None}, {"memory_id": MEMORY, "expires_at": None}),
     (GetMemory, {"id": MEMORY.upper()}, {"memory_id": MEMORY}),
     (GetMemory, {"memory_id": f" {{{MEMORY}}}", "history": "yes"}, {"memory_id": MEMORY, "include_history": True}),
