@@ -35,4 +35,7 @@ UNLIMITED = licensed(issued(Tier.ENTERPRISE))
 """The settings for any number of agents."""
 
 UNLICENSED = {"TMWS_LICENSE_KEY": "", "TMWS_LICENSE_PUBLIC_KEY": ""}
-"""The settings that take them away again: one agent."""
+"""The settings of whoever has no key: any number of agents in development."""
+
+FREE_ONLY = {"TMWS_LICENSE_KEY": unsigned(Tier.FREE), "TMWS_LICENSE_PUBLIC_KEY": ""}
+"""The settings for one agent."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tmws_adapters.settings import Settings
-from tmws_core.domain.license import License, Tier, instant
+from tmws_core.domain.license import DEVELOPMENT, FREE, License, Tier, instant
 from tmws_core.domain.license_key import (
     PUBLIC_KEY_SETTING,
     LicenseKey,
@@ -35,7 +35,14 @@ def licensing_of(settings: Settings, storage: Storage, seen: LicenseClock, clock
             key = verified_key(settings.license_key, settings.license_public_key)
         except LicenseInvalid as error:
             problem = error
-    return Licensing(key=key, problem=problem, storage=storage, seen=seen, clock=clock)
+    return Licensing(
+        key=key, problem=problem, keyless=keyless_license(settings), storage=storage, seen=seen, clock=clock
+    )
+
+
+def keyless_license(settings: Settings) -> License:
+    """Return what holds where the settings have no key."""
+    return DEVELOPMENT if settings.environment == "development" else FREE
 
 
 def verified_key(text: str, public_key: str) -> LicenseKey:
@@ -110,6 +117,8 @@ def _headline(license_: License) -> str:
         return f"⚠️ License validated, but it {license_.warning}"
     if license_.tier is Tier.FREE:
         return "✅ License: the FREE tier is in force"
+    if license_.tier is Tier.DEVELOPMENT:
+        return "✅ License: none is needed in development"
     return "✅ License validated successfully"
 
 

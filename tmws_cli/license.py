@@ -12,12 +12,12 @@ import attrs
 import click
 
 from tmws_adapters.bootstrap import open_parts
-from tmws_adapters.licensing import issued_key, key_pair, license_now, lines_of, verified_key
+from tmws_adapters.licensing import issued_key, key_pair, keyless_license, license_now, lines_of, verified_key
 from tmws_adapters.private import make_directory
 from tmws_adapters.settings import Settings
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.secret import given_secret
-from tmws_core.domain.license import FREE, License, Tier, instant
+from tmws_core.domain.license import FREE, SOLD, License, Tier, instant
 from tmws_core.domain.license_key import end_of, expired
 from tmws_core.errors import LicenseInvalid
 
@@ -79,7 +79,7 @@ def keygen(context: click.Context, folder: str) -> None:
 
 
 @license_.command("issue")
-@click.option("--tier", required=True, type=click.Choice([tier.value for tier in Tier], case_sensitive=False))
+@click.option("--tier", required=True, type=click.Choice([tier.value for tier in SOLD], case_sensitive=False))
 @click.option("--expires", metavar="YYYYMMDD", help="The last day, in UTC.")
 @click.option("--perpetual", is_flag=True, help="It never expires.")
 @click.option("--private-key", metavar="FILE", help="The private key of `tmws license keygen`; FREE needs none.")
@@ -113,7 +113,7 @@ async def _show(settings: Settings) -> tuple[License, int, LicenseInvalid | None
         key = verified_key(settings.license_key, settings.license_public_key) if settings.license_key else None
     except LicenseInvalid as error:
         return FREE, 0, error
-    return license_now(key) if key else FREE, 0, None
+    return license_now(key) if key else keyless_license(settings), 0, None
 
 
 @contextmanager

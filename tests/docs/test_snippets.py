@@ -24,7 +24,6 @@ import pytest
 
 from tests.contracts.ollama_double import ollama_double
 from tests.docs.pages import ROOT, Block, blocks, languages, name_of, pages
-from tests.licences import UNLIMITED
 from tmws_cli.commands import root
 
 SHOWN_ONLY = {"text", "json", "ini"}
@@ -69,7 +68,6 @@ def environment(directory: Path, programs: Path) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "TMWS_HOME": str(directory / "home"),
         "TMWS_OWNER_IDLE_SECONDS": "0",
-        **UNLIMITED,
         "LANG": "C.UTF-8",
     }
 

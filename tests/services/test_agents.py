@@ -7,7 +7,7 @@ import anyio
 import attrs
 import pytest
 
-from tests.licences import UNLICENSED
+from tests.licences import FREE_ONLY
 from tests.services.conftest import World
 from tests.stacks import stacked
 from tmws_adapters.bootstrap import open_app
@@ -352,7 +352,7 @@ async def test_a_namespace_admin_writes_to_its_namespace_and_those_below(world: 
 
 
 async def test_an_agent_takes_a_seat_when_it_is_registered_and_when_it_comes_back(settings: Settings) -> None:
-    variables = {"TMWS_HOME": str(settings.home), "TMWS_OLLAMA_BASE_URL": settings.ollama_base_url, **UNLICENSED}
+    variables = {"TMWS_HOME": str(settings.home), "TMWS_OLLAMA_BASE_URL": settings.ollama_base_url, **FREE_ONLY}
     free = load_settings(stacked(variables | {"TMWS_OLLAMA_MODEL": settings.ollama_model}), dotenv=None)
     async with open_app(free) as app:
         operator = free.operator("test")

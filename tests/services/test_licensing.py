@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
 import anyio
 import attrs
@@ -12,9 +13,9 @@ import pytest
 from tests.licences import PUBLIC_KEY, issued, unsigned
 from tests.stacks import refuse_rows, rows
 from tmws_adapters.bootstrap import Parts, compose, open_app, open_parts
-from tmws_adapters.licensing import announce, verified_key
+from tmws_adapters.licensing import announce, licensing_of, verified_key
 from tmws_adapters.settings import Settings
-from tmws_core.domain.license import FREE, License, Tier
+from tmws_core.domain.license import DEVELOPMENT, FREE, License, Tier
 from tmws_core.errors import LicenseInvalid
 from tmws_core.messages.memory import CreateMemory
 from tmws_core.messages.system import HealthCheck
@@ -67,10 +68,16 @@ def events(settings: Settings) -> list[tuple[object, ...]]:
     return [(kind, agent_id, details.get("tier"), details.get("status")) for kind, agent_id, details in found]
 
 
-async def test_without_a_key_one_agent_may_write(parts: Parts, clock: SetClock) -> None:
-    source = Licensing(storage=parts.storage, seen=parts.license.seen, clock=clock)
-    assert await source.current() == FREE
-    assert FREE.seats == 1
+@pytest.mark.parametrize(
+    ("environment", "license_"), [("development", DEVELOPMENT), ("staging", FREE), ("production", FREE)]
+)
+async def test_without_a_key_any_number_of_agents_may_write_in_development_and_one_elsewhere(
+    settings: Settings, parts: Parts, environment: Literal["development", "staging", "production"], license_: License
+) -> None:
+    keyless = attrs.evolve(settings, license_key="", environment=environment)
+    found = await licensing_of(keyless, parts.storage, parts.license.seen, parts.clock).current()
+    assert found == license_
+    assert found.seats == (None if environment == "development" else 1)
 
 
 async def test_setting_the_clock_back_does_not_bring_a_licence_back(parts: Parts, clock: SetClock) -> None:

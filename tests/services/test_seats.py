@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from tests.contracts.ollama_double import OllamaDouble
-from tests.licences import issued, licensed
+from tests.licences import issued, licensed, unsigned
 from tests.services.conftest import World
 from tests.shells.serving import environment
 from tmws_adapters.bootstrap import open_app
@@ -34,7 +34,7 @@ from tmws_core.messages.search import SearchMemories
 
 pytestmark = pytest.mark.anyio
 
-FREE: dict[str, Any] = {"license_key": ""}
+FREE: dict[str, Any] = {"license_key": unsigned(Tier.FREE)}
 STANDARD = {"license_key": issued(Tier.STANDARD, (datetime.now(UTC) + timedelta(days=90)).date())}  # noqa: TID251 - the server's clock counts
 LAPSED = {"license_key": issued(Tier.STANDARD, datetime(2025, 12, 15, tzinfo=UTC).date())}
 
@@ -56,7 +56,7 @@ def agents(world: World) -> list[object]:
     return [row[0] for row in world.rows("SELECT id FROM agents ORDER BY id")]
 
 
-async def test_a_second_agent_is_one_too_many_without_a_licence(settings: Settings, ollama: OllamaDouble) -> None:
+async def test_a_second_agent_is_one_too_many_for_free(settings: Settings, ollama: OllamaDouble) -> None:
     async with opened(settings, ollama, **FREE) as world:
         await add(world, "ada")
         with pytest.raises(LicenseLimit) as refusal:
@@ -107,7 +107,7 @@ async def test_registering_takes_a_seat_and_deactivating_gives_it_back(
             await world.app.call(world.operator, UpdateAgent(agent_id="ada", active=True))
 
 
-@pytest.mark.parametrize("license_", [FREE, LAPSED], ids=["no key", "expired"])
+@pytest.mark.parametrize("license_", [FREE, LAPSED], ids=["free", "expired"])
 async def test_with_a_smaller_licence_the_first_agents_go_on_writing_and_all_keep_what_they_have(
     settings: Settings, ollama: OllamaDouble, world: World, license_: dict[str, Any]
 ) -> None:

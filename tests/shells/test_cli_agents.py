@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.licences import FREE_ONLY
 from tests.shells.command import Command
 from tests.shells.serving import http_server, run_stdio, tool
 
@@ -90,7 +91,7 @@ def test_what_cannot_be_imported_is_refused_in_one_line(command: Command, tmp_pa
 
 
 def test_an_import_on_free_fills_the_seat_and_names_the_tier(command: Command) -> None:
-    free = command.using(TMWS_LICENSE_KEY="", TMWS_LICENSE_PUBLIC_KEY="")
+    free = command.using(**FREE_ONLY)
     done = free.run("agent", "import", "--profile", "trinitas", "--json")
     assert done.code == 1
     assert len(done.answer["registered"]) == 1

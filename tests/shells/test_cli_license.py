@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.licences import KEY_ID, PUBLIC_KEY, UNLICENSED, issued, licensed, unsigned
+from tests.licences import FREE_ONLY, KEY_ID, PUBLIC_KEY, UNLICENSED, issued, licensed, unsigned
 from tests.shells.command import Command
 from tests.shells.serving import http_server, request, run_stdio
 from tmws_core.domain.license import Tier
@@ -240,7 +240,7 @@ def test_a_server_tells_its_licence_at_its_start_and_in_its_health(
 
 
 def test_a_second_agent_is_refused_over_http_and_reads_on(home: Path) -> None:
-    with http_server(home, **UNLICENSED) as server:
+    with http_server(home, **FREE_ONLY) as server:
         stored = server.call("create_memory", content="I am ada.", agent_id="ada", access_level="public")
         refused = server.call("create_memory", content="I am bob.", agent_id="bob")
         assert refused.status_code == 403
@@ -251,10 +251,29 @@ def test_a_second_agent_is_refused_over_http_and_reads_on(home: Path) -> None:
         assert read.json()["memory"]["content"] == "I am ada."
 
 
+def test_in_development_nobody_needs_a_key_and_in_production_a_server_does(command: Command) -> None:
+    keyless = command.using(**UNLICENSED)
+    assert keyless.ok("license", "show").out.splitlines()[-2:] == ["Status: development", "Agents: 0 of any number"]
+    for agent in ("ada", "bob"):
+        keyless.ok("memory", "create", f"I am {agent}.", "--agent-id", agent)
+    shown = keyless.ok("license", "show", "--json").answer
+    assert (shown["tier"], shown["status"], shown["seats"], shown["seats_used"]) == (
+        "DEVELOPMENT",
+        "development",
+        None,
+        2,
+    )
+    assert "✅ licence: DEVELOPMENT, development, 2 of any number of agents" in keyless.run("doctor").out
+    assert keyless.ok("system", "health-check", "--json").answer["license"] == "development"
+    staging = keyless.using(TMWS_ENVIRONMENT="staging")
+    assert staging.ok("license", "show").out.splitlines()[-1] == "Agents: 2 of 1"
+    assert "The FREE licence allows 1 agent" in staging.run("memory", "create", "I am eve.", "--agent-id", "eve").err
+
+
 def test_the_doctor_tells_how_many_seats_are_taken(command: Command) -> None:
     for agent in ("ada", "bob"):
         command.ok("memory", "create", f"I am {agent}.", "--agent-id", agent)
-    unlimited, free = command.run("doctor"), command.using(**UNLICENSED).run("doctor")
+    unlimited, free = command.run("doctor"), command.using(**FREE_ONLY).run("doctor")
     production = command.using(**UNLICENSED, **PRODUCTION).run("doctor")
     assert "❌ licence: TMWS_LICENSE_KEY: is not set, and a server in production needs a licence" in production.out
     assert "✅ licence: ENTERPRISE, valid, 2 of any number of agents" in unlimited.out

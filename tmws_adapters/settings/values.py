@@ -192,7 +192,9 @@ class Settings:
         metadata=doc("Proxies whose X-Forwarded-For is believed: a JSON list or comma-separated."),
     )
     license_key: str = attrs.field(
-        default="", repr=False, metadata=doc("The licence; without one, the free tier is in force.")
+        default="",
+        repr=False,
+        metadata=doc("The licence; none is needed in development, and without one elsewhere FREE limits hold."),
     )
     license_public_key: str = attrs.field(
         default="", metadata=doc("What licences are verified with: PEM, or the 32 bytes in base64.")

@@ -13,15 +13,20 @@ GRACE = timedelta(days=7)
 WARNING_DAYS = 30
 """Days before the end from which it is announced: what the renewal of a contract takes."""
 
-Status = Literal["valid", "grace", "expired", "free"]
+Status = Literal["valid", "grace", "expired", "free", "development"]
 
 
 class Tier(enum.Enum):
-    """What was bought."""
+    """What was bought; DEVELOPMENT is what holds where nobody has to buy anything yet, and no key has it."""
 
     FREE = "FREE"
     STANDARD = "STANDARD"
     ENTERPRISE = "ENTERPRISE"
+    DEVELOPMENT = "DEVELOPMENT"
+
+
+SOLD = (Tier.FREE, Tier.STANDARD, Tier.ENTERPRISE)
+"""The tiers that keys are issued for."""
 
 
 @attrs.frozen
@@ -36,8 +41,11 @@ ALLOWANCES: Mapping[Tier, Allowance] = {
     Tier.FREE: Allowance(1, ("core",)),
     Tier.STANDARD: Allowance(10, ("core", "email_support")),
     Tier.ENTERPRISE: Allowance(None, ("unlimited_agents", "priority_support", "custom_integrations")),
+    Tier.DEVELOPMENT: Allowance(
+        None, ("core", "email_support", "unlimited_agents", "priority_support", "custom_integrations")
+    ),
 }
-"""The tiers as they are sold; an ENTERPRISE licence names only what it has beside the core."""
+"""What each tier allows; an ENTERPRISE licence names only what it has beside the core."""
 
 
 @attrs.frozen(kw_only=True)
@@ -81,7 +89,15 @@ class License:
 FREE = License(
     tier=Tier.FREE, status="free", seats=ALLOWANCES[Tier.FREE].seats, features=ALLOWANCES[Tier.FREE].features
 )
-"""What holds without a key."""
+"""What holds with a FREE key, with one that does not hold, and without a key outside of development."""
+
+DEVELOPMENT = License(
+    tier=Tier.DEVELOPMENT,
+    status="development",
+    seats=ALLOWANCES[Tier.DEVELOPMENT].seats,
+    features=ALLOWANCES[Tier.DEVELOPMENT].features,
+)
+"""What holds without a key in development."""
 
 
 def license_of(tier: Tier, expires: datetime | None, now: datetime) -> License:

@@ -22,11 +22,12 @@ INTERVAL = timedelta(hours=1)
 class Licensing:
     """A LicenseSource: the licence of a key at the latest time that anybody has seen.
 
-    FREE is in force without a key, and with one that does not hold: then `problem` says why.
+    Without a key `keyless` is in force, and FREE with one that does not hold: then `problem` says why.
     """
 
     key: LicenseKey | None = None
     problem: LicenseInvalid | None = None
+    keyless: License = FREE
     storage: Storage
     seen: LicenseClock
     clock: Clock
@@ -36,7 +37,7 @@ class Licensing:
     async def current(self) -> License:
         """Return the licence in force now; while the store is out of reach, what it has seen is not known."""
         if self.key is None:
-            return FREE
+            return self.keyless if self.problem is None else FREE
         if self.key.expires is not None and not self._recalled:
             await self._recall()
         return self.key.at(self._advance(self.clock.now()))
