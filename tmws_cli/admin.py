@@ -28,7 +28,7 @@ from tmws_cli.progress import progress
 from tmws_cli.serving import serve_http
 from tmws_cli.token import token
 from tmws_cli.transfer.exporting import Export, check_target
-from tmws_cli.transfer.files import check_regular, is_markdown, opened
+from tmws_cli.transfer.files import check_regular, found_path, is_markdown, opened
 from tmws_cli.transfer.importing import Import, Source, Tally
 from tmws_cli.transfer.lines import JsonLines
 from tmws_cli.transfer.pages import MarkdownPages
@@ -78,6 +78,7 @@ def import_(context: click.Context, path: str, format_: str, *, ignore_unknown: 
     Running it again goes on where it was interrupted, and stores nothing twice.
     """
     invocation = invocation_of(context)
+    path = path if path == "-" else str(found_path(Path(path)))
     as_pages = format_ == "markdown" or (format_ == "auto" and _is_markdown(path))
     with ExitStack() as stack:
         source: Source
@@ -191,6 +192,8 @@ def _tally_facts(tally: Tally) -> dict[str, Any]:
         "superseded": tally.superseded,
         "refused": tally.refused,
         "refusals": [{"place": refusal.place, "message": refusal.reason} for refusal in tally.refusals],
+        "skipped": tally.skipped,
+        "skips": [{"place": skip.place, "message": skip.reason} for skip in tally.skips],
     }
 
 
@@ -203,6 +206,9 @@ def _print_tally(tally: Tally) -> None:
     if tally.refusals:
         more = ", …" if tally.refused > len(tally.refusals) else ""
         print(f"Refused: {', '.join(refusal.place for refusal in tally.refusals)}{more}")
+    if tally.skips:
+        more = ", …" if tally.skipped > len(tally.skips) else ""
+        print(f"Passed over: {', '.join(f'{skip.place} ({skip.reason})' for skip in tally.skips)}{more}")
     if tally.without_vector:
         print(f"warning: {tally.without_vector} of them wait for a vector: see `tmws doctor`", file=sys.stderr)
     if tally.unlinked:

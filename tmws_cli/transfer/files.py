@@ -3,10 +3,13 @@
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+import attrs
 
 from tmws_core.errors import InvalidField
 
@@ -25,23 +28,53 @@ def is_markdown(name: str) -> bool:
 
 
 def label(path: str) -> str:
-    """Return a path as a text that can be stored and shown on one line."""
-    return _UNPRINTED.sub("\ufffd", path)
+    """Return a path as a text that can be stored and shown on one line, the same however accents are encoded."""
+    return _UNPRINTED.sub("\ufffd", composed(path))
 
 
-def markdown_below(folder: Path) -> tuple[list[Path], list[OSError]]:
-    """Find what is named like Markdown, hidden names left out, and the folders that cannot be read.
+def composed(path: str) -> str:
+    """Return a path as most systems write it; macOS and its archives write accents as characters of their own."""
+    return unicodedata.normalize("NFC", path)
 
-    Links to folders are not followed; a link to anything else is found, wherever it leads.
+
+def found_path(path: Path) -> Path:
+    """Return the path of what is there, if its name is the same but for how accents are encoded."""
+    if path.exists() or not path.parent.is_dir():
+        return path
+    alike = (each for each in path.parent.iterdir() if composed(each.name) == composed(path.name))
+    return next(alike, path)
+
+
+@attrs.define
+class Found:
+    """What is in a folder and below: Markdown, folders that cannot be read, and links to folders that lie elsewhere."""
+
+    pages: list[Path] = attrs.field(factory=list)
+    unreadable: list[OSError] = attrs.field(factory=list)
+    elsewhere: list[Path] = attrs.field(factory=list)
+
+
+def markdown_below(folder: Path) -> Found:
+    """Find what is named like Markdown, hidden names left out.
+
+    Links to folders are not followed: what lies below is found where it is. A link to anything else is found, wherever
+    it leads.
     """
-    found: list[Path] = []
-    unreadable: list[OSError] = []
-    for place, folders, files in os.walk(folder, onerror=unreadable.append):
+    found = Found()
+    root = folder.resolve()
+    for place, folders, files in os.walk(folder, onerror=found.unreadable.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        links = [name for name in folders if os.path.islink(os.path.join(place, name))]  # noqa: PTH114, PTH118
-        names = [name for name in (*files, *links) if is_markdown(name) and not name.startswith(".")]
-        found += [Path(place, name) for name in names]
-    return sorted(found), unreadable
+        links = [Path(place, name) for name in folders if Path(place, name).is_symlink()]
+        found.pages += [Path(place, name) for name in files if is_markdown(name) and not name.startswith(".")]
+        found.pages += [link for link in links if is_markdown(link.name)]
+        found.elsewhere += [link for link in links if not is_markdown(link.name) and not _is_seen(link.resolve(), root)]
+    found.pages.sort()
+    return found
+
+
+def _is_seen(folder: Path, root: Path) -> bool:
+    """Tell whether a folder lies in another one, and neither it nor what it lies in is hidden."""
+    return folder.is_relative_to(root) and not any(part.startswith(".") for part in folder.relative_to(root).parts)
 
 
 def check_regular(path: Path) -> int:

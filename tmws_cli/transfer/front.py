@@ -1,8 +1,10 @@
 """The front matter of a Markdown file: YAML between two lines of hyphens, read with the mistrust that it deserves."""
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -31,6 +33,10 @@ _YAML_BREAKS = re.compile("[\x85\u2028\u2029]")
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _BREAKS = re.compile(r"[\x0b\x0c]")
 
+_TAG_LINES = re.compile(r"(?m)^tags?:[ \t]*(?:#.*|\r?(?:\n[ \t]*-.*)+)")
+_COMMENT = re.compile(r"(?m)((?:^tags?:|-)[ \t]+)(#\w.*?)[ \t\r]*$")
+"""Tags as they are written in texts; YAML takes them for comments."""
+
 
 @attrs.frozen(kw_only=True)
 class FrontMatter:
@@ -49,17 +55,24 @@ def readable(text: str) -> str:
     return _NO_TEXT.sub("\ufffd", _BREAKS.sub("\n", text)) if _NO_TEXT.search(text) else text
 
 
-def front_matter_in(source: str) -> FrontMatter:
-    """Return what YAML says.
+def front_matter_in(source: str) -> FrontMatter | None:
+    """Return what YAML says, or None if it says no names.
+
+    Lines such as `title: Tides: how they come` are no YAML, but mean one thing only, and are read as that.
 
     Raises:
-        InvalidField: it is no YAML mapping, or larger or deeper than one can be.
+        InvalidField: it is no YAML, or larger or deeper than one can be.
     """
     if len(source) > FRONT_BYTES:
         raise InvalidField(name="front matter", reason=f"is longer than {FRONT_BYTES} bytes", hint="Shorten it")
+    source = _TAG_LINES.sub(lambda lines: _COMMENT.sub(lambda tag: tag[1] + json.dumps(tag[2]), lines[0]), source)
     try:
         return _loaded(source)
     except yaml.MarkedYAMLError as error:
+        plain = _quoted(source)
+        with suppress(yaml.YAMLError):
+            if plain is not None:
+                return _loaded(plain)
         raise _no_yaml(error.problem or str(error), error.problem_mark) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _no_yaml(str(error), None) from None
@@ -141,14 +154,34 @@ for _name in ("int", "float", "timestamp"):
     )
 
 
-def _loaded(source: str) -> FrontMatter:
+_LINE = re.compile(r"( *(?:- +)?)(?:([\w][\w -]*?) *:(?= |$))? *(.*)")
+_SAYS_WHAT_IT_IS = re.compile(r"[\w.+-]*|(?:[\[|>&!#]|- ).*|\{(?!\{).*|'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*\"")
+"""Values of YAML that are left as they are: words, numbers, days, and all that a special character begins."""
+
+
+def _quoted(source: str) -> str | None:
+    """Return names and plain texts with the texts in quotation marks, or None if that changes or helps nothing."""
+    lines: list[str] = []
+    changed = "\t" in source
+    for line in source.expandtabs().splitlines():
+        indent, name, text = _LINE.fullmatch(line).groups()  # type: ignore[union-attr]  # it fits every line
+        if text and name is None and not indent.strip() and not text.startswith("#"):
+            return None
+        plain = _SAYS_WHAT_IT_IS.fullmatch(text.rstrip()) is None
+        value = json.dumps(text.rstrip()) if plain else text
+        lines.append(f"{indent}{'' if name is None else f'{name}: '}{value}")
+        changed = changed or plain
+    return "\n".join(lines) if changed else None
+
+
+def _loaded(source: str) -> FrontMatter | None:
     loader = _Loader(source)
     try:
         node = loader.get_single_node()
         if node is None or node.tag == "tag:yaml.org,2002:null":
             return FrontMatter()
         if not isinstance(node, yaml.MappingNode):
-            raise InvalidField(name="front matter", reason="is no mapping", hint="Write `name: value` lines")
+            return None
         written = {
             readable(str(key.value)): scalars
             for key, value in node.value

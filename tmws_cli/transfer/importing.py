@@ -10,7 +10,7 @@ import attrs
 
 from tmws_cli.transfer.history import Retelling, beginning, former_beginning
 from tmws_cli.transfer.links import Links
-from tmws_cli.transfer.records import Continuation, Item, Record, Refusal, exact_key, reason_of
+from tmws_cli.transfer.records import Continuation, Item, Record, Refusal, Skip, exact_key, reason_of
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import KeyConflict, Kind, TmwsError
@@ -20,7 +20,7 @@ BATCH = 100
 """Memories of one transaction: long enough for the disk, short enough to lose half a second's work at a kill."""
 
 LISTED = 100
-"""Refusals that a tally names; the others are only counted."""
+"""Refusals, and skips, that a tally names; the others are only counted."""
 
 _OF_THE_MEMORY = frozenset({Kind.INVALID, Kind.TOO_LARGE, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT})
 """Kinds of errors that concern one memory; any other kind ends the import."""
@@ -61,6 +61,8 @@ class Tally:
     refused: int = 0
     unlinked: int = 0
     refusals: list[Refusal] = attrs.field(factory=list)
+    skipped: int = 0
+    skips: list[Skip] = attrs.field(factory=list)
 
     @property
     def done(self) -> int:
@@ -72,6 +74,12 @@ class Tally:
         self.refused += 1
         if len(self.refusals) < LISTED:
             self.refusals.append(refusal)
+
+    def skip(self, skip: Skip) -> None:
+        """Count what holds nothing to store."""
+        self.skipped += 1
+        if len(self.skips) < LISTED:
+            self.skips.append(skip)
 
 
 @attrs.define(kw_only=True)
@@ -108,6 +116,8 @@ class Import:
             for item in found:
                 if isinstance(item, Refusal):
                     self._refuse(item)
+                elif isinstance(item, Skip):
+                    self.tally.skip(item)
                 elif isinstance(item, Continuation):
                     await self._go_on(item)
             report(source.position, self.tally.done)
@@ -126,6 +136,8 @@ class Import:
                     ends = self.strict
                 case Continuation():
                     ends = True
+                case Skip():
+                    ends = False
                 case Record():
                     ends = self._links.completes(item) or item.goes_on
             if ends or len(found) == BATCH:

@@ -1,56 +1,95 @@
-"""What the front matter of any program says about a note, as fields of a memory and as metadata."""
+"""What any program says about a note or a memory, as fields of a memory and as metadata."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
+import attrs
+
 from tmws_cli.transfer.front import FrontMatter
+from tmws_cli.transfer.moments import moment_of
 from tmws_cli.transfer.records import FIELDS
 from tmws_core.domain.memory import TAG, TAGS, MemoryType
 from tmws_core.errors import InvalidField
 from tmws_core.messages.memory import CreateMemory
-from tmws_core.wire import rfc3339, structure
+from tmws_core.wire import structure
 
-_OURS_TO_SET = frozenset({"content", "source", "session_id", "sequence", "idempotency_key"})
+_OF_THE_PLACE = frozenset({"content", "source", "session_id", "sequence", "idempotency_key"})
 """Fields that follow from the place of a section: what a note says by these names is metadata."""
+
+_TAGS = ("tags", "tag")
+_APART = re.compile(r",|\s+(?=#)")
+"""Between tags in one text."""
+
+_DATES = ("date", "created", "created_at")
+"""What programs call the day that a note is about; it stays in the metadata, too, as it is written."""
 
 
 def shared_fields(front: FrontMatter) -> dict[str, Any]:
-    """Return what the front matter says about every section of a page.
+    """Return what the front matter says about every section of a page."""
+    told = told_fields(front.values, written=front.written, not_meant=_OF_THE_PLACE)
+    return {"memory_type": MemoryType.SEMANTIC.value} | told
+
+
+def told_fields(
+    values: Mapping[str, Any], *, written: Mapping[str, tuple[str, ...]], not_meant: frozenset[str]
+) -> dict[str, Any]:
+    """Return the fields that values mean; `written` as in FrontMatter.
 
     A name of a field means the field if its value can be one, in the way that people write it: `2024-07-01` is a time,
-    `tags: 2024` a tag. Everything else is metadata, under its own name: nothing is lost, and nothing is refused.
+    `tags: 2024` a tag. Everything else is metadata, under its own name: nothing is lost, and nothing is refused. So are
+    the names that are `not_meant`. Where no `occurred_at` is told, another date is one.
     """
-    known: dict[str, Any] = {"memory_type": MemoryType.SEMANTIC.value}
-    metadata: dict[str, Any] = {}
-    given: dict[str, Any] = {}
-    for name, value in front.values.items():
-        if name == "metadata" and isinstance(value, dict):
-            given = value
-        elif name == "tags":
-            tags, rest = _tags(value, front.written.get(name))
-            known |= {name: tags} if tags else {}
-            metadata |= {name: rest} if rest else {}
-        elif name not in FIELDS:
-            metadata[name] = value
-        elif value is not None:
-            meant = _meaning(name, value, front.written.get(name))
-            (metadata if meant is None else known)[name] = value if meant is None else meant
-    metadata |= given
-    return known | ({"metadata": metadata} if metadata else {})
+    told = _Told(not_meant)
+    for name, value in values.items():
+        told.take(name, value, written.get(name))
+    if "occurred_at" not in values:
+        told.take_date((values[name], written.get(name)) for name in _DATES if name in values)
+    return told.fields()
 
 
-def _tags(value: Any, written: tuple[str, ...] | None) -> tuple[list[str], Any]:
-    """Return the tags, each once, and what cannot be one."""
-    if written is None:
-        return [], value
-    words = written if isinstance(value, list) else tuple(word for text in written for word in text.split(","))
+def distinct_tags(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return words as the tags of a memory, each once, without the `#` of some programs; and those that cannot be."""
     tags: list[str] = []
     rest: list[str] = []
-    for word in dict.fromkeys(stripped for word in words if (stripped := word.strip())):
+    for word in dict.fromkeys(stripped for word in words if (stripped := word.strip().removeprefix("#").strip())):
         (tags if len(tags) < TAGS and _is_tag(word) else rest).append(word)
     return tags, rest
+
+
+@attrs.define
+class _Told:
+    """What was understood so far."""
+
+    _not_meant: frozenset[str]
+    _known: dict[str, Any] = attrs.field(factory=dict, init=False)
+    _metadata: dict[str, Any] = attrs.field(factory=dict, init=False)
+    _given: dict[str, Any] = attrs.field(factory=dict, init=False)
+    _words: list[str] = attrs.field(factory=list, init=False)
+
+    def take(self, name: str, value: Any, written: tuple[str, ...] | None) -> None:
+        if name == "metadata" and isinstance(value, dict):
+            self._given = value
+        elif name in _TAGS and written is not None:
+            self._words += (
+                written if isinstance(value, list) else (word for each in written for word in _APART.split(each))
+            )
+        elif name not in FIELDS or name in self._not_meant or name in _TAGS:
+            self._metadata |= {} if value is None and name in FIELDS else {name: value}
+        elif value is not None:
+            meant = _meaning(name, value, written)
+            (self._metadata if meant is None else self._known)[name] = value if meant is None else meant
+
+    def take_date(self, dates: Iterable[tuple[Any, tuple[str, ...] | None]]) -> None:
+        meanings = (_meaning("occurred_at", value, written) for value, written in dates if value is not None)
+        found = next((meaning for meaning in meanings if meaning is not None), None)
+        self._known |= {} if found is None else {"occurred_at": found}
+
+    def fields(self) -> dict[str, Any]:
+        tags, rest = distinct_tags(self._words)
+        metadata = self._metadata | ({"tags": rest} if rest else {}) | self._given
+        return self._known | ({"tags": tags} if tags else {}) | ({"metadata": metadata} if metadata else {})
 
 
 def _is_tag(word: str) -> bool:
@@ -62,8 +101,6 @@ def _is_tag(word: str) -> bool:
 
 def _meaning(name: str, value: Any, written: tuple[str, ...] | None) -> Any | None:
     """Return the value of a field that is meant, or None."""
-    if name in _OURS_TO_SET:
-        return None
     for reading in _readings(value, written):
         with suppress(InvalidField):
             structure({"content": "-", name: reading}, CreateMemory)
@@ -80,14 +117,7 @@ def _readings(value: Any, written: tuple[str, ...] | None) -> Iterator[Any]:
             text = written[0].strip()
             yield text
             yield text.lower()
-            for read in _READERS:
-                with suppress(ValueError, OverflowError):
-                    yield read(text)
-
-
-def _moment(text: str) -> str:
-    found = datetime.fromisoformat(text)
-    return rfc3339(found if found.tzinfo else found.replace(tzinfo=UTC))
-
-
-_READERS: tuple[Callable[[str], Any], ...] = (_moment, float)
+            if (moment := moment_of(text)) is not None:
+                yield moment
+            with suppress(ValueError, OverflowError):
+                yield float(text)

@@ -42,11 +42,14 @@ class Section:
 def taken_apart(page: str) -> tuple[FrontMatter, str]:
     """Return the front matter of a page, and the text below it.
 
+    What stands between two such lines and has no names is text between two rules.
+
     Raises:
-        InvalidField: the front matter is no YAML mapping, or larger or deeper than one can be.
+        InvalidField: the front matter is no YAML, or larger or deeper than one can be.
     """
     found = _FRONT.match(page)
-    return (front_matter_in(found.group(1)), page[found.end() :]) if found else (FrontMatter(), page)
+    front = None if found is None else front_matter_in(found.group(1))
+    return (FrontMatter(), page) if found is None or front is None else (front, page[found.end() :])
 
 
 def split_front_matter(page: str) -> tuple[dict[str, Any], str]:
@@ -61,7 +64,10 @@ def with_front_matter(values: Mapping[str, Any], text: str) -> str:
 
 
 def sections(text: str) -> Iterator[Section]:
-    """Yield the sections of a page that have a text, in order; headings of levels 1 to 3 begin one."""
+    """Yield the sections of a page, in order; headings of levels 1 to 3 begin one.
+
+    One that has no text is left out if it only stands above others.
+    """
     headings: list[tuple[int, str]] = []
     body: list[str] = []
     fence, begun = "", 1
@@ -71,10 +77,10 @@ def sections(text: str) -> Iterator[Section]:
         if heading is None:
             body.append(line)
             continue
-        yield from _pieces(headings, body, begun)
+        yield from _pieces(headings, body, begun, above=bool(headings) and heading[0] > headings[-1][0])
         headings = [*((depth, name) for depth, name in headings if depth < heading[0]), heading]
         body, begun = [], number
-    yield from _pieces(headings, body, begun)
+    yield from _pieces(headings, body, begun, above=False)
 
 
 def anchor(heading: str) -> str:
@@ -102,11 +108,14 @@ def _fence_after(line: str, fence: str) -> str:
     return "" if closes else fence
 
 
-def _pieces(headings: list[tuple[int, str]], body: list[str], line: int) -> Iterator[Section]:
+def _pieces(headings: list[tuple[int, str]], body: list[str], line: int, *, above: bool) -> Iterator[Section]:
     names = tuple(name for _, name in headings)
+    text = "".join(body).strip()
+    if not text and not above and any(names):
+        yield Section(headings=names, text="", line=line)
     piece: list[str] = []
     size = 0
-    for paragraph in _paragraphs("".join(body).strip()):
+    for paragraph in _paragraphs(text):
         length = len(paragraph.encode())
         if piece and size + len(_SEAM) + length > SECTION_BYTES:
             yield Section(headings=names, text=_SEAM.join(piece), line=line)

@@ -9,15 +9,17 @@ from typing import Any
 
 import attrs
 
-from tmws_cli.transfer.files import check_regular, label, markdown_below, read_page
-from tmws_cli.transfer.front import readable
+from tmws_cli.transfer.files import Found, check_regular, composed, label, markdown_below, read_page
+from tmws_cli.transfer.front import FrontMatter, front_matter_of, readable
+from tmws_cli.transfer.inline import with_inline
 from tmws_cli.transfer.labels import shared_fields
-from tmws_cli.transfer.markdown import HEADING_CHARACTERS, Section, sections, taken_apart
+from tmws_cli.transfer.markdown import HEADING_CHARACTERS, SECTION_BYTES, Section, sections, taken_apart
 from tmws_cli.transfer.records import (
     HISTORY_OF,
     Item,
     Record,
     Refusal,
+    Skip,
     contained,
     continuation_of,
     reason_of,
@@ -40,16 +42,16 @@ class MarkdownPages:
     """
 
     _root: Path
-    _paths: list[Path]
-    _unreadable: list[OSError]
+    _found: Found
     total: int
     _ignore_unknown: bool
     position: int = attrs.field(default=0, init=False)
+    _named: set[str] = attrs.field(factory=set, init=False)
 
     @property
     def pages(self) -> int:
         """Count the files."""
-        return len(self._paths)
+        return len(self._found.pages)
 
     @classmethod
     def at(cls, path: Path, *, ignore_unknown: bool) -> "MarkdownPages":
@@ -60,16 +62,18 @@ class MarkdownPages:
             OSError: it is not there.
         """
         if path.is_dir():
-            paths, unreadable = markdown_below(path)
-            return cls(path, paths, unreadable, sum(map(_size, paths)), ignore_unknown)
+            found = markdown_below(path)
+            return cls(path, found, sum(map(_size, found.pages)), ignore_unknown)
         size = check_regular(path)
         path = path.parent.resolve() / path.name if not path.is_symlink() else path.resolve()
-        return cls(path.parent, [path], [], size, ignore_unknown)
+        return cls(path.parent, Found(pages=[path]), size, ignore_unknown)
 
     def __iter__(self) -> Iterator[Item]:
-        for error in self._unreadable:
+        for error in self._found.unreadable:
             yield Refusal(place=self._place(Path(error.filename)), reason=reason_of(error))
-        for path in self._paths:
+        for link in self._found.elsewhere:
+            yield Skip(place=self._place(link), reason="is a link to a folder elsewhere: import that folder, too")
+        for path in self._found.pages:
             yield from contained(self._place(path), self._page(path))
 
     def _place(self, path: Path) -> str:
@@ -88,23 +92,65 @@ class MarkdownPages:
                 return
             yield self._record(place, fields | {"content": text.removeprefix("\n").removesuffix("\n")})
             return
-        shared = shared_fields(front)
         above = page.count("\n") - text.count("\n")
-        text = readable(text)
-        title = _title(place, front.values.get("title"), text)
-        file = f"{platform.node()}:{path.resolve()}"
+        yield from self._notes(place, self._file(path), above, _Note.of(place, front, readable(text)))
+
+    def _notes(self, place: str, file: str, above: int, note: "_Note") -> Iterator[Item]:
         seen: Counter[tuple[str, ...]] = Counter()
-        for number, section in enumerate(sections(text)):
+        number = -1
+        for number, section in enumerate(note.sections()):
             spot = "\0".join((file, str(seen[section.headings]), *section.headings))
             seen[section.headings] += 1
-            fields = shared | _own_fields(place, number, title, section)
+            fields = note.fields(place, number, section)
             yield from contained(f"{place}:{above + section.line}", self._section(place, fields, spot))
+        if number < 0:
+            yield Skip(place=place, reason="holds no text")
 
     def _section(self, place: str, fields: dict[str, Any], spot: str) -> Iterator[Record]:
         yield self._record(place, fields, edition_of=spot)
 
     def _record(self, place: str, fields: dict[str, Any], edition_of: str | None = None) -> Record:
         return record_of(place, fields, ignore_unknown=self._ignore_unknown, edition_of=edition_of)
+
+    def _file(self, path: Path) -> str:
+        """Return what tells a file from others, also after it was copied by a system that encodes accents otherwise."""
+        name = composed(str(path.resolve()))
+        if name in self._named:  # where both stand side by side, they are two
+            name += "\0"
+        self._named.add(name)
+        return f"{platform.node()}:{name}"
+
+
+@attrs.frozen
+class _Note:
+    """A page of another program: what it is called, what its front matter says, and its text."""
+
+    _title: str
+    _front: FrontMatter
+    _shared: dict[str, Any]
+    _text: str
+
+    @classmethod
+    def of(cls, place: str, front: FrontMatter, text: str) -> "_Note":
+        return cls(_title(place, front.values.get("title"), text), front, shared_fields(front), text)
+
+    def sections(self) -> Iterator[Section]:
+        """Yield its sections; a page without any has its properties."""
+        if self._text.strip():
+            yield from sections(self._text)
+        elif self._front.values:
+            yield Section(headings=(), text=front_matter_of(self._front.values)[:SECTION_BYTES].rstrip(), line=1)
+
+    def fields(self, place: str, number: int, section: Section) -> dict[str, Any]:
+        names = section.headings[1:] if section.headings[:1] == (self._title,) else section.headings
+        path = " > ".join((self._title, *names))
+        own = {
+            "content": f"{path}\n\n{section.text}" if section.text else path,
+            "source": f"{place}#{section.anchor}"[-_LABEL_CHARACTERS:],
+            "session_id": place[-_LABEL_CHARACTERS:],
+            "sequence": number,
+        }
+        return with_inline(self._shared | own, section.text)
 
 
 def _size(path: Path) -> int:
@@ -129,19 +175,9 @@ def _decoded(raw: bytes) -> str:
     return text
 
 
-def _own_fields(place: str, number: int, page: str, section: Section) -> dict[str, Any]:
-    path = [page, *section.headings[1:]] if section.headings[:1] == (page,) else [page, *section.headings]
-    return {
-        "content": f"{' > '.join(path)}\n\n{section.text}",
-        "source": f"{place}#{section.anchor}"[-_LABEL_CHARACTERS:],
-        "session_id": place[-_LABEL_CHARACTERS:],
-        "sequence": number,
-    }
-
-
 def _title(place: str, given: object, text: str) -> str:
     """Return the name of a page: its own word for it, its first heading, or the name of the file."""
     if isinstance(given, str) and given and len(given) <= HEADING_CHARACTERS:
         return given
-    first = next((section.headings[0] for section in sections(text) if section.headings), None)
+    first = next((section.headings[0] for section in sections(text) if any(section.headings)), None)
     return first or Path(place).stem

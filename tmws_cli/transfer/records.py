@@ -69,7 +69,15 @@ class Refusal:
     reason: str
 
 
-Item = Record | Continuation | Refusal
+@attrs.frozen(kw_only=True)
+class Skip:
+    """Something in a file that holds nothing to remember."""
+
+    place: str
+    reason: str
+
+
+Item = Record | Continuation | Refusal | Skip
 
 
 def contained(place: str, items: Iterable[Item]) -> Iterator[Item]:

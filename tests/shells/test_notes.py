@@ -1,0 +1,138 @@
+"""Notes as people and programs write them: all of a note is stored, or what is not is named."""
+
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tmws_cli.transfer.files import found_path
+from tmws_cli.transfer.pages import MarkdownPages
+from tmws_cli.transfer.records import Item, Record, Skip
+from tmws_core.messages.memory import CreateMemory
+
+
+def taken(path: Path) -> list[Item]:
+    return list(MarkdownPages.at(path, ignore_unknown=False))
+
+
+def requests_in(path: Path) -> list[CreateMemory]:
+    return [item.request for item in taken(path) if isinstance(item, Record)]
+
+
+def note(folder: Path, text: str, name: str = "note.md") -> CreateMemory:
+    (folder / name).write_text(text, encoding="utf-8")
+    [item] = taken(folder / name)
+    assert isinstance(item, Record), item
+    return item.request
+
+
+def test_a_note_of_headings_alone_has_a_memory_for_each_that_stands_above_nothing(tmp_path: Path) -> None:
+    (tmp_path / "list.md").write_text("# Errands\n\n## Buy milk\n## Call Bob\n\n# Done\n", encoding="utf-8")
+    assert [request.content for request in requests_in(tmp_path)] == [
+        "Errands > Buy milk",
+        "Errands > Call Bob",
+        "Errands > Done",
+    ]
+
+
+def test_a_note_of_properties_alone_is_found_by_them(tmp_path: Path) -> None:
+    request = note(tmp_path, "---\nrole: plumber\nphone: 555\ntags: [people]\n---\n", "Sofia.md")
+    assert request.content == "Sofia\n\nrole: plumber\nphone: 555\ntags:\n- people"
+    assert (request.tags, request.metadata) == (("people",), {"role": "plumber", "phone": 555})
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "---\n---\n", "---\n# nothing\n---\n\n", "#  \n"])
+def test_a_note_that_says_nothing_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "empty.md").write_text(text, encoding="utf-8")
+    assert taken(tmp_path) == [Skip(place="empty.md", reason="holds no text")]
+
+
+def test_links_to_folders_are_stored_where_they_lead_or_named(tmp_path: Path) -> None:
+    vault = tmp_path / "vault"
+    for folder in (vault / "real", vault / ".hidden", tmp_path / "other"):
+        folder.mkdir(parents=True)
+        (folder / "page.md").write_text(folder.name, encoding="utf-8")
+    (vault / "again").symlink_to(vault / "real")
+    (vault / "secret").symlink_to(vault / ".hidden")
+    (vault / "outer").symlink_to(tmp_path / "other")
+    found = taken(vault)
+    assert [item.place for item in found if isinstance(item, Skip)] == ["outer", "secret"]
+    assert [item.place for item in found if isinstance(item, Record)] == ["real/page.md"]
+
+
+def test_a_name_is_the_same_however_its_accents_are_encoded(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Café.md") for form in ("NFC", "NFD"))
+    first = note(tmp_path, "Opens at nine. [[Thé]]", composed)
+    (tmp_path / composed).rename(tmp_path / decomposed)
+    [second] = requests_in(tmp_path)
+    assert second == first
+    assert found_path(tmp_path / composed) == tmp_path / decomposed
+    assert unicodedata.is_normalized("NFC", f"{first.content}{first.source}{first.session_id}")
+    (tmp_path / composed).write_text("Another file.", encoding="utf-8")
+    assert len({request.idempotency_key for request in requests_in(tmp_path)}) == 2
+
+
+def test_links_and_tags_within_a_text_belong_to_the_memory(tmp_path: Path) -> None:
+    text = """---
+tags: [work]
+---
+Ask [[People/Ada Lovelace|Ada]] about [[Engine#Gears]] and ![[plan.png]], see [[#above]] #project/alpha, (#2024-q1).
+Not: `#code` `[[Code]]` C#sharp #123 https://example.org/#frag # heading
+```
+#fenced [[Fenced]]
+```
+#work #last
+"""
+    request = note(tmp_path, text)
+    assert request.tags == ("work", "project/alpha", "2024-q1", "last")
+    assert request.metadata == {"links": ["People/Ada Lovelace", "Engine", "plan.png"]}
+
+
+def test_tags_and_links_that_are_too_many_cost_nothing(tmp_path: Path) -> None:
+    request = note(tmp_path, f"---\nlong: {'x' * 16_000}\n---\n" + " ".join(f"#t{n} [[Note {n}]]" for n in range(100)))
+    assert len(request.tags) == 32
+    assert request.metadata.keys() == {"long"}
+    assert note(tmp_path, "---\nlinks: mine\n---\n[[Other]]").metadata == {"links": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("front", "metadata", "tags"),
+    [
+        ("title: Tides: how they come", {"title": "Tides: how they come"}, ()),
+        ("date: {{date}}\nn: 1", {"date": "{{date}}", "n": 1}, ()),
+        ("title: 'it's'\nby: @ada", {"title": "'it's'", "by": "@ada"}, ()),
+        ("a:\tb\nlist:\n  - c: d: e", {"a": "b", "list": [{"c": "d: e"}]}, ()),
+        ("tags: #one #two/three", {}, ("one", "two/three")),
+        ("tags:\n  - #one\n  - two", {}, ("one", "two")),
+        ("tag: one\ntags: [two]", {}, ("one", "two")),
+    ],
+)
+def test_lines_that_are_no_yaml_but_mean_one_thing_are_taken(
+    tmp_path: Path, front: str, metadata: dict[str, Any], tags: tuple[str, ...]
+) -> None:
+    request = note(tmp_path, f"---\n{front}\n---\nText.\n")
+    assert (request.metadata, request.tags) == (metadata, tags)
+
+
+@pytest.mark.parametrize("text", ["---\nA rule.\n---\nText.", "---\n- a\n- b\n---\nText."])
+def test_text_between_two_rules_is_text(tmp_path: Path, text: str) -> None:
+    assert note(tmp_path, text).content == f"note\n\n{text}"
+
+
+@pytest.mark.parametrize(
+    ("front", "day"),
+    [
+        ("date: 2024-07-01", "2024-07-01T00:00:00+00:00"),
+        ("created: 2024/7/1 12:30", "2024-07-01T12:30:00+00:00"),
+        ("date: 1719840000", "2024-07-01T13:20:00+00:00"),
+        ("created_at: Mon, 01 Jul 2024 10:00:00 +0200", "2024-07-01T08:00:00+00:00"),
+        ("date: some day\ncreated: 2024-07-01", "2024-07-01T00:00:00+00:00"),
+        ("date: 2024-07-01\noccurred_at: 2024-07-02", "2024-07-02T00:00:00+00:00"),
+        ("date: 2024-07-01\noccurred_at: then", None),
+    ],
+)
+def test_a_date_is_when_it_occurred_and_stays_in_the_metadata(tmp_path: Path, front: str, day: str | None) -> None:
+    request = note(tmp_path, f"---\n{front}\n---\nText.\n")
+    assert (request.occurred_at and request.occurred_at.isoformat()) == day
+    assert front.split(":", maxsplit=1)[0] in request.metadata
