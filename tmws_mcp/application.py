@@ -44,6 +44,9 @@ from tmws_mcp.stopping import Stop
 from tmws_mcp.tasks import ungrouped
 from tmws_mcp.tools import Context
 
+ANSWER_SECONDS = 2
+"""Seconds beyond the request timeout that a server which ends leaves its requests, to tell of running into that."""
+
 
 async def serve_on(
     settings: Settings,
@@ -223,5 +226,5 @@ def _config(application: Starlette, settings: Settings) -> uvicorn.Config:
         forwarded_allow_ips=trusted_proxies(settings),
         server_header=False,
         timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=math.ceil(settings.timeout.total_seconds()),
+        timeout_graceful_shutdown=math.ceil(settings.timeout.total_seconds()) + ANSWER_SECONDS,
     )

@@ -4,6 +4,7 @@ import math
 from http import HTTPStatus
 from typing import Any
 
+import anyio
 import attrs
 import orjson
 from starlette.datastructures import MutableHeaders
@@ -12,13 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tmws_core.errors import RequestTimedOut, TmwsError
+from tmws_core.errors import RequestTimedOut, StorageOutcomeUnknown, TmwsError
 from tmws_mcp.failure import STATUS, described, error_body, new_request_id, unexpected
 
 _HEADER = "x-request-id"
 
 _CODES = {HTTPStatus.NOT_FOUND: "unknown_route", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
 """Codes of refusals that no operation makes; the other ones are `malformed_request`."""
+
+_ENDED = "The server ended before the request did; a write may or may not have been stored. Look, or try it again"
+"""What a request is told that was still running when the server had waited long enough for it."""
 
 
 class Json(Response):
@@ -89,6 +93,11 @@ class Contained:
             refusal = error
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of the inside goes out
             refusal = unexpected(error, f"{scope['method']} {scope['path'][:200]!r}", request_id)
+        except anyio.get_cancelled_exc_class():
+            if not answer.started:
+                body = described(StorageOutcomeUnknown.code, _ENDED, request_id=request_id)
+                await Json(body, HTTPStatus.SERVICE_UNAVAILABLE)(scope, receive, answer)
+            raise
         else:
             return
         if not answer.started:
