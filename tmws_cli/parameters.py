@@ -83,7 +83,7 @@ def _option(name: str, field: JsonSchema) -> click.Option:
         case {"type": "boolean"}:
             return click.Option(words, is_flag=True, default=None, help=help_text)
         case {"type": "array"}:
-            return click.Option(words, multiple=True, metavar="TEXT", help=f"{help_text} May be repeated.".strip())
+            return click.Option(words, multiple=True, metavar="TEXT", help=f"{help_text}; may be repeated")
         case {"enum": choices}:
             return click.Option(words, type=click.Choice(choices), help=help_text)
         case _:
@@ -96,7 +96,7 @@ def _metavar(field: JsonSchema) -> str:
 
 
 def _help(field: JsonSchema) -> str:
-    facts = [field.get("description", ""), _range(field)]
+    facts = [field.get("description", "").rstrip(".").replace("`", ""), _range(field)]
     if field.get("default") not in (None, False):
         facts.append(f"default {field['default']}")
     return "; ".join(fact for fact in facts if fact)

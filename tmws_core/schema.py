@@ -9,6 +9,7 @@ import attrs
 
 from tmws_core.domain.constraints import Aware, Items, JsonObject, Range, Text
 from tmws_core.domain.unset import UNSET, Unset
+from tmws_core.meanings import meaning_of
 from tmws_core.wire import unstructure
 
 JsonSchema = dict[str, Any]
@@ -33,6 +34,8 @@ def schema_of(cls: type, *, depth: int = 16) -> JsonSchema:
     required = []
     for field in attrs.fields(cls):
         schema = _of_type(hints[field.name], depth)
+        if (meaning := meaning_of(cls, field.name)) is not None:
+            schema["description"] = meaning
         _constrain(schema, field)
         if field.default is attrs.NOTHING:
             if not _is_optional(hints[field.name]):
@@ -86,8 +89,6 @@ def _is_optional(hint: Any) -> bool:
 
 
 def _constrain(schema: JsonSchema, field: "attrs.Attribute[Any]") -> None:
-    if "doc" in field.metadata:
-        schema["description"] = field.metadata["doc"]
     schema.update(_limits(field.validator))
     if isinstance(field.validator, Items) and field.validator.each is not None:
         schema["items"].update(_limits(field.validator.each))

@@ -1,8 +1,8 @@
 """What MCP clients are told about an operation's input and output, in few bytes.
 
 Clients put the whole tool list into the model's context: the list has a budget of 4,000 tokens. Length limits and
-patterns are left out, since the wire converter enforces them and names them in its errors, and nested objects are
-written without their properties. The whole description is in `/openapi.json`.
+patterns are left out, since the wire converter enforces them and names them in its errors, and the fields of nested
+objects are not explained: another tool has them. The whole description is in `/openapi.json`.
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ _LARGE = 2**31
 
 
 def input_schema(operation: Operation) -> JsonSchema:
-    """Return the terse schema of an operation's arguments; of nested objects it names the required properties."""
-    return _object(schema_of(operation.request))
+    """Return the terse schema of an operation's arguments."""
+    return _terse(schema_of(operation.request), explained=True)
 
 
 def output_schema(operation: Operation) -> JsonSchema:
@@ -31,18 +31,20 @@ def output_schema(operation: Operation) -> JsonSchema:
     return {"type": "object", "properties": {name: {"type": schema["type"]} for name, schema in properties.items()}}
 
 
-def _object(schema: JsonSchema) -> JsonSchema:
-    properties = {name: _terse(described) for name, described in schema["properties"].items()}
-    return {**schema, "properties": properties}
-
-
-def _terse(schema: JsonSchema) -> JsonSchema:
-    if schema["type"] == "object":
-        return {key: schema[key] for key in ("type", "required") if key in schema}
+def _terse(schema: JsonSchema, *, explained: bool) -> JsonSchema:
     kept = {
         key: value for key, value in schema.items() if key not in _LEFT_OUT and not _goes_without_saying(key, value)
     }
-    return kept | {"items": _terse(kept["items"])} if "items" in kept else kept
+    if "items" in kept:
+        kept["items"] = _terse(kept["items"], explained=False)
+    if "properties" in kept:
+        kept["properties"] = {name: _field(field, explained=explained) for name, field in kept["properties"].items()}
+    return kept
+
+
+def _field(schema: JsonSchema, *, explained: bool) -> JsonSchema:
+    terse = _terse(schema, explained=False)
+    return terse if explained else {key: value for key, value in terse.items() if key != "description"}
 
 
 def _goes_without_saying(key: str, value: Any) -> bool:

@@ -3,16 +3,15 @@
 
 import enum
 import inspect
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
 
 from tmws_core.domain.constraints import UUID_PATTERN, Items, JsonObject, Range, Text
 from tmws_core.domain.unset import UNSET, Unset
+from tmws_core.meanings import meanings, table_of
 from tmws_core.operation import Operation
 from tmws_core.wire import unstructure
 
@@ -27,7 +26,6 @@ class OperationsPage:
     """The page while it is written; it remembers which meanings it used and which objects it has to explain."""
 
     notice: str
-    meanings: Mapping[str, Mapping[str, str]]
     _used: set[tuple[str, str]] = attrs.field(factory=set, init=False)
     _objects: dict[str, type] = attrs.field(factory=dict, init=False)
 
@@ -50,7 +48,7 @@ class OperationsPage:
                 yield from (f"### {name}", "", _first_paragraph(self._objects[name]), "")
                 yield from self._fields(self._objects[name])
             shown.update(remaining)
-        unused = {(table, name) for table, names in self.meanings.items() for name in names} - self._used
+        unused = {(table, name) for table, names in meanings().items() for name in names} - self._used
         if unused:
             raise SystemExit(f"meanings.toml describes what is not there: {sorted(unused)}")
 
@@ -88,11 +86,11 @@ class OperationsPage:
         yield ""
 
     def _meaning(self, cls: type, name: str) -> str:
-        for table in (*(base.__name__ for base in cls.__mro__), "any"):
-            if name in self.meanings.get(table, {}):
-                self._used.add((table, name))
-                return self.meanings[table][name]
-        raise SystemExit(f"meanings.toml does not describe {cls.__name__}.{name}")
+        table = table_of(cls, name)
+        if table is None:
+            raise SystemExit(f"meanings.toml does not describe {cls.__name__}.{name}")
+        self._used.add((table, name))
+        return meanings()[table][name]
 
     def _type(self, hint: Any, constraint: object = None) -> str:
         arguments = [argument for argument in get_args(hint) if argument is not type(None)]
@@ -125,8 +123,7 @@ class OperationsPage:
 
 def operations_page(notice: str, operations: Iterable[Operation]) -> Iterator[str]:
     """Return the lines of operations.md."""
-    meanings = tomllib.loads(Path(__file__).with_name("meanings.toml").read_text(encoding="utf-8"))
-    return OperationsPage(notice, meanings).lines(operations)
+    return OperationsPage(notice).lines(operations)
 
 
 def _limit(constraint: object) -> str:

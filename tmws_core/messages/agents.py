@@ -108,7 +108,7 @@ class UpdateAgent(Request[AgentChanged]):
     description: str | None = attrs.field(default=None, validator=DESCRIPTION)
     capabilities: tuple[str, ...] | None = attrs.field(default=None, validator=_ITEM_CAPABILITIES)
     metadata: dict[str, Any] | None = attrs.field(default=None, validator=JsonObject(PROFILE_BYTES))
-    active: bool | None = attrs.field(default=None, metadata={"doc": "true makes a deactivated agent active again"})
+    active: bool | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -83,9 +83,7 @@ class MemoriesCreated:
 class CreateMemories(Request[MemoriesCreated]):
     """Memories to be stored together: all of them or none."""
 
-    memories: tuple[CreateMemory, ...] = attrs.field(
-        validator=Items(minimum=1, maximum=BATCH), metadata={"doc": "inputs of create_memory"}
-    )
+    memories: tuple[CreateMemory, ...] = attrs.field(validator=Items(minimum=1, maximum=BATCH))
 
 
 @attrs.frozen(kw_only=True)

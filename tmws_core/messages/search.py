@@ -69,5 +69,5 @@ class SearchMemories(Filters, Request[MemoriesFound]):
     cursor: str | None = attrs.field(default=None, validator=CURSOR)
     mode: SearchMode = SearchMode.HYBRID
     min_similarity: float | None = attrs.field(default=None, validator=Range(-1, 1))
-    as_of: datetime | None = attrs.field(default=None, validator=Aware(), metadata={"doc": "search as it was then"})
+    as_of: datetime | None = attrs.field(default=None, validator=Aware())
     explain: bool = False

@@ -66,7 +66,10 @@ class Browsing:
         quotes=True,
     )
     async def get(self, caller: Caller, request: GetMemory) -> MemoryFound:
-        """Read one memory by its id."""
+        """Read one memory by its id.
+
+        Use it for the whole of what a search has found, or for its history.
+        """
         beyond = await self.cursors.position(caller, request)
         former = None
         async with self.storage.read() as snapshot:
@@ -96,7 +99,10 @@ class Browsing:
         quotes=True,
     )
     async def page(self, caller: Caller, request: ListMemories) -> MemoryPage:
-        """List memories, newest first, page by page."""
+        """List memories, newest first, page by page.
+
+        Use it to go through all of them; to look for something, search_memories.
+        """
         after = await self.cursors.position(caller, request)
         scope = Scope(
             visibility=visibility_of(caller),

@@ -98,7 +98,10 @@ class Memories:
         raises=(KeyConflict, *_LIMITS, *_REFUSALS),
     )
     async def create(self, caller: Caller, request: CreateMemory) -> MemoryCreated:
-        """Store one memory, durably, and make it searchable at once."""
+        """Store one memory, durably, and make it searchable at once.
+
+        Use it for a decision, fact, preference or lesson that will matter later.
+        """
         return (await self._create(caller, {"": request}))[0]
 
     @operation(
@@ -110,7 +113,10 @@ class Memories:
         command="create-batch",
     )
     async def create_many(self, caller: Caller, request: CreateMemories) -> MemoriesCreated:
-        """Store up to 1000 memories at once: all or none."""
+        """Store up to 1000 memories at once: all or none.
+
+        Use it for several facts, or for the turns of a conversation.
+        """
         placed = {f"memories[{index}].": each for index, each in enumerate(request.memories)}
         return MemoriesCreated(results=tuple(await self._create(caller, placed)))
 
@@ -122,7 +128,10 @@ class Memories:
         raises=(MemoryNotFound, VersionConflict, *_LIMITS, *_REFUSALS),
     )
     async def update(self, caller: Caller, request: UpdateMemory) -> MemoryUpdated:
-        """Change a memory; a former text is kept as history, and null empties a field."""
+        """Change a memory; a former text is kept as history, and null empties a field.
+
+        Use it where a fact has changed, rather than storing another memory.
+        """
         changes.check_update(request)
         since = self.embedder.changes
         prepared = await self._prepared(caller, request)
@@ -161,7 +170,10 @@ class Memories:
         raises=(MemoryNotFound, *_REFUSALS),
     )
     async def delete(self, caller: Caller, request: DeleteMemory) -> MemoryDeleted:
-        """Delete a memory and its history for good."""
+        """Delete a memory and its history for good.
+
+        Use it for what should never have been stored; for what has changed use update_memory.
+        """
         async with self.writing(caller, Permission.MEMORY_WRITE, acting=[request.agent_id]) as standing:
             unit, acting = standing.unit, standing.actor(request.agent_id)
             memory = await unit.memories.get(request.memory_id, visibility_of(acting))
