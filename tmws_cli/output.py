@@ -44,7 +44,7 @@ def printable(text: str) -> str:
 def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
     match answer:
         case {"results": [*hits], "search_source": _}:
-            yield from _hits(hits)
+            yield from _hits(hits, nothing_relevant=answer["nothing_relevant"])
         case {"memories": [*memories], **rest} if rest.get("success"):
             yield from (_row(memory, memory["created_at"][:10]) for memory in memories)
         case {"memory": {}}:
@@ -55,11 +55,13 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"More: --cursor {answer['next_cursor']}"
 
 
-def _hits(hits: list[dict[str, Any]]) -> Iterator[str]:
+def _hits(hits: list[dict[str, Any]], *, nothing_relevant: bool) -> Iterator[str]:
     if not hits:
         yield "Nothing was found."
+    elif nothing_relevant:
+        yield "Nothing relevant was found; nearest:"
     for rank, hit in enumerate(hits, start=1):
-        yield _row(hit, f"{rank:3}  {hit['score']:.3f}")
+        yield _row(hit, f"{rank:3}  {hit['score']:.3f}  {hit['relevance']:6}")
 
 
 def _row(memory: Mapping[str, Any], start: str) -> str:

@@ -3,10 +3,12 @@
     python -m tests.benchmarks.retrieval SET_DIR [--embedder onnx | --embedder ollama URL MODEL] [--postgresql]
 
 A set is a folder with `memories.jsonl` (key, content, session_id, sequence, occurred_at, namespace) and `queries.jsonl`
-(query, relevant, namespace, category). The memories are stored through the public interface in a store of their own,
-and each query is asked inside its namespace, twice: the second time its vector is known, so that `latency_ms` is the
-search alone and `latency_with_embedding_ms` the whole. recall@k is the mean over the queries of the share of the
-relevant keys among the first k results. The store is a SQLite file, or a database on a server of its own.
+(query, relevant, namespace, category); a query without relevant keys has no answer. The memories are stored through the
+public interface in a store of their own, and each query is asked inside its namespace, twice: the second time its
+vector is known, so that `latency_ms` is the search alone and `latency_with_embedding_ms` the whole. recall@k is the
+mean over the queries of the share of the relevant keys among the first k results, `first` the share of the queries
+whose first result is relevant, `marked` the share of those whose answer says that nothing in it is relevant. The store
+is a SQLite file, or a database on a server of its own.
 """
 
 import argparse
@@ -43,6 +45,7 @@ class Asked:
     keys: list[str]
     first_ms: float
     second_ms: float
+    nothing_relevant: bool
 
     def recall(self, cut: int) -> float:
         relevant = set(self.query["relevant"])
@@ -63,7 +66,7 @@ async def measure(folder: Path, environment: Mapping[str, str]) -> dict[str, obj
         "set": folder.name,
         "memories": len(keys),
         "queries": len(asked),
-        **scores(asked),
+        **scores([each for each in asked if each.query["relevant"]]),
         "latency_ms": quantiles([each.second_ms for each in asked]),
         "latency_with_embedding_ms": quantiles([each.first_ms for each in asked]),
         "by_category": {name: {"queries": len(part), **scores(part)} for name, part in sorted(categories.items())},
@@ -98,13 +101,16 @@ async def ask(app: App, caller: Caller, query: dict[str, Any], keys: Mapping[str
     first: MemoriesFound = await app.call(caller, wanted)
     second = await app.call(caller, wanted)
     found = [key for hit in second.results for key in keys[hit.memory_id]]
-    return Asked(query, found, first.latency_ms, second.latency_ms)
+    return Asked(query, found, first.latency_ms, second.latency_ms, second.nothing_relevant)
 
 
 def scores(asked: Sequence[Asked]) -> dict[str, float]:
-    recalls = {f"recall@{cut}": sum(each.recall(cut) for each in asked) / len(asked) for cut in CUTS}
-    hits = sum(each.recall(max(CUTS)) > 0 for each in asked) / len(asked)
-    return {name: round(value, 4) for name, value in {**recalls, f"any-hit@{max(CUTS)}": hits}.items()}
+    figures: dict[str, float] = {"marked": sum(each.nothing_relevant for each in asked)}
+    if all(each.query["relevant"] for each in asked):
+        figures |= {f"recall@{cut}": sum(each.recall(cut) for each in asked) for cut in CUTS}
+        figures[f"any-hit@{max(CUTS)}"] = sum(each.recall(max(CUTS)) > 0 for each in asked)
+        figures["first"] = sum(each.keys[0] in each.query["relevant"] for each in asked if each.keys)
+    return {name: round(total / max(len(asked), 1), 4) for name, total in figures.items()}
 
 
 def main() -> None:

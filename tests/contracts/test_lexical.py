@@ -64,6 +64,19 @@ async def test_scores_are_positive_and_fall(store: Store) -> None:
     assert len(scores) == 3
 
 
+async def test_a_score_is_the_share_of_the_rare_words_that_a_text_covers(store: Store) -> None:
+    await add(store, "apples pears", "apples", "plums", *["cherries and figs"] * 9)
+
+    async def scores(*terms: str) -> list[float]:
+        return [hit.score for hit in await store.lexical.search(scope(), terms, 10)]
+
+    both, one = await scores("apples", "pears")
+    assert 0.6 < both < 1
+    assert one < 0.6 * both
+    (missing, *_) = await scores("apples", "pears", "quinces", "melons")
+    assert missing < 0.6 * both
+
+
 async def test_of_equal_texts_the_newest_come_first_even_at_the_limit(store: Store) -> None:
     await add(store, *["the same apples"] * 30)
     every = await store.lexical.search(scope(), ["apples"], 30)

@@ -56,12 +56,16 @@ def test_search_shows_rank_score_id_and_text_and_json_is_the_wire(tmp_path: Path
     stored = command.ok("memory", "create-batch", "-", "--json", stdin=lines).answer["results"]
 
     (row, *_) = command.using(COLUMNS="80").ok("memory", "search", "where is the tea?").out.splitlines()
-    assert row.split()[:3] == ["1", "1.000", stored[0]["memory_id"]]
+    assert row.split()[:4] == ["1", "1.000", "fair", stored[0]["memory_id"]]
     assert "Tea is in the kitchen" in row
     assert (len(row), row[-1]) == (80, "…")
     answer = command.ok("--json", "memory", "search", "where is the tea?", "--limit", "1", "--explain").answer
     assert [hit["content"] for hit in answer["results"]] == [contents[0]]
     assert {"success", "search_source", "latency_ms"} <= answer.keys()
+
+    odd = command.ok("memory", "search", "quantum physics of black holes").out.splitlines()
+    assert odd[0] == "Nothing relevant was found; nearest:"
+    assert [row.split()[2] for row in odd[1:]] == ["weak", "weak"]
 
     (tmp_path / "batch.json").write_text(json.dumps([{"content": "one more"}]), encoding="utf-8")
     command.ok("memory", "create-batch", "batch.json")

@@ -13,7 +13,7 @@ from tmws_adapters.postgres.samples import Sample, Samples
 from tmws_adapters.postgres.scopes import Held
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.postgres.words import stems
-from tmws_adapters.sql.bm25 import K1, B, idf
+from tmws_adapters.sql.bm25 import K1, B, idf, most
 from tmws_core.domain.access import Scope
 from tmws_core.domain.ranking import Hit
 
@@ -215,6 +215,7 @@ class PostgresLexical:
             question = question if held is None else question.knowing(held)
         present = [word for word in words if sample.counts[word] or not sample.whole]
         telling = _telling(sample, present)
+        unit = 1 / most(len(sample.documents), map(sample.counts.__getitem__, words))
         async with self._connections.lookup() as session:
             hits = await _scored(session, question, {word: counts[word] for word in telling})
         if len(hits) < min(limit, ENOUGH) and len(telling) < len(present):
@@ -222,7 +223,7 @@ class PostgresLexical:
                 more = await _scored(session, question.among_newest(), dict.fromkeys(present, LISTED))
             scores = {hit.document: hit.score for hit in (*hits, *more)}
             hits = [Hit(*each) for each in sorted(scores.items(), key=lambda item: (-item[1], -item[0]))[:limit]]
-        return hits
+        return [Hit(document, score * unit) for document, score in hits]
 
 
 def _telling(sample: Sample, words: Sequence[str]) -> list[str]:
@@ -303,7 +304,7 @@ def _matches(question: _Question, counts: dict[str, int]) -> tuple[str, dict[str
             matches = matching.format(looked_up=condition, listed=listed, allowed=allowed)
             parts.append(_MATCHES.format(kind=kind, matches=matches, joined=joined))
             values[f"{kind}_words"] = words
-            values[f"{kind}_idfs"] = [idf(len(sample.documents), sample.counts[word]) for word in words]
+            values[f"{kind}_idfs"] = [idf(len(sample.documents), max(sample.counts[word], 1)) for word in words]
     if within == _GIVEN:
         values["given"] = [*question.given]
     elif within:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from tmws_adapters.sql.bm25 import most
 from tmws_adapters.sqlite.connections import ReaderPool
 from tmws_adapters.sqlite.matches import Matches
 from tmws_adapters.sqlite.readers import words_for
@@ -64,7 +65,8 @@ class SqliteLexical:
 
 def _search(matches: Matches, terms: Sequence[str], limit: int) -> list[Hit]:
     bound = max(SCORED, matches.members.count // SCORED_SHARE)
-    counts = {term: count for term in terms if (count := matches.count(term))}
+    every = {term: matches.count(term) for term in terms}
+    counts = {term: count for term, count in every.items() if count}
     telling = _telling(counts, bound)
     bound = max(bound, limit)
     scores = _scores(matches, telling, counts, bound)
@@ -73,7 +75,8 @@ def _search(matches: Matches, terms: Sequence[str], limit: int) -> list[Hit]:
     # Numbers are sorted in half the time of pairs.
     least = sorted(scores.values())[-limit] if len(scores) > limit else 0.0
     best = sorted([(score, document) for document, score in scores.items() if score >= least], reverse=True)[:limit]
-    return [Hit(document, score) for score, document in best]
+    unit = 1 / most(matches.members.count, every.values())
+    return [Hit(document, score * unit) for score, document in best]
 
 
 def _telling(counts: Mapping[str, float], bound: int) -> list[str]:

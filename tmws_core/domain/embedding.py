@@ -65,6 +65,30 @@ class KnownModel:
 
 
 @attrs.frozen(kw_only=True)
+class Calibration:
+    """What cosines of a model mean: their means between questions and texts, `related` where these answer them.
+
+    Between unrelated texts it is near 0 with some models and above 0.7 with others.
+    """
+
+    unrelated: float
+    related: float
+
+    def nearness(self, similarity: float) -> float:
+        """Return 0 for a cosine as of unrelated texts on average or below, and 1 for one as of related texts."""
+        return max(similarity - self.unrelated, 0.0) / max(self.related - self.unrelated, LEAST_SPAN)
+
+
+LEAST_SPAN = 0.02
+"""The least difference between related and unrelated texts that a model is believed to make."""
+
+CALIBRATIONS = {
+    "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6": Calibration(unrelated=0.05, related=0.55),
+}
+"""By the digest of a model's weights: what is known before it is measured. The first is the bundled model."""
+
+
+@attrs.frozen(kw_only=True)
 class Prefixes:
     """What a model wants to read before a question, and before a text that is to be found."""
 

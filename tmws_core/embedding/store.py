@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import attrs
 
-from tmws_core.domain.embedding import EmbeddingModel, KnownModel, Vector
+from tmws_core.domain.embedding import CALIBRATIONS, Calibration, EmbeddingModel, KnownModel, Vector
 from tmws_core.embedding.identity import Identity, fits, identify, same_name
 from tmws_core.embedding.refusals import Unproved, model_mismatch, store_changed, weights_changed
 from tmws_core.errors import (
@@ -84,6 +84,10 @@ class StoreEmbedder:
     async def familiarity(self, text: str) -> float:
         """Tell how much of a text the model can read."""
         return await self.inner.familiarity(text)
+
+    def calibration(self, stored: EmbeddingModel | None) -> Calibration | None:
+        """Return what cosines of a model mean, or None while that is not known."""
+        return None if stored is None else CALIBRATIONS.get(stored.digest)
 
     async def model(self) -> EmbeddingModel:
         """Return the model, after a look at the store's."""

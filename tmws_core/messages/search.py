@@ -7,6 +7,7 @@ import attrs
 
 from tmws_core.domain.constraints import Aware, Range, Text
 from tmws_core.domain.memory import CONTENT_BYTES
+from tmws_core.domain.relevance import Relevance
 from tmws_core.messages.memory import CURSOR, PAGE, Filters, MemoryView
 from tmws_core.operation import Request
 
@@ -37,11 +38,12 @@ class Explanation:
 class MemoryHit(MemoryView):
     """A memory with its place in the answer.
 
-    `score` lies in [0, 1] and compares hits of one answer only; `similarity` is the cosine to the query. `allowed_by`
-    says why the caller sees the memory.
+    `score` lies in [0, 1] and compares hits of one answer only; `relevance` says whether it is an answer at all;
+    `similarity` is the cosine to the query. `allowed_by` says why the caller sees the memory.
     """
 
     score: float
+    relevance: Relevance
     similarity: float | None
     lexical_rank: int | None
     allowed_by: str
@@ -50,9 +52,13 @@ class MemoryHit(MemoryView):
 
 @attrs.frozen(kw_only=True)
 class MemoriesFound:
-    """The best hits, best first. `degraded` says what was missing while searching, and why."""
+    """The best hits, best first. `degraded` says what was missing while searching, and why.
+
+    `nothing_relevant` is true if all hits up to the end of this page are weak, or there are none.
+    """
 
     success: bool = True
+    nothing_relevant: bool
     results: tuple[MemoryHit, ...]
     search_source: str
     latency_ms: float

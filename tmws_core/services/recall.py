@@ -13,9 +13,10 @@ from tmws_core.aside import aside, each_aside
 from tmws_core.domain import cursor
 from tmws_core.domain.access import Scope, Visibility, relation, visibility_of
 from tmws_core.domain.agent import Caller, Permission
-from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.domain.embedding import Calibration, EmbeddingModel, Vector
 from tmws_core.domain.memory import Memory, MemoryVersion
 from tmws_core.domain.ranking import Hit, Ranked, fuse
+from tmws_core.domain.relevance import MANY, Relevance, Scale
 from tmws_core.domain.reranking import HEAD, Boosts, SecondLook
 from tmws_core.domain.text import query_terms
 from tmws_core.embedding import StoreEmbedder
@@ -47,6 +48,7 @@ class _Findings:
     lexical: list[Hit] = attrs.Factory(list)
     semantic: list[Hit] = attrs.Factory(list)
     familiarity: float = 1.0
+    calibration: Calibration | None = None
     source: str | None = None
     degraded: tuple[str, ...] = ()
 
@@ -56,6 +58,12 @@ class _Findings:
             return fuse(self.lexical, self.semantic, self.familiarity, limit)
         ranked = fuse(self.lexical, self.semantic, self.familiarity)
         return [hit for hit in ranked if hit.similarity is not None and hit.similarity >= least]
+
+    def scale(self) -> Scale:
+        """Return what the figures of the hits mean."""
+        beyond = self.semantic[-1].score if len(self.semantic) >= CANDIDATES else None
+        compared = len(self.semantic) or MANY
+        return Scale(familiarity=self.familiarity, calibration=self.calibration, compared=compared, beyond=beyond)
 
     def ends_at(self, limit: int, least: float | None) -> bool:
         """Tell whether longer lists than those of `limit` hits could hold no other hit."""
@@ -118,9 +126,18 @@ class Recall:
         end = offset + request.limit
         more = end < min(len(ranked), DEPTH)
         best = findings.lexical[0].score if findings.lexical else 1.0
+        scale = findings.scale()
         return MemoriesFound(
+            nothing_relevant=all(scale.relevance(hit) is Relevance.WEAK for hit in ranked[:end]),
             results=tuple(
-                _hit(views.fields(memory, caller, naming), _allowed_by(scope, memory), hit, best, request)
+                _hit(
+                    hit,
+                    best,
+                    request,
+                    **views.fields(memory, caller, naming),
+                    allowed_by=_allowed_by(scope, memory),
+                    relevance=scale.relevance(hit),
+                )
                 for hit, memory in found
             ),
             search_source=findings.source or (self.fallback if findings.degraded else self.vectors.source),
@@ -161,6 +178,7 @@ class Recall:
                 with anyio.fail_after(self.embed_timeout.total_seconds()):
                     query = await self._vector(scope.visibility, request.query, searchable.model)
                     findings.familiarity = await self.embedder.familiarity(request.query)
+                    findings.calibration = self.embedder.calibration(searchable.model)
             except TimeoutError:
                 findings.degraded = (f"semantic search: no vector within {self.embed_timeout.total_seconds():g} s",)
                 return
@@ -239,7 +257,7 @@ def _with_text(memory: Memory, former: MemoryVersion | None) -> Memory:
     return memory if former is None else attrs.evolve(memory, content=former.content, version=former.version)
 
 
-def _hit(fields: Mapping[str, Any], allowed_by: str, hit: Ranked, best: float, request: SearchMemories) -> MemoryHit:
+def _hit(hit: Ranked, best: float, request: SearchMemories, **fields: Any) -> MemoryHit:
     """Return a hit; its lexical score is told as a share of the `best` one of the answer."""
     explanation = Explanation(
         lexical_rank=hit.lexical_rank,
@@ -253,7 +271,6 @@ def _hit(fields: Mapping[str, Any], allowed_by: str, hit: Ranked, best: float, r
         score=round(hit.score, 6),
         similarity=_rounded(hit.similarity),
         lexical_rank=hit.lexical_rank,
-        allowed_by=allowed_by,
         explanation=explanation if request.explain else None,
     )
 
