@@ -282,19 +282,25 @@ async def _redis(settings: Settings) -> Check:
 
 
 def _port(settings: Settings) -> Check:
-    address = f"{settings.listen_host}:{settings.port}"
-    try:
-        family, *_ = socket.getaddrinfo(settings.listen_host, settings.port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((settings.listen_host, settings.port))
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            remedy = "That may be `tmws serve` itself; else choose another with TMWS_PORT"
-            return Check("port", "warning", f"{address} is in use", remedy)
-        remedy = "Set TMWS_HOST and TMWS_PORT to an address of this machine"
-        return Check("port", "broken", f"{address} cannot be listened on ({error.strerror})", remedy)
-    return Check("port", "ok", f"{address} is free")
+    for host in settings.listen_hosts:
+        address = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
+        try:
+            _bind(host, settings.port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                remedy = "That may be `tmws serve` itself; else choose another with TMWS_PORT"
+                return Check("port", "warning", f"{address} is in use", remedy)
+            if host == settings.listen_hosts[0]:
+                remedy = "Set TMWS_HOST and TMWS_PORT to an address of this machine"
+                return Check("port", "broken", f"{address} cannot be listened on ({error.strerror})", remedy)
+    return Check("port", "ok", f"{settings.listen_host}:{settings.port} is free")
+
+
+def _bind(host: str, port: int) -> None:
+    family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
 
 
 def _broken(name: str, error: TmwsError) -> Check:

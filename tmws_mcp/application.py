@@ -50,13 +50,13 @@ ANSWER_SECONDS = 2
 
 async def serve_on(
     settings: Settings,
-    listener: socket.socket,
+    listeners: tuple[socket.socket, ...],
     url: str,
     *,
     heed: Callable[[Stop], Coroutine[Any, Any, None]],
     ready: Callable[[], None],
 ) -> None:
-    """Serve on a listening socket until `heed`, which runs beside, takes up the wish to stop; see `serve_http`.
+    """Serve on listening sockets until `heed`, which runs beside, takes up the wish to stop; see `serve_http`.
 
     Raises:
         Refused: another server owns the database.
@@ -87,7 +87,7 @@ async def serve_on(
                     if clients is not None:
                         clients.open(app)
                         serving.start_soon(clients.run)
-                    await server.serve([listener])
+                    await server.serve(list(listeners))
                     if clients is not None:
                         clients.stop()
                 watching.cancel_scope.cancel()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import anyio
 
@@ -26,8 +27,11 @@ async def serve_http(settings: Settings, *, ready: Callable[[str], None] | None 
         TmwsError: the store cannot be opened; see `open_app`.
     """
     check_exposure(settings)
-    with await anyio.to_thread.run_sync(listen, settings.listen_host, settings.port) as listener:
-        url = url_of(settings.listen_host, listener)
+    with ExitStack() as open_sockets:
+        listeners = await anyio.to_thread.run_sync(listen, settings.listen_hosts, settings.port)
+        for each in listeners:
+            open_sockets.enter_context(each)
+        url = url_of(settings.listen_host, listeners[0])
 
         def announce() -> None:
             logger.info("✅ MCP server started on %s", url)
@@ -35,11 +39,11 @@ async def serve_http(settings: Settings, *, ready: Callable[[str], None] | None 
                 ready(url)
 
         if settings.workers > 1:
-            await supervise(settings, listener, url, announce)
+            await supervise(settings, listeners, url, announce)
             return
         if (settings.max_workers or 1) > 1:
             logger.info("One process serves: TMWS_MAX_WORKERS is for PostgreSQL, and not for a Chroma in a directory")
         with undisturbed():
             from tmws_mcp.application import serve_on  # noqa: PLC0415 - whoever looks after workers does without
 
-        await serve_on(settings, listener, url, heed=heed_signals, ready=announce)
+        await serve_on(settings, listeners, url, heed=heed_signals, ready=announce)

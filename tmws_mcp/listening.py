@@ -4,6 +4,8 @@ import errno
 import ipaddress
 import logging
 import socket
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from tmws_adapters.authentication import check_authentication
 from tmws_adapters.settings import Settings
@@ -34,19 +36,47 @@ def check_exposure(settings: Settings) -> None:
     logger.warning("⚠️ No authentication: whoever reaches %s reads and writes everything", settings.listen_host)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one.
+def listen(hosts: Sequence[str], port: int) -> tuple[socket.socket, ...]:
+    """Return sockets that listen on one port of each address; port 0 takes one that is free on the first.
+
+    Addresses beyond the first are left out where this machine has none of their kind.
 
     Raises:
-        ConfigurationError: the address cannot be had.
+        ConfigurationError: an address cannot be had.
     """
+    first = _listen(hosts[0], port)
+    listeners = [first]
+    try:
+        for host in hosts[1:]:
+            with suppress(_Absent):
+                listeners.append(_listen(host, first.getsockname()[1]))
+    except ConfigurationError:
+        if port:
+            _close(listeners)
+            raise
+    return tuple(listeners)
+
+
+def _close(listeners: Iterable[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
+
+
+class _Absent(ConfigurationError):
+    """This machine has no such address."""
+
+
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (socket.gaierror, UnicodeError):
         raise ConfigurationError(
             setting="TMWS_HOST", reason=f"{host[:100]!r} cannot be resolved", hint="Give an address such as 127.0.0.1"
         ) from None
-    listener = socket.socket(family, kind, protocol)
+    try:
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:  # no such family
+        raise _refusal(host, port, error) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -81,4 +111,4 @@ def _refusal(host: str, port: int, error: OSError) -> ConfigurationError:
         case _:
             hint = "Give an address of this machine, such as 127.0.0.1"
             reason = f"cannot listen on {host}: {error.strerror}"
-            return ConfigurationError(setting="TMWS_HOST", reason=reason, hint=hint)
+            return _Absent(setting="TMWS_HOST", reason=reason, hint=hint)

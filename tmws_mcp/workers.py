@@ -74,7 +74,7 @@ class _Worker:
 @attrs.define
 class _Workers:
     settings: Settings
-    listener: socket.socket
+    listeners: tuple[socket.socket, ...]
     url: str
     stop: Stop = attrs.field(factory=Stop)
     running: dict[int, _Worker] = attrs.field(factory=dict)
@@ -84,7 +84,7 @@ class _Workers:
         ours, theirs = _spawning.Pipe()
         settings = _share_of(self.settings)
         process = _spawning.Process(
-            target=work, args=(settings, self.listener, self.url, theirs, talks), name=f"tmws-{number}"
+            target=work, args=(settings, self.listeners, self.url, theirs, talks), name=f"tmws-{number}"
         )
         process.start()
         theirs.close()
@@ -121,7 +121,8 @@ class _Workers:
     async def pass_on(self) -> None:
         """Tell the workers to stop, and to stop at once, as it is wished here; kill who does not."""
         await self.stop.asked.wait()
-        self.listener.close()  # with the last process that has it open, so that nobody waits for one that never accepts
+        for listener in self.listeners:
+            listener.close()  # with the last process that has it open, so that nobody waits for one that never accepts
         self._tell()
         with anyio.move_on_after(self.settings.timeout.total_seconds() + LEAVE_SECONDS):
             await self.stop.again.wait()
@@ -145,8 +146,10 @@ class _Workers:
             logger.info("✅ %d processes serve", self.settings.workers)
 
 
-async def supervise(settings: Settings, listener: socket.socket, url: str, ready: Callable[[], None]) -> None:
-    """Serve a listening socket with `settings.workers` processes, until a signal says stop; one that dies is replaced.
+async def supervise(
+    settings: Settings, listeners: tuple[socket.socket, ...], url: str, ready: Callable[[], None]
+) -> None:
+    """Serve listening sockets with `settings.workers` processes, until a signal says stop; one that dies is replaced.
 
     The first one migrates the database before there are others, and says in the log what it does; `ready` is called
     when it serves.
@@ -154,7 +157,7 @@ async def supervise(settings: Settings, listener: socket.socket, url: str, ready
     Raises:
         Refused: the first one cannot begin, with the reason.
     """
-    workers = _Workers(settings, listener, url)
+    workers = _Workers(settings, listeners, url)
     try:
         with ungrouped():
             async with anyio.create_task_group() as watching:
@@ -175,7 +178,13 @@ async def supervise(settings: Settings, listener: socket.socket, url: str, ready
         workers.kill()
 
 
-def work(settings: Settings, listener: socket.socket, url: str, line: Connection, talks: bool) -> None:  # noqa: FBT001 - see start
+def work(
+    settings: Settings,
+    listeners: tuple[socket.socket, ...],
+    url: str,
+    line: Connection,
+    talks: bool,  # noqa: FBT001 - see start
+) -> None:
     """Serve in a process of its own, which logs how it begins only if it `talks`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all; who looks after them passes it on
     configure_logging(settings)
@@ -195,7 +204,7 @@ def work(settings: Settings, listener: socket.socket, url: str, line: Connection
         from tmws_mcp.application import serve_on  # noqa: PLC0415 - a second that who starts this process does not need
 
     async def serve() -> None:
-        await serve_on(settings, listener, url, heed=heed, ready=ready)
+        await serve_on(settings, listeners, url, heed=heed, ready=ready)
 
     try:
         anyio.run(serve)

@@ -294,6 +294,23 @@ def test_port_in_use_is_named(server: HttpServer, home: Path) -> None:
         pass
 
 
+def test_localhost_is_reached_by_either_family(server: HttpServer) -> None:
+    port = httpx.URL(server.url).port
+    for host in ("127.0.0.1", "[::1]"):
+        answer = httpx.get(f"http://{host}:{port}/health/live", trust_env=False)
+        assert answer.json() == {"status": "alive"}
+
+
+def test_port_that_another_program_has_on_the_other_family_is_named(home: Path) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = str(taken.getsockname()[1])
+        with (
+            pytest.raises(AssertionError, match=re.escape(f"TMWS_PORT: {port} is in use")),
+            http_server(home, TMWS_PORT=port),
+        ):
+            pass
+
+
 def test_insecure_server_is_reached_by_any_name_and_says_so(home: Path) -> None:
     with http_server(home, TMWS_ALLOW_INSECURE="true", TMWS_HOST="0.0.0.0") as server:
         url = server.url.replace("0.0.0.0", "127.0.0.1")

@@ -138,7 +138,10 @@ class Settings:
         default="default", validator=checked(NAMESPACE), metadata=doc("The namespace that this agent belongs to.")
     )
     host: str = attrs.field(
-        default="", metadata=doc("The address to listen on; empty: `0.0.0.0` in production, else `127.0.0.1`.")
+        default="",
+        metadata=doc(
+            "The address to listen on; empty: `0.0.0.0` in production, else `127.0.0.1` and `::1`, as for `localhost`."
+        ),
     )
     port: int = attrs.field(default=8000, validator=between(0, 65535), metadata=doc("The port to listen on."))
     max_workers: int | None = attrs.field(
@@ -327,6 +330,12 @@ class Settings:
     def listen_host(self) -> str:
         """Return the address to listen on."""
         return self.host or ("0.0.0.0" if self.environment == "production" else "127.0.0.1")  # noqa: S104 - documented
+
+    @property
+    def listen_hosts(self) -> tuple[str, ...]:
+        """Return all addresses to listen on: `localhost` is one of IPv4 and one of IPv6, and clients take either."""
+        alike = self.listen_host.lower() == "localhost" or (not self.host and self.environment != "production")
+        return ("127.0.0.1", "::1") if alike else (self.listen_host,)
 
     @property
     def workers(self) -> int:
