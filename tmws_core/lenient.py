@@ -14,7 +14,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
 
-from tmws_core.domain.constraints import UUID_PATTERN, Items, Text
+from tmws_core.domain.constraints import UUID_PATTERN, UUID_START_PATTERN, Items, Text
+from tmws_core.domain.ids import start_of_id
 from tmws_core.errors import InvalidField
 from tmws_core.wire import build, clearable_fields, rfc3339, structure
 
@@ -162,8 +163,10 @@ def _text(value: Any) -> Any:
 
 
 def _identifier(value: Any) -> Any:
-    found = _IDENTIFIER.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= _NAME else None
-    return found[1].lower() if found else value
+    if not isinstance(value, str) or len(value) > _NAME:
+        return value
+    found = _IDENTIFIER.fullmatch(value.strip())
+    return found[1].lower() if found else start_of_id(value) or value
 
 
 def _number(value: Any) -> Any:
@@ -284,7 +287,7 @@ def _example(hint: Any, validator: object) -> Any:
 
 
 def _is_identifier(kind: type, validator: object) -> bool:
-    return kind is str and isinstance(validator, Text) and validator.pattern == UUID_PATTERN
+    return kind is str and isinstance(validator, Text) and validator.pattern in (UUID_PATTERN, UUID_START_PATTERN)
 
 
 def _kind_of(hint: Any) -> Any:

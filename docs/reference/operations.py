@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
 
-from tmws_core.domain.constraints import UUID_PATTERN, Items, JsonObject, Range, Text
+from tmws_core.domain.constraints import UUID_PATTERN, UUID_START_PATTERN, Items, JsonObject, Range, Text
 from tmws_core.domain.unset import UNSET, Unset
 from tmws_core.meanings import meanings, table_of
 from tmws_core.operation import Operation
@@ -130,6 +130,8 @@ def _limit(constraint: object) -> str:
     match constraint:
         case Text(pattern=pattern) if pattern == UUID_PATTERN:
             words = "a UUID"
+        case Text(pattern=pattern) if pattern == UUID_START_PATTERN:
+            words = "a UUID, or its first 8 digits and more"
         case Text(maximum_bytes=int(most)) | JsonObject(maximum_bytes=most):
             words = f"at most {most} bytes"
         case Text(maximum=int(most)):

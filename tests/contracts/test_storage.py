@@ -18,9 +18,10 @@ from tests.contracts.builders import (
     vector,
 )
 from tests.contracts.steps import documents, get, replace, store
-from tmws_core.domain.access import Visibility
+from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.memory import AccessLevel, MemoryType, MemoryVersion, Share, SharePermission, Uses
 from tmws_core.errors import MemoryNotFound
+from tmws_core.messages.beginnings import starting_with
 from tmws_core.ports.storage import Known, Storage
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +55,26 @@ async def test_a_memory_comes_back_as_it_was_stored(storage: Storage) -> None:
     found = await get(storage, stored.id)
 
     assert found == attrs.evolve(stored, document=found.document, embedded=True)
+
+
+async def test_memories_are_found_by_the_first_digits_of_their_ids_as_far_as_the_scope_holds_them(
+    storage: Storage,
+) -> None:
+    ids = [f"01890a5d-ac96-774b-bcce-b302099a{end}" for end in ("8057", "8058", "9057")]
+    others = ["01890a5c-ffff-774b-bcce-b302099a8057", "01890a5e-0000-774b-bcce-b302099a8057"]
+    await store(storage, *(new(memory(id=each, agent_id="ada")) for each in (*ids, *others)))
+    ada = scope(Visibility("ada", "acme"))
+
+    async def found(start: str, within: Scope = ada, limit: int = 10) -> list[str]:
+        async with storage.read() as snapshot:
+            return [each.id for each in await starting_with(snapshot.memories, within, start, limit)]
+
+    assert await found("01890a5d") == ids
+    assert await found("01890A5DAC96774BBCCEB302099A80") == ids[:2]
+    assert await found("01890a5d-ac96", limit=2) == ids[:2]
+    assert await found(ids[1]) == [ids[1]]
+    assert await found("01890a5f") == await found("01890a5") == await found("roses and tulips") == []
+    assert await found(ids[1], scope(Visibility("eve", "acme"))) == []
 
 
 async def test_a_memory_that_is_not_visible_is_not_found(storage: Storage) -> None:

@@ -92,8 +92,10 @@ TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
     ),
     (UpdateMemory, {"memory_id": MEMORY, "expiresAt": None}, {"memory_id": MEMORY, "expires_at": None}),
     (GetMemory, {"id": MEMORY.upper()}, {"memory_id": MEMORY}),
+    (GetMemory, {"id": f" {MEMORY[:12].upper()} "}, {"memory_id": MEMORY[:12]}),
     (GetMemory, {"memory_id": f" {{{MEMORY}}}", "history": "yes"}, {"memory_id": MEMORY, "include_history": True}),
     (DeleteMemory, {"memoryId": f"urn:uuid:{MEMORY}"}, {"memory_id": MEMORY}),
+    (DeleteMemory, {"memory_id": MEMORY.replace("-", "")}, {"memory_id": MEMORY}),
     (
         ShareMemory,
         {"memory_id": MEMORY, "shared_with": "bob,carl"},
@@ -133,7 +135,8 @@ REFUSED: list[tuple[type, dict[str, Any], str]] = [
     (CreateMemory, {"content": "x", "importance": "high"}, "importance"),
     (CreateMemory, {"content": "x", "colour": "red"}, "colour"),
     (CreateMemory, {"content": True}, "content"),
-    (GetMemory, {"memory_id": MEMORY[:-1]}, "memory_id"),
+    (GetMemory, {"memory_id": MEMORY[:7]}, "memory_id"),
+    (DeleteMemory, {"memory_id": MEMORY[:-1]}, "memory_id"),
     (UpdateMemory, {"memory_id": MEMORY, "source": ""}, "source"),
 ]
 

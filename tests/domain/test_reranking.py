@@ -73,6 +73,14 @@ def test_answers_of_the_named_speaker_gain_and_questions_lose() -> None:
     assert question.nudge("Ben: What did you paint?") < 0
 
 
+def test_a_question_for_what_is_not_prefers_memories_that_say_so_of_it() -> None:
+    for query in ("What do we not ship by email?", "What don't we ship?", "Which exports are never shipped?"):
+        question = Question.of(query)
+        assert question.nudge("We don\u2019t ship exports by email, never.") > question.nudge("We ship exports.") == 0
+        assert question.nudge("Nobody paints the fence.") == 0
+    assert Question.of("What do we ship by email?").nudge("We don't ship exports by email.") == 0
+
+
 def test_a_question_for_a_time_prefers_memories_that_name_one() -> None:
     assert Question.of("When did she paint it?").nudge("I painted it last Sunday.") > 0
     assert Question.of("What did she paint?").nudge("I painted the sea last Sunday.") == 0
@@ -113,6 +121,14 @@ def test_a_memory_of_the_named_time_comes_first() -> None:
     old, new = _memory(1, "We chose blue.", days_ago=9), _memory(2, "We chose green.", days_ago=1)
     assert _order("what did we choose last week", (0.8, new), (0.75, old)) == [1, 2]
     assert _order("what did we choose", (0.8, new), (0.75, old)) == [2, 1]
+
+
+def test_what_has_the_strings_of_the_query_as_they_stand_comes_first() -> None:
+    permuted, exact = _memory(1, "Release 7.4.2 is out."), _memory(2, "In release 2.4.7 the cache is gone.")
+    within = _memory(3, "Release 1.2.4.7 came later.")
+    hits = ((1.0, permuted), (0.2, exact), (0.3, within))
+    assert _order("release 2.4.7", *hits) == [2, 3, 1]
+    assert _order("release", *hits) == [1, 3, 2]
 
 
 def test_recency_and_importance_count_only_if_asked_for() -> None:

@@ -14,6 +14,7 @@ from tmws_adapters.postgres.words import counts_of
 from tmws_core.domain import text
 from tmws_core.domain.dates import period_in
 from tmws_core.domain.dialogue import Question, speaker_of
+from tmws_core.domain.exact import ExactStrings
 from tmws_core.domain.memory import CONTENT_BYTES, content_hash
 from tmws_core.domain.sameness import said
 from tmws_core.domain.text import MARKS, lexical_document, query_terms
@@ -26,6 +27,8 @@ READINGS: dict[str, Callable[[str], object]] = {
     "stems": lambda text: counts_of(lexical_document(text)),
     "speaker": speaker_of,
     "question": lambda text: Question.of(f"when {text[:-5]}").nudge(text),
+    "negation": lambda text: Question.of(f"not {text[:100]}").nudge(text),
+    "strings": lambda text: ExactStrings.of(f"2.4.7 {text}").share(text),
     "times": lambda text: period_in(text, datetime(2024, 1, 1, tzinfo=UTC)),
     "repetition": content_hash,
     "sameness": said,

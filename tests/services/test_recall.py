@@ -11,7 +11,6 @@ from tests.services.conftest import World
 from tmws_adapters.bootstrap import compose, open_app, open_parts
 from tmws_adapters.settings import Settings
 from tmws_core.domain.memory import AccessLevel, MemoryType
-from tmws_core.domain.relevance import Relevance
 from tmws_core.errors import InvalidField
 from tmws_core.messages.memory import (
     CreateMemories,
@@ -160,31 +159,6 @@ async def test_an_explanation_says_where_the_score_came_from(world: World) -> No
     assert (hit.explanation.lexical_rank, hit.explanation.semantic_rank) == (1, 1)
     assert hit.score == pytest.approx(1)
     assert hit.allowed_by == "owner"
-
-
-async def test_an_answer_says_when_it_holds_nothing_relevant(world: World) -> None:
-    athena = world.agent("athena")
-    facts = ("The rose blooms in the garden.", "The printer is on the second floor.", "Tea is in the kitchen.")
-    await world.app.call(athena, CreateMemories(memories=tuple(CreateMemory(content=fact) for fact in facts)))
-
-    async def found(query: str) -> tuple[bool, list[Relevance]]:
-        request = SearchMemories(query=query, mode=SearchMode.LEXICAL)
-        answer = await world.app.call(athena, request)
-        return answer.nothing_relevant, [hit.relevance for hit in answer.results]
-
-    assert await found("Where is the printer?") == (False, [Relevance.STRONG])
-    assert await found("quantum physics of black holes inside a garden on Mars") == (True, [Relevance.WEAK])
-    assert await found("quantum physics") == (True, [])
-
-
-async def test_a_page_behind_relevant_hits_does_not_say_that_nothing_is(world: World) -> None:
-    athena = world.agent("athena")
-    texts = ("The rose blooms in the garden.", *(f"A long note, number {number}, on a rose." for number in range(12)))
-    await world.app.call(athena, CreateMemories(memories=tuple(CreateMemory(content=text) for text in texts)))
-    request = SearchMemories(query="Which rose blooms in the garden?", mode=SearchMode.LEXICAL, limit=1)
-    first = await world.app.call(athena, request)
-    second = await world.app.call(athena, attrs.evolve(request, cursor=first.next_cursor))
-    assert ([hit.relevance for hit in second.results], second.nothing_relevant) == ([Relevance.WEAK], False)
 
 
 async def test_each_mode_uses_its_own_list(world: World) -> None:

@@ -18,6 +18,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+UUID_START_PATTERN = r"^[0-9a-f]{8}[0-9a-f-]{0,28}$"
 
 JSON_DEPTH = 32
 """Levels of nesting in a JSON object; parsers and serialisers of clients give up somewhere above 100."""

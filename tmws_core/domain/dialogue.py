@@ -1,8 +1,11 @@
 """What the form of a memory says about whether it answers a question; small nudges on top of the fused score."""
 
 import re
+from itertools import islice
 
 import attrs
+
+from tmws_core.domain.text import STOP_WORDS
 
 SPEAKER = 0.12
 """For a turn whose speaker the question names: "What did Ana paint?" is answered by "Ana: ..."."""
@@ -12,6 +15,9 @@ QUESTION = 0.06
 
 MOMENT = 0.12
 """For a memory with words of time, where the question asks for a time."""
+
+NEGATION = 0.2
+"""For a memory that says what is not, where the question asks for that: nearly the same words say the contrary."""
 
 _SPEAKER = re.compile(r"([^\W\d_][\w.'-]*(?: [\w.'-]+){0,2}): ")
 
@@ -24,7 +30,15 @@ _MOMENT = re.compile(
     re.IGNORECASE,
 )
 
+_NEGATION = re.compile(
+    r"\b(?:not|never|no|none|nobody|nothing|neither|nor|without|cannot)\b|n['\u2019]t\b", re.IGNORECASE
+)
+
 _WORD = re.compile(r"[^\W_]+")
+
+NEAR, NEGATIONS, STEM = 80, 20, 5
+"""Characters before and behind a negation in which it denies what the question names, how many negations are looked at,
+and letters by which two words are the same one ("deploy", "deploys")."""
 
 
 def speaker_of(content: str) -> str | None:
@@ -39,11 +53,13 @@ class Question:
 
     words: frozenset[str]
     asks_when: bool
+    negated: bool = False
 
     @classmethod
     def of(cls, query: str) -> "Question":
         """Read a query."""
-        return cls(frozenset(_WORD.findall(query.lower())), bool(_ASKS_WHEN.match(query)))
+        words = frozenset(_WORD.findall(query.lower()))
+        return cls(words, bool(_ASKS_WHEN.match(query)), bool(_NEGATION.search(query)))
 
     def nudge(self, content: str) -> float:
         """Return what to add to the score of a memory with this content."""
@@ -53,4 +69,15 @@ class Question:
             total -= QUESTION
         if self.asks_when and _MOMENT.search(content):
             total += MOMENT
+        if self.negated and self._is_negated_in(content):
+            total += NEGATION
         return total
+
+    def _is_negated_in(self, content: str) -> bool:
+        """Tell whether a text denies something that the question names."""
+        telling = {word[:STEM] for word in self.words - STOP_WORDS}
+        for found in islice(_NEGATION.finditer(content), NEGATIONS):
+            around = content[max(found.start() - NEAR, 0) : found.end() + NEAR]
+            if any(word[:STEM] in telling for word in _WORD.findall(around.lower())):
+                return True
+        return False

@@ -20,7 +20,8 @@ class Hit(NamedTuple):
 class Ranked(NamedTuple):
     """A document with its place in the fused list and where that came from; ranks count from 1.
 
-    `nudge` is what the second look added to the score.
+    `nudge` is what the second look added to the score; `exact` is how much of the query's exact strings the text has,
+    None where nobody has looked, or the query has none.
     """
 
     document: int
@@ -30,6 +31,7 @@ class Ranked(NamedTuple):
     lexical_rank: int | None = None
     lexical_score: float | None = None
     nudge: float = 0.0
+    exact: float | None = None
 
 
 def fuse(

@@ -39,13 +39,15 @@ class Scale:
 
     `familiarity` is how much of the question the model can read, `calibration` what the model's cosines mean, None if
     that is not known. `compared` texts are the nearest in meaning, which may be all; `beyond` is the similarity that
-    others have at most, None where only those without a vector are not among them.
+    others have at most, None where only those without a vector are not among them. The question may be `only` strings
+    that are meant as they stand.
     """
 
     familiarity: float = 1.0
     calibration: Calibration | None = None
     compared: int = MANY
     beyond: float | None = None
+    only: bool = False
 
     def relevance(self, hit: Ranked) -> Relevance:
         """Tell how likely a hit has to do with the question; without a calibration none is weak for its meaning."""
@@ -53,6 +55,9 @@ class Scale:
         meaning = None if similarity is None or self.calibration is None else self.calibration.nearness(similarity)
         trust = 0.0 if meaning is None else self.familiarity**2
         near = trust * (meaning or 0.0) + (WORDS_ALONE + (WORDS - WORDS_ALONE) * trust) * (hit.lexical_score or 0.0)
+        near += STRONG * (hit.exact or 0.0)
+        if self.only and hit.exact == 0:
+            return Relevance.WEAK
         if near >= STRONG:
             return Relevance.STRONG
         unknown = similarity is not None and self.calibration is None

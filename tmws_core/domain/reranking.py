@@ -7,6 +7,7 @@ import attrs
 
 from tmws_core.domain.dates import Period, period_in
 from tmws_core.domain.dialogue import Question
+from tmws_core.domain.exact import ExactStrings
 from tmws_core.domain.memory import Memory, Uses
 from tmws_core.domain.ranking import Ranked
 from tmws_core.domain.sameness import said
@@ -16,6 +17,10 @@ HEAD = 50
 
 NAMED_TIME = 0.15
 """For a memory of the time that the query names."""
+
+
+EXACT = 2.0
+"""For a memory with the strings of the query as they stand: more than all else together, so that it comes first."""
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +56,7 @@ class SecondLook:
     """What a query asks for beyond its words and its meaning."""
 
     question: Question
+    strings: ExactStrings
     period: Period | None
     boosts: Boosts
     now: datetime
@@ -58,7 +64,18 @@ class SecondLook:
     @classmethod
     def of(cls, query: str, boosts: Boosts, now: datetime) -> "SecondLook":
         """Read a query; `now` is the moment that it asks from."""
-        return cls(question=Question.of(query), period=period_in(query, now), boosts=boosts, now=now)
+        return cls(
+            question=Question.of(query),
+            strings=ExactStrings.of(query),
+            period=period_in(query, now),
+            boosts=boosts,
+            now=now,
+        )
+
+    def holding(self, hits: Sequence[Ranked], memories: Mapping[int, Memory]) -> list[Ranked]:
+        """Return those of the hits whose memories have strings of the query as they stand."""
+        present = (hit for hit in hits if hit.document in memories)
+        return [hit for hit in present if self.strings.share(memories[hit.document].content)]
 
     def order(
         self,
@@ -72,25 +89,27 @@ class SecondLook:
         Of the first `wanted` none repeats another's text: repetitions stand behind the rest. Hits without a memory are
         left out. Scores stay in [0, 1].
         """
-        totals = {
-            hit.document: (hit.score + nudge, nudge)
+        nudged = [
+            self._nudged(hit, memories[hit.document], uses.get(hit.document))
             for hit in ranked
             if hit.document in memories
-            for nudge in (self._nudge(memories[hit.document], uses.get(hit.document)),)
-        }
-        present = [hit for hit in ranked if hit.document in totals]
-        present.sort(key=lambda hit: (-totals[hit.document][0], -hit.document))
-        return [_nudged(hit, *totals[hit.document]) for hit in _repetitions_last(present, memories, wanted)]
+        ]
+        nudged.sort(key=lambda hit: (-hit.score, -hit.document))
+        return [
+            hit._replace(score=min(max(hit.score, 0.0), 1.0)) for hit in _repetitions_last(nudged, memories, wanted)
+        ]
+
+    def _nudged(self, hit: Ranked, memory: Memory, uses: Uses | None) -> Ranked:
+        """Return a hit with what its text adds to its score, which may leave [0, 1] by that."""
+        exact = self.strings.share(memory.content) if self.strings else None
+        nudge = self._nudge(memory, uses) + EXACT * (exact or 0.0)
+        return hit._replace(score=hit.score + nudge, nudge=nudge, exact=exact)
 
     def _nudge(self, memory: Memory, uses: Uses | None) -> float:
         total = self.question.nudge(memory.content) + self.boosts.of(memory, uses, self.now)
         if self.period is not None and self.period.holds(memory.occurred_at or memory.created_at):
             total += NAMED_TIME
         return total
-
-
-def _nudged(hit: Ranked, total: float, nudge: float) -> Ranked:
-    return hit._replace(score=min(max(total, 0.0), 1.0), nudge=nudge) if nudge else hit
 
 
 def _repetitions_last(ranked: Sequence[Ranked], memories: Mapping[int, Memory], wanted: int) -> list[Ranked]:

@@ -19,7 +19,7 @@ STOP_WORDS = frozenset(
 )
 """English function words; dropping them from questions lifts recall@10 on LoCoMo from 57.6 to 62.3."""
 
-_UNSPACED = re.compile(
+UNSPACED = re.compile(
     "["
     "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003fa1f"
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
@@ -132,7 +132,7 @@ def lexical_document(content: str) -> str:
     whole.
     """
     folded = _folded(content)
-    spaced = _UNSPACED.sub(lambda run: _bigrams(run.group()), folded)
+    spaced = UNSPACED.sub(lambda run: _bigrams(run.group()), folded)
     return _CAMEL_WORD.sub(lambda word: _with_parts(word.group()), spaced)
 
 

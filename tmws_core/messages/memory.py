@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from tmws_core.domain.agent import AGENT_ID
-from tmws_core.domain.constraints import UUID_PATTERN, Aware, Items, JsonObject, Range, Text
+from tmws_core.domain.constraints import UUID_PATTERN, UUID_START_PATTERN, Aware, Items, JsonObject, Range, Text
 from tmws_core.domain.memory import (
     BATCH,
     CONTENT,
@@ -25,6 +25,12 @@ from tmws_core.domain.unset import UNSET, Unset
 from tmws_core.operation import Request
 
 MEMORY_ID = Text(minimum=1, maximum=36, pattern=UUID_PATTERN, expected="a memory id (a UUID in lower case)")
+MEMORY_ID_START = Text(
+    minimum=1,
+    maximum=36,
+    pattern=UUID_START_PATTERN,
+    expected="a memory id (a UUID in lower case), or its first 8 digits and more",
+)
 CURSOR = Text(minimum=1, maximum=512)
 PAGE = 100
 """The longest page of a list or a search."""
@@ -148,7 +154,7 @@ class MemoryFound:
 class GetMemory(Request[MemoryFound]):
     """Which memory to read, and which page of its former texts: `cursor` and `oldest_first` are about those."""
 
-    memory_id: str = attrs.field(validator=MEMORY_ID)
+    memory_id: str = attrs.field(validator=MEMORY_ID_START)
     include_history: bool = False
     cursor: str | None = attrs.field(default=None, validator=CURSOR)
     oldest_first: bool = False

@@ -3,11 +3,14 @@
 import attrs
 
 from tmws_core.domain import cursor
-from tmws_core.domain.access import Scope, visibility_of
+from tmws_core.domain.access import Scope, Visibility, visibility_of
 from tmws_core.domain.agent import Caller, Permission
+from tmws_core.domain.ids import LENGTH
+from tmws_core.domain.memory import Memory, MemoryFilter
 from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound
 from tmws_core.identity import actor
 from tmws_core.messages import views
+from tmws_core.messages.beginnings import starting_with
 from tmws_core.messages.memory import (
     FormerText,
     GetMemory,
@@ -23,6 +26,11 @@ from tmws_core.ports.audit import Witness
 from tmws_core.ports.storage import MemoryReader, Order, Storage
 from tmws_core.ports.system import Clock
 from tmws_core.usage import Usage
+
+NAMED = 5
+"""Ids that are named where more than one begins with what was asked for."""
+
+MORE_DIGITS = "Give more digits of the id"
 
 
 @attrs.frozen
@@ -74,9 +82,9 @@ class Browsing:
         former = None
         async with self.storage.read() as snapshot:
             acting = await actor(snapshot.agents, caller, request.agent_id, self.witness)
-            memory = await snapshot.memories.get(request.memory_id, visibility_of(acting))
+            memory = await self._memory(snapshot.memories, request.memory_id, visibility_of(acting))
             if request.include_history:
-                former = await _History.read(snapshot.memories, request, beyond)
+                former = await _History.read(snapshot.memories, attrs.evolve(request, memory_id=memory.id), beyond)
             naming = await views.naming(snapshot.memories, [memory], acting)
         if self.usage is not None:
             self.usage.note(memory.id)
@@ -88,6 +96,22 @@ class Browsing:
             history=former.texts,
             history_total=former.total,
             next_cursor=None if former.end is None else await self.cursors.at(caller, request, str(former.end)),
+        )
+
+    async def _memory(self, reader: MemoryReader, memory_id: str, asker: Visibility) -> Memory:
+        if len(memory_id) == LENGTH:
+            return await reader.get(memory_id, asker)
+        every = MemoryFilter(include_expired=True, include_superseded=True)
+        scope = Scope(visibility=asker, filter=every, at=self.clock.now())
+        found = await starting_with(reader, scope, memory_id, NAMED)
+        match found:
+            case []:
+                raise MemoryNotFound(memory_id=memory_id)
+            case [memory]:
+                return memory
+        ids = ", ".join(memory.id for memory in found)
+        raise InvalidField(
+            name="memory_id", reason=f"more than one id begins with {memory_id}: {ids}", hint=MORE_DIGITS
         )
 
     @operation(

@@ -1,9 +1,8 @@
 """The search: who may see what first, then ranking inside that set."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import anyio
@@ -14,6 +13,7 @@ from tmws_core.domain import cursor
 from tmws_core.domain.access import Scope, Visibility, relation, visibility_of
 from tmws_core.domain.agent import Caller, Permission
 from tmws_core.domain.embedding import Calibration, EmbeddingModel, Vector
+from tmws_core.domain.exact import ExactStrings
 from tmws_core.domain.memory import Memory, MemoryVersion
 from tmws_core.domain.ranking import Hit, Ranked, fuse
 from tmws_core.domain.relevance import MANY, Relevance, Scale
@@ -22,6 +22,7 @@ from tmws_core.domain.text import query_terms
 from tmws_core.embedding import StoreEmbedder
 from tmws_core.errors import EmbedderUnavailable, InvalidField
 from tmws_core.messages import views
+from tmws_core.messages.beginnings import starting_with
 from tmws_core.messages.paging import Cursors
 from tmws_core.messages.search import Explanation, MemoriesFound, MemoryHit, SearchMemories, SearchMode
 from tmws_core.operation import Effect, operation
@@ -36,6 +37,9 @@ CANDIDATES = 200
 
 LIGHT = 32 * 1024
 """Characters of the hits that are looked at once more at once: 50 of ordinary length."""
+
+NAMED = 20
+"""Memories whose id begins with what is asked for, where that are digits of an id."""
 
 DEPTH = 1000
 """Hits that paging can reach."""
@@ -59,11 +63,17 @@ class _Findings:
         ranked = fuse(self.lexical, self.semantic, self.familiarity)
         return [hit for hit in ranked if hit.similarity is not None and hit.similarity >= least]
 
-    def scale(self) -> Scale:
+    def scale(self, strings: ExactStrings) -> Scale:
         """Return what the figures of the hits mean."""
         beyond = self.semantic[-1].score if len(self.semantic) >= CANDIDATES else None
         compared = len(self.semantic) or MANY
-        return Scale(familiarity=self.familiarity, calibration=self.calibration, compared=compared, beyond=beyond)
+        return Scale(
+            familiarity=self.familiarity,
+            calibration=self.calibration,
+            compared=compared,
+            beyond=beyond,
+            only=strings.only,
+        )
 
     def ends_at(self, limit: int, least: float | None) -> bool:
         """Tell whether longer lists than those of `limit` hits could hold no other hit."""
@@ -113,20 +123,26 @@ class Recall:
             at=request.as_of or self.clock.now(),
             historic=request.as_of is not None,
         )
-        findings = await self._find(scope, request, CANDIDATES)
-        head = findings.fused(request.min_similarity, max(HEAD, wanted))
-        tail = [] if len(head) >= wanted else await self._behind(head, findings, scope, request)
         (look,) = await each_aside(lambda query: SecondLook.of(query, self.boosts, scope.at), [request.query])
+        findings = await self._find(scope, request, CANDIDATES)
+        head = findings.fused(request.min_similarity, max(CANDIDATES if look.strings else HEAD, wanted))
+        tail = [] if len(head) >= wanted else await self._behind(head, findings, scope, request)
+        others = await self._others(head, look.strings, scope, request)
         async with self.storage.read() as snapshot:
-            head, memories = await _second_look(snapshot, scope, head, look, offset + request.limit)
-            ranked = (head + tail)[:DEPTH]
+            head, memories = await _second_look(snapshot, scope, head, others, look=look, wanted=offset + request.limit)
+            named = {
+                each.document: each for each in await starting_with(snapshot.memories, scope, request.query, NAMED)
+            }
+            head = [Ranked(document, 1.0, exact=1.0) for document in named] + _without(head, named)
+            ranked = (head + _without(tail, {hit.document for hit in head}))[:DEPTH]
+            memories |= named
             page = ranked[offset : offset + request.limit]
             found = await _memories_of(snapshot, scope, page, memories, request.as_of)
             naming = await views.naming(snapshot.memories, [memory for _, memory in found], caller)
         end = offset + request.limit
         more = end < min(len(ranked), DEPTH)
         best = findings.lexical[0].score if findings.lexical else 1.0
-        scale = findings.scale()
+        scale = findings.scale(look.strings)
         return MemoriesFound(
             nothing_relevant=all(scale.relevance(hit) is Relevance.WEAK for hit in ranked[:end]),
             results=tuple(
@@ -164,6 +180,16 @@ class Recall:
             for hit in deeper.fused(request.min_similarity)
             if hit.document not in shown
         ]
+
+    async def _others(
+        self, head: Sequence[Ranked], strings: ExactStrings, scope: Scope, request: SearchMemories
+    ) -> list[Ranked]:
+        """Return what may have the query's exact strings besides the head, where other words are in their way."""
+        if not strings or strings.only or request.mode is SearchMode.SEMANTIC or request.min_similarity is not None:
+            return []
+        known = {hit.document for hit in head}
+        hits = await self.lexical.search(scope, query_terms(strings.text), CANDIDATES)
+        return [Ranked(hit.document, 0.0) for hit in hits if hit.document not in known]
 
     async def _find(self, scope: Scope, request: SearchMemories, limit: int) -> _Findings:
         findings = _Findings()
@@ -226,15 +252,32 @@ async def searchable_in(storage: Storage, scope: Scope, index: VectorIndex) -> S
 
 
 async def _second_look(
-    snapshot: Snapshot, scope: Scope, ranked: list[Ranked], look: SecondLook, wanted: int
+    snapshot: Snapshot,
+    scope: Scope,
+    ranked: Sequence[Ranked],
+    others: Sequence[Ranked],
+    *,
+    look: SecondLook,
+    wanted: int,
 ) -> tuple[list[Ranked], dict[int, Memory]]:
-    """Return the hits with their head in a better order, and the memories of the head."""
-    head, tail = ranked[:HEAD], ranked[HEAD:]
-    documents = [hit.document for hit in head]
-    memories = await snapshot.memories.of_documents(documents, scope)
-    uses = await snapshot.memories.uses(documents) if look.boosts.use else {}
-    ordered = await aside(partial(look.order, head, memories, uses, wanted), long=_are_long(memories))
-    return ordered + tail, memories
+    """Return the hits with their head in a better order, and the memories that this took.
+
+    If the query has exact strings, what has them comes to the head: of the hits behind it, and of `others`.
+    """
+    head, behind = ranked[:HEAD], ranked[HEAD:]
+    further = [*ranked[HEAD:CANDIDATES], *others] if look.strings else []
+    memories = await snapshot.memories.of_documents([hit.document for hit in (*head, *further)], scope)
+    uses = await snapshot.memories.uses([hit.document for hit in head]) if look.boosts.use else {}
+
+    def reorder() -> list[Ranked]:
+        return look.order([*head, *look.holding(further, memories)], memories, uses, wanted)
+
+    ordered = await aside(reorder, long=_are_long(memories))
+    return ordered + _without(behind, {hit.document for hit in ordered}), memories
+
+
+def _without(hits: Sequence[Ranked], documents: Container[int]) -> list[Ranked]:
+    return [hit for hit in hits if hit.document not in documents]
 
 
 def _are_long(memories: Mapping[int, Memory]) -> bool:
