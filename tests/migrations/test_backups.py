@@ -121,6 +121,16 @@ def test_the_alembic_command_makes_the_copy_as_well(former: Path) -> None:
     assert len(backups(former)) == KEPT
 
 
+def test_the_alembic_command_copies_nothing_where_nothing_changes(former: Path) -> None:
+    assert alembic(former, "upgrade", "head").returncode == 0
+    [copy] = backups(former)
+    made = copy.stat()
+    assert alembic(former, "upgrade", "head").returncode == 0
+    assert [(each, each.stat().st_ino, each.stat().st_mtime_ns) for each in backups(former)] == [
+        (copy, made.st_ino, made.st_mtime_ns)
+    ]
+
+
 def test_what_a_killed_upgrade_left_is_in_nobodys_way(former: Path) -> None:
     former.with_name(f".tmws.db.before-{HEAD}.0.partial").write_bytes(b"half of a copy")
     # This is how earlier versions call it.

@@ -127,7 +127,8 @@ def migrate_as_configured() -> None:
             if revision is None:
                 claim(configured_path())
             target = _target(revision, str(getattr(options, "revision", "")))
-            _back_up(connection, configured_path(), target, logger.debug)
+            if target != revision:
+                _back_up(connection, configured_path(), target, logger.debug)
         migrate(connection)
 
 
@@ -161,6 +162,7 @@ def configuration(connection: Connection | None) -> Config:
     configured = Config()
     configured.set_main_option("script_location", "tmws_adapters:migrations")
     configured.set_main_option("path_separator", "os")
+    configured.set_main_option("sourceless", "true")  # some images keep the bytecode alone
     configured.attributes["connection"] = connection
     return configured
 
