@@ -5,6 +5,7 @@ nobody has been connected for a while.
 """
 
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -65,6 +66,7 @@ def _serve(place: Place, holding: Holding) -> int:
 
     from tmws_mcp.interpreter import undisturbed  # noqa: PLC0415
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it belongs to no terminal
     with undisturbed():
         import anyio  # noqa: PLC0415 - a second, with the SDK
 

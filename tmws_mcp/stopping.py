@@ -1,6 +1,7 @@
 """How a server is told to stop."""
 
 import signal
+import sys
 
 import anyio
 import attrs
@@ -19,7 +20,11 @@ class Stop:
 
 
 async def heed_signals(stop: Stop) -> None:
-    """Take SIGTERM and SIGINT for the wish, for as long as it is let."""
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            stop.ask()
+    """Take SIGTERM and SIGINT for the wish, for as long as it is let, and SIGHUP where it says that a terminal closes.
+
+    Otherwise it comes from who has renamed the log file, which is made anew without being told.
+    """
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if number != signal.SIGHUP or (sys.stdin is not None and sys.stdin.isatty()):
+                stop.ask()

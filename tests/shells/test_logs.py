@@ -1,6 +1,7 @@
 """The file that TMWS_LOG_FILE names."""
 
 import os
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -55,3 +56,13 @@ def test_a_log_that_cannot_be_made_anew_stops_nobody(tmp_path: Path) -> None:
         log.parent.write_text("no directory", encoding="utf-8")
         assert server.call("create_memory", content="a note").status_code == 200
         assert server.call("list_memories").json()["memories"]
+
+
+def test_whoever_renames_the_log_may_send_the_signal_that_says_so(tmp_path: Path) -> None:
+    log = tmp_path / "tmws.log"
+    with http_server(tmp_path / "home", TMWS_LOG_FILE=str(log)) as server:
+        log.rename(tmp_path / "tmws.log.1")
+        server.process.send_signal(signal.SIGHUP)
+        assert server.call("create_memory", content="a note").status_code == 200
+        server.stop()
+        assert server.process.returncode == 0
