@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import attrs
 
+from tmws_adapters.announcing import announce_parts
 from tmws_adapters.auditing import auditing_of
 from tmws_adapters.licensing import announce, licensing_of
 from tmws_adapters.local.version import VERSION
@@ -21,7 +22,6 @@ from tmws_core.admission import Admission, Quota
 from tmws_core.app import App
 from tmws_core.domain.reranking import Boosts
 from tmws_core.embedding import CircuitBreaker, StoreEmbedder
-from tmws_core.errors import ModelMismatch
 from tmws_core.identity import Registry, Writing
 from tmws_core.messages.paging import Cursors
 from tmws_core.ports.bus import Bus
@@ -379,17 +379,6 @@ async def _announce(settings: Settings, parts: Parts, *, any_model: bool, servin
     else:
         license_ = await parts.license.current()
     announce(license_, parts.license.problem)
-    stored = await parts.storage.health()
-    logger.info("✅ Database migrated: %s, schema %s, %d memories", stored.kind, stored.version, stored.memories)
-    logger.info("✅ Vector index ready: %s", parts.vectors.source)
-    embedder = await parts.embedder.health()
-    try:
-        await parts.embedder.expect(embedder.model)
-    except ModelMismatch as error:
-        if not any_model:
-            raise
-        logger.warning("⚠️ %s", error.message)
-    if embedder.up:
-        logger.info("✅ Embedder ready: %s, model %s", embedder.kind, embedder.model)
-    else:
-        logger.warning("⚠️ Embedder down, memories are stored without vectors: %s", embedder.reason)
+    await announce_parts(
+        parts.storage, parts.vectors, parts.embedder, asks_index=parts.follower is not None, any_model=any_model
+    )

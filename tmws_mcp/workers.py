@@ -83,6 +83,8 @@ class _Workers:
     def start(self, number: int, *, talks: bool = False) -> _Worker:
         ours, theirs = _spawning.Pipe()
         settings = _share_of(self.settings)
+        if not talks:
+            settings = attrs.evolve(settings, without_effect=())  # said once
         process = _spawning.Process(
             target=work, args=(settings, self.listeners, self.url, theirs, talks), name=f"tmws-{number}"
         )
@@ -187,6 +189,7 @@ def work(
 ) -> None:
     """Serve in a process of its own, which logs how it begins only if it `talks`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all; who looks after them passes it on
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     configure_logging(settings)
     if not talks:
         logger.setLevel(logging.WARNING)

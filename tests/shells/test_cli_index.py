@@ -101,8 +101,10 @@ def test_an_index_in_use_elsewhere_is_named_and_does_not_keep_a_search_from_answ
 
 
 def test_a_server_that_is_not_there_stops_nothing_but_the_index(tmp_path: Path) -> None:
-    command = Command(tmp_path).using(TMWS_CHROMA_URL=NOBODY)
+    log = tmp_path / "log"
+    command = Command(tmp_path).using(TMWS_CHROMA_URL=NOBODY, TMWS_LOG_FILE=str(log))
     command.ok("memory", "create", "A word to be found")
+    assert "⚠️ Vector index chroma is not ready" in log.read_text(encoding="utf-8")
 
     found = command.ok("memory", "search", "word", "--json").answer
     health = command.ok("system", "health-check", "--json").answer

@@ -32,8 +32,8 @@ def url(postgres: PostgresServer) -> Iterator[str]:
 @contextmanager
 def serving(home: Path, url: str) -> Iterator[HttpServer]:
     """Run a server of several processes, and wait until all of them serve."""
-    log = {"TMWS_LOG_FILE": str(home / "log")}
-    with http_server(home, TMWS_DATABASE_URL=url, TMWS_MAX_WORKERS=str(PROCESSES), **log) as server:
+    given = {"TMWS_LOG_FILE": str(home / "log"), "TMWS_ENABLE_METRICS": "true"}
+    with http_server(home, TMWS_DATABASE_URL=url, TMWS_MAX_WORKERS=str(PROCESSES), **given) as server:
         until(lambda: f"{PROCESSES} processes serve" in log_of(home), "all serve")
         started = workers(server)
         try:
@@ -84,7 +84,12 @@ def test_each_process_answers_and_they_know_the_sessions_of_one_another(home: Pa
                 assert ping(HttpServer(server.url, client, server.process), headers) == 200
             os.kill(stuck, signal.SIGCONT)
         assert len(workers(server)) == PROCESSES
+        for pid in (server.process.pid, *workers(server)):
+            os.kill(pid, signal.SIGHUP)
+        assert answers(server)
         server.stop()
+    assert log_of(home).count("has no effect") == 1
+    assert "SIGHUP" not in log_of(home)
     assert log_of(home).count("Database migrated") == 1
     assert log_of(home).count("MCP server started") == 1
 
