@@ -27,7 +27,7 @@ _COUNTED = "counted"
 WAITING = "waiting"
 """Where a request's state has what gives its place to others while it waits; see `Places.left`."""
 
-_UNLIMITED = frozenset({_ALIVE, "/health/ready"})
+_UNLIMITED = frozenset({_ALIVE, "/health/ready", "/health"})
 """What is asked by whoever runs the server, every few seconds."""
 
 _ADDRESS_SHOWN = 64

@@ -203,6 +203,8 @@ class BoundedProtocol(HttpToolsProtocol):
     async def _when_read(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request once the peer has read what it was answered before, and end what lasts until it is read."""
         await self.flow.drain()
+        if self._is_proxy():
+            scope["headers"] = _forwarded(scope["headers"])
         with ExitStack() as until_read:
             scope["state"][UNTIL_READ] = until_read
             await self._application(scope, receive, send)
@@ -279,6 +281,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write(_refusal(status))
         self.transport.write_eof()
         self._expect(LINGER_SECONDS)
+
+
+def _forwarded(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a believed proxy, with X-Forwarded-For where it says the same by X-Real-IP alone."""
+    names = {name for name, _ in headers}
+    if b"x-forwarded-for" in names:
+        return headers
+    return [*headers, *((b"x-forwarded-for", value) for name, value in headers if name == b"x-real-ip")]
 
 
 def _refusal(status: HTTPStatus) -> bytes:

@@ -61,7 +61,7 @@ def test_another_address_has_requests_of_its_own(limited: HttpServer) -> None:
         assert statuses(other, 1) == [200]
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/health"])
 def test_probes_are_not_counted(limited: HttpServer, path: str) -> None:
     with from_address(limited, "127.0.0.5") as client:
         assert {client.get(path).status_code for _ in range(20)} == {200}
@@ -71,7 +71,7 @@ def test_probes_are_not_counted(limited: HttpServer, path: str) -> None:
 def test_a_browser_may_read_why_it_is_refused(limited: HttpServer) -> None:
     with from_address(limited, "127.0.0.6") as client:
         statuses(client, 3)
-        answer = client.get("/health", headers={"origin": "http://localhost:3000"})
+        answer = client.post("/mcp/tools/health_check", json={}, headers={"origin": "http://localhost:3000"})
     assert answer.status_code == 429
     assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
     assert "retry-after" in answer.headers["access-control-expose-headers"]
@@ -84,6 +84,14 @@ def test_forwarded_addresses_count_from_a_trusted_proxy_only(limited: HttpServer
     with from_address(limited, "127.0.0.9") as proxy:
         for client in "198.51.100.1", "198.51.100.2":
             assert statuses(proxy, 4, **{"x-forwarded-for": client}) == [200, 200, 200, 429]
+
+
+def test_a_proxy_may_name_the_client_by_its_other_header(limited: HttpServer) -> None:
+    with from_address(limited, "127.0.0.9") as proxy, from_address(limited, "127.0.0.17") as stranger:
+        for client in "198.51.100.7", "198.51.100.8":
+            assert statuses(proxy, 4, **{"x-real-ip": client}) == [200, 200, 200, 429]
+        spoofed = [statuses(stranger, 1, **{"x-real-ip": f"192.0.2.{number}"})[0] for number in range(4)]
+    assert spoofed == [200, 200, 200, 429]
 
 
 def test_what_a_client_writes_before_the_proxy_does_not_hide_it(limited: HttpServer) -> None:

@@ -192,7 +192,7 @@ class Settings:
     )
     trusted_proxies: tuple[str, ...] = attrs.field(
         default=("127.0.0.1",),
-        metadata=doc("Proxies whose X-Forwarded-For is believed: a JSON list or comma-separated."),
+        metadata=doc("Proxies whose X-Forwarded-For, or X-Real-IP alone, is believed: a JSON list or comma-separated."),
     )
     license_key: str = attrs.field(
         default="",
