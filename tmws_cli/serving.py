@@ -3,6 +3,8 @@
 TYPE_CHECKING = False  # typing takes 8 ms of every agent terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tmws_adapters.local.place import Place
     from tmws_adapters.settings import Settings
 
@@ -13,6 +15,13 @@ async def serve_http(settings: "Settings") -> None:
     from tmws_mcp.http import serve_http as run  # noqa: PLC0415
 
     await run(settings)
+
+
+def refuse_stdio(error: "Mapping[str, object]") -> None:
+    """Answer whoever asks first over stdin that there is no service, and why; return then, or when nobody asks."""
+    from tmws_mcp.shim import refuse_stdio as run  # noqa: PLC0415 - see below
+
+    run(error)
 
 
 def serve_stdio(place: "Place") -> None:

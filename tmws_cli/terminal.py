@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tmws_adapters.local.greeting import Refused
 from tmws_adapters.local.place import Place
-from tmws_cli.serving import serve_stdio
+from tmws_cli.serving import refuse_stdio, serve_stdio
 
 
 def speak(place: Place) -> int:
@@ -31,9 +31,14 @@ def become_terminal(flags: Mapping[str, str]) -> None:
     from pathlib import Path  # noqa: PLC0415 - most terminals need none of it
 
     from tmws_adapters.settings import ENV_FILE, load_settings, merged_variables  # noqa: PLC0415
+    from tmws_core.errors import TmwsError  # noqa: PLC0415
 
-    database = str(load_settings(flags=flags).place)
-    variables = merged_variables(flags=flags)
+    try:
+        database = str(load_settings(flags=flags).place)
+        variables = merged_variables(flags=flags)
+    except TmwsError as error:
+        refuse_stdio({"code": error.code, "message": error.message, "field": error.field, "kind": error.kind.value})
+        raise
     for name, value in variables.items():
         if name.endswith("_FILE") and name != "TMWS_LOG_FILE":
             variables[name] = str(Path(value).absolute())  # the owner may work in another directory

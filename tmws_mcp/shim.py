@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from tmws_adapters.local.finding import refusal, silent
 from tmws_adapters.local.greeting import Refused, Silent
@@ -63,6 +63,17 @@ def serve_stdio(place: Place) -> None:
         relay.run()
     finally:
         relay.close()
+
+
+def refuse_stdio(error: Mapping[str, object]) -> None:
+    """Answer whoever asks first that there is no service, and why; return then, or when nobody asks."""
+    incoming, unanswered = Incoming(LINE_BYTES), Unanswered()
+    while not unanswered.requests and (chunk := os.read(0, _CHUNK)):
+        for line in incoming.feed(chunk):
+            if isinstance(line, bytes):
+                unanswered.take(line)
+    for request in unanswered.requests.values():
+        os.write(1, request.failed({**error}))
 
 
 class Relay:

@@ -45,6 +45,17 @@ def test_no_input_is_no_error_and_opens_no_store(home: Path) -> None:
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.parametrize("line", ["TMWS_PORT=abc", "TMWS_LOG_LEVEL=\xff"])
+def test_whoever_asks_is_told_why_a_wrong_file_of_settings_lets_nothing_start(home: Path, line: str) -> None:
+    (home / ".env").write_text(line, encoding="latin-1")
+    done = run_stdio(home, INITIALIZE)
+    error = done.answer(1)["error"]
+    assert done.code == 2
+    assert error["data"]["code"] == "configuration"
+    assert error["message"] in done.stderr
+    assert run_stdio(home).code == 2
+
+
 def test_everything_that_was_asked_is_answered_after_the_end_of_input(home: Path) -> None:
     finished = run_stdio(home, slow(1), *(tool(n, "health_check") for n in range(2, 30)))
     assert finished.code == 0
