@@ -1,9 +1,7 @@
-"""The commands that only the owner of a machine needs: serve, demo, import, export, doctor."""
+"""The commands that only the owner of a machine needs: serve, demo, export, doctor."""
 
-import json
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +17,16 @@ from tmws_cli.demo import Demonstration, demonstrate
 from tmws_cli.doctor import examine, lines
 from tmws_cli.embeddings import embeddings
 from tmws_cli.failures import FAILURE
+from tmws_cli.imports import import_
 from tmws_cli.index import index
 from tmws_cli.license import license_
 from tmws_cli.move import move
 from tmws_cli.options import invocation_of, with_common_options
-from tmws_cli.output import printable
+from tmws_cli.output import print_json
 from tmws_cli.progress import progress
 from tmws_cli.serving import serve_http
 from tmws_cli.token import token
 from tmws_cli.transfer.exporting import Export, check_target
-from tmws_cli.transfer.files import check_regular, found_path, is_markdown, opened
-from tmws_cli.transfer.importing import Import, Source, Tally
-from tmws_cli.transfer.lines import JsonLines
-from tmws_cli.transfer.pages import MarkdownPages
-from tmws_cli.transfer.records import Refusal
 
 
 @click.command("serve")
@@ -61,42 +55,9 @@ def demo(context: click.Context) -> None:
     if invocation.as_json:
         answers = [answer.wire() for answer in done.answers]
         facts = {"pages": done.pages, "memories": done.memories, "seconds": done.seconds}
-        _print_json({"success": True, **facts, "answers": answers})
+        print_json({"success": True, **facts, "answers": answers})
     else:
         _print_demonstration(done)
-
-
-@click.command("import")
-@click.argument("path", metavar="PATH")
-@click.option("--format", "format_", type=click.Choice(["auto", "jsonl", "markdown"]), default="auto")
-@click.option("--ignore-unknown", is_flag=True, help="Pass over fields that TMWS does not know.")
-@click.option("--strict", is_flag=True, help="Stop at the first memory that is refused.")
-@click.pass_context
-def import_(context: click.Context, path: str, format_: str, *, ignore_unknown: bool, strict: bool) -> None:
-    """Store the memories in a file of JSON lines (`-` is stdin), a Markdown file or a folder of them.
-
-    Running it again goes on where it was interrupted, and stores nothing twice.
-    """
-    invocation = invocation_of(context)
-    path = path if path == "-" else str(found_path(Path(path)))
-    as_pages = format_ == "markdown" or (format_ == "auto" and _is_markdown(path))
-    with ExitStack() as stack:
-        source: Source
-        if as_pages:
-            source = MarkdownPages.at(Path(path), ignore_unknown=ignore_unknown)
-        elif path == "-":
-            source = JsonLines(sys.stdin.buffer, None, ignore_unknown)
-        else:
-            size = check_regular(Path(path))
-            file = stack.enter_context(opened(Path(path), Path(path).resolve().parent))
-            source = JsonLines(file, size, ignore_unknown)
-        tally = anyio.run(_import, invocation.settings(), source, strict)
-    if invocation.as_json:
-        _print_json(_tally_facts(tally))
-    else:
-        _print_tally(tally)
-    if tally.refused:
-        context.exit(FAILURE)
 
 
 @click.command("export")
@@ -119,7 +80,7 @@ def export(context: click.Context, path: str, format_: str) -> None:
     if path == "-":
         return
     if invocation.as_json:
-        _print_json({"success": True, "path": path, "memories": count})
+        print_json({"success": True, "path": path, "memories": count})
     else:
         print(f"Exported {count} memories to {path}")
 
@@ -133,7 +94,7 @@ def doctor(context: click.Context, *, deep: bool) -> None:
     checks = anyio.run(_examine, invocation.settings, deep)
     sound = all(check.state != "broken" for check in checks)
     if invocation.as_json:
-        _print_json({"success": sound, "checks": [attrs.asdict(check) for check in checks]})
+        print_json({"success": sound, "checks": [attrs.asdict(check) for check in checks]})
     else:
         for line in lines(checks):
             print(line)
@@ -152,13 +113,6 @@ async def _examine(load: Callable[[], Settings], deep: bool) -> Any:  # noqa: FB
     return await examine(load, deep=deep)
 
 
-async def _import(settings: Settings, source: Source, strict: bool) -> Tally:  # noqa: FBT001 - see _examine
-    async with open_app(settings) as app:
-        run = Import(app=app, caller=settings.operator("cli"), strict=strict, on_refusal=_print_refusal)
-        with progress("import", source.total) as report:
-            return await run.run(source, report)
-
-
 async def _export(settings: Settings, path: str, format_: str) -> int:
     async with open_app(settings, any_model=True) as app:
         caller = settings.operator("cli")
@@ -170,51 +124,8 @@ async def _export(settings: Settings, path: str, format_: str) -> int:
             return await (run.to_folder if format_ == "markdown" else run.to_file)(Path(path))
 
 
-def _is_markdown(path: str) -> bool:
-    return Path(path).is_dir() or is_markdown(path)
-
-
-def _print_refusal(refusal: Refusal) -> None:
-    print(printable(" ".join(f"error: {refusal.place}: {refusal.reason}".split())), file=sys.stderr)
-
-
 def _print_gone(memory_id: str) -> None:
     print(f"warning: memory {memory_id} was deleted while it was exported", file=sys.stderr)
-
-
-def _tally_facts(tally: Tally) -> dict[str, Any]:
-    return {
-        "success": not tally.refused,
-        "stored": tally.stored,
-        "without_vector": tally.without_vector,
-        "already_there": tally.already_there,
-        "merged": tally.merged,
-        "superseded": tally.superseded,
-        "refused": tally.refused,
-        "refusals": [{"place": refusal.place, "message": refusal.reason} for refusal in tally.refusals],
-        "skipped": tally.skipped,
-        "skips": [{"place": skip.place, "message": skip.reason} for skip in tally.skips],
-    }
-
-
-def _print_tally(tally: Tally) -> None:
-    print(f"Stored {tally.stored}, already there {tally.already_there}, refused {tally.refused}")
-    if tally.merged:
-        print(f"Added something to {tally.merged} that were there")
-    if tally.superseded:
-        print(f"Replaced {tally.superseded} by what stands in their places now")
-    if tally.refusals:
-        more = ", …" if tally.refused > len(tally.refusals) else ""
-        print(f"Refused: {', '.join(refusal.place for refusal in tally.refusals)}{more}")
-    if tally.skips:
-        more = ", …" if tally.skipped > len(tally.skips) else ""
-        print(f"Passed over: {', '.join(f'{skip.place} ({skip.reason})' for skip in tally.skips)}{more}")
-    if tally.without_vector:
-        print(f"warning: {tally.without_vector} of them wait for a vector: see `tmws doctor`", file=sys.stderr)
-    if tally.unlinked:
-        print(
-            f"warning: {tally.unlinked} memories stay current: what replaced them is not behind them", file=sys.stderr
-        )
 
 
 def _print_demonstration(done: Demonstration) -> None:
@@ -232,7 +143,3 @@ def _program() -> str:
     """Return the program that is running, by its full path where it stands beside its interpreter."""
     beside = Path(sys.executable).with_name("tmws")
     return str(beside) if beside.exists() else "tmws"
-
-
-def _print_json(facts: dict[str, Any]) -> None:
-    print(json.dumps(facts, ensure_ascii=False))

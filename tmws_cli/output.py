@@ -17,12 +17,17 @@ _WIDE = "WF"
 def show(answer: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the answer of an operation."""
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
         return
     for line in _lines(answer):
         print(line)
     for reason in answer.get("degraded", ()):
         print(f"warning: {reason}", file=sys.stderr)
+
+
+def print_json(facts: Mapping[str, Any]) -> None:
+    """Print one line of JSON."""
+    print(json.dumps(facts, ensure_ascii=False))
 
 
 def clipped(text: str, columns: int) -> str:

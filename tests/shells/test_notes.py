@@ -34,6 +34,8 @@ def test_a_note_of_headings_alone_has_a_memory_for_each_that_stands_above_nothin
         "Errands > Call Bob",
         "Errands > Done",
     ]
+    (tmp_path / "list.md").write_text("# Errands\n\n## Buy milk\n\n## Call Bob\n\nToday.\n", encoding="utf-8")
+    assert [request.content for request in requests_in(tmp_path)] == ["Errands > Call Bob\n\nToday."]
 
 
 def test_a_note_of_properties_alone_is_found_by_them(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ _TAGS = ("tags", "tag")
 _APART = re.compile(r",|\s+(?=#)")
 """Between tags in one text."""
 
-_DATES = ("date", "created", "created_at")
+_DATES = ("date", "created", "created_at", "createdAt", "timestamp", "create_time")
 """What programs call the day that a note is about; it stays in the metadata, too, as it is written."""
 
 

@@ -1,13 +1,12 @@
 """JSON lines: one memory a line, read one at a time however long the file is."""
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import attrs
-import orjson
 
-from tmws_cli.transfer.records import HISTORY_OF, Item, Refusal, contained, continuation_of, reason_of, record_of
-from tmws_core.doubles import check_doubles
+from tmws_cli.transfer.records import Item, Refusal, contained, reason_of
+from tmws_cli.transfer.values import items_in
 
 LINE_BYTES = 1024 * 1024
 """The longest line: more than a memory with a piece of its former texts can need, however they are escaped."""
@@ -35,23 +34,12 @@ class JsonLines:
                     yield Refusal(place=place, reason=f"is longer than {LINE_BYTES} bytes")
                     self._skip_the_rest(line)
                 elif line.removeprefix(_BOM).strip():
-                    yield from contained(place, self._read(place, line.removeprefix(_BOM)))
+                    yield from contained(place, self._items(place, line.removeprefix(_BOM)))
         except OSError as error:
             yield Refusal(place=f"behind line {number}", reason=reason_of(error))
 
-    def _read(self, place: str, line: bytes) -> Iterator[Item]:
-        try:
-            fields: Any = orjson.loads(line)
-            check_doubles(line, fields)
-        except orjson.JSONDecodeError as error:
-            yield Refusal(place=place, reason=f"is no JSON: {error}")
-            return
-        if isinstance(fields, dict) and HISTORY_OF in fields:
-            yield continuation_of(place, fields)
-        elif isinstance(fields, dict):
-            yield record_of(place, fields, ignore_unknown=self._ignore_unknown)
-        else:
-            yield Refusal(place=place, reason="is no JSON object")
+    def _items(self, place: str, line: bytes) -> Iterator[Item]:
+        return items_in(place, line, ignore_unknown=self._ignore_unknown, in_lines=True)
 
     def _skip_the_rest(self, part: bytes) -> None:
         while part and not part.endswith(b"\n"):

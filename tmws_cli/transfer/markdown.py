@@ -113,25 +113,30 @@ def _pieces(headings: list[tuple[int, str]], body: list[str], line: int, *, abov
     text = "".join(body).strip()
     if not text and not above and any(names):
         yield Section(headings=names, text="", line=line)
+    for piece in pieces(text, SECTION_BYTES):
+        yield Section(headings=names, text=piece, line=line)
+
+
+def pieces(text: str, limit: int) -> Iterator[str]:
+    """Yield a text in pieces of at most so many bytes, cut between paragraphs where they are no longer than that."""
     piece: list[str] = []
     size = 0
-    for paragraph in _paragraphs(text):
+    for paragraph in _paragraphs(text, limit):
         length = len(paragraph.encode())
-        if piece and size + len(_SEAM) + length > SECTION_BYTES:
-            yield Section(headings=names, text=_SEAM.join(piece), line=line)
+        if piece and size + len(_SEAM) + length > limit:
+            yield _SEAM.join(piece)
             piece, size = [], 0
         size += length + (len(_SEAM) if piece else 0)
         piece.append(paragraph)
     if piece:
-        yield Section(headings=names, text=_SEAM.join(piece), line=line)
+        yield _SEAM.join(piece)
 
 
-def _paragraphs(text: str) -> Iterator[str]:
-    """Yield paragraphs of at most SECTION_BYTES."""
+def _paragraphs(text: str, limit: int) -> Iterator[str]:
     for paragraph in re.split(r"\n[ \t]*\n", text):
         raw = paragraph.encode()
         start = 0
         while start < len(raw):
-            part = raw[start : start + SECTION_BYTES].decode(errors="ignore")
+            part = raw[start : start + limit].decode(errors="ignore")
             yield part
             start += len(part.encode())

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from tmws_cli.transfer.files import Found, check_regular, composed, label, markdown_below, read_page
+from tmws_cli.transfer.formats import basic_memory
 from tmws_cli.transfer.front import FrontMatter, front_matter_of, readable
 from tmws_cli.transfer.inline import with_inline
 from tmws_cli.transfer.labels import shared_fields
@@ -130,14 +131,20 @@ class _Note:
     _shared: dict[str, Any]
     _text: str
 
+    @property
+    def _is_basic(self) -> bool:
+        return basic_memory.is_note(self._front.values)
+
     @classmethod
     def of(cls, place: str, front: FrontMatter, text: str) -> "_Note":
         return cls(_title(place, front.values.get("title"), text), front, shared_fields(front), text)
 
     def sections(self) -> Iterator[Section]:
-        """Yield its sections; a page without any has its properties."""
+        """Yield its sections that have a text; a page without any has its headings, or its properties."""
         if self._text.strip():
-            yield from sections(self._text)
+            found = list(sections(self._text))
+            for section in [each for each in found if each.text] or found:
+                yield from basic_memory.parts(section) if self._is_basic else (section,)
         elif self._front.values:
             yield Section(headings=(), text=front_matter_of(self._front.values)[:SECTION_BYTES].rstrip(), line=1)
 
@@ -150,7 +157,9 @@ class _Note:
             "session_id": place[-_LABEL_CHARACTERS:],
             "sequence": number,
         }
-        return with_inline(self._shared | own, section.text)
+        said = basic_memory.said(section.text) if self._is_basic else {}
+        metadata = {"metadata": {**said, **self._shared.get("metadata", {})}} if said else {}
+        return with_inline(self._shared | own | metadata, section.text)
 
 
 def _size(path: Path) -> int:

@@ -26,6 +26,9 @@ _OWN_MARKS = frozenset({"memory_id", "version", "written_by"})
 HISTORY_OF, HISTORY_TOTAL = "history_of", "history_total"
 """In our own exports: the memory that former texts belong to, and how many it has, here and behind it."""
 
+OWN_NAMES = FIELDS | _ANSWER_ONLY | {*_IDENTITIES, HISTORY_OF, HISTORY_TOTAL, "history", "created_at"}
+"""All that an object in our own format may have."""
+
 _DIGEST_CHARACTERS = 32
 """Of a SHA-256 in hexadecimal: 128 bits are enough to tell texts apart."""
 

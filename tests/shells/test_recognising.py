@@ -1,0 +1,103 @@
+"""Whatever a file holds, it is recognised, taken apart and refused within bounds, with a reason."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.shells.test_other_programs import document, lines, read
+from tmws_cli.transfer.moments import moment_of
+from tmws_cli.transfer.records import Record, Refusal, Skip
+from tmws_core.errors import InvalidField
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"\x7fELF\x02\x01\0\0", "no text"),
+        (b"PK\x03\x04\x14\0", "unpack it"),
+        (b"SQLite format 3\0", "a database"),
+        (b"Dear all,\nthis is a letter.\n", "--format markdown"),
+        (document({"name": "x", "version": "1"}), "no text under a name that is known"),
+        (document(["one", "two"]), "no text under a name that is known"),
+    ],
+)
+def test_what_cannot_be_imported_is_refused_in_one_sentence(raw: bytes, words: str) -> None:
+    with pytest.raises(InvalidField, match="stdin holds no memories: it is") as refusal:
+        read(raw)
+    assert words in refusal.value.message
+    assert "\n" not in refusal.value.message
+
+
+@pytest.mark.parametrize("value", [1719840000, "1719840000.0", 1719840000_000, 1719840000_000_000, "2024-07-01 13:20"])
+def test_a_time_is_read_in_any_of_its_forms(value: Any) -> None:
+    assert moment_of(value) == "2024-07-01T13:20:00Z"
+
+
+@pytest.mark.parametrize("value", [2024, "yesterday", "", None, True, float("nan"), "2024-13-01", [], 10**30])
+def test_what_is_no_time_is_none(value: Any) -> None:
+    assert moment_of(value) is None
+
+
+def _shapes() -> Iterator[Callable[[Any], bytes]]:
+    yield lines
+    yield document
+    yield lambda value: document([value])
+    yield lambda value: document({"results": [value], "mapping": value})
+
+
+_NAMES = st.sampled_from(
+    [
+        "content",
+        "memory",
+        "mapping",
+        "chat_messages",
+        "observations",
+        "name",
+        "payload",
+        "id",
+        "text",
+        "created_at",
+        "metadata",
+        "tags",
+        "content_hash",
+        "message",
+        "parent",
+        "author",
+        "uuid",
+        "docs",
+        "from",
+        "to",
+        "relationType",
+    ]
+)
+_WILD = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES | st.text(max_size=5), inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(_NAMES, _WILD, max_size=6), st.sampled_from(list(_shapes())))
+def test_whatever_an_entry_holds_it_is_taken_or_refused(value: Any, shape: Callable[[Any], bytes]) -> None:
+    try:
+        _, items = read(shape(value))
+    except InvalidField:
+        return
+    assert all(isinstance(item, Record | Refusal | Skip) for item in items)
+    assert not any(
+        "AttributeError" in item.reason or "TypeError" in item.reason for item in items if isinstance(item, Refusal)
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=120) | st.text(alphabet='{}[]",:\n\t;abc content', max_size=80).map(str.encode))
+def test_whatever_a_file_holds_it_is_taken_or_refused(raw: bytes) -> None:
+    for format_ in ("auto", "json", "csv"):
+        try:
+            read(raw, format_)
+        except InvalidField:
+            continue

@@ -1,0 +1,155 @@
+"""The command that imports: what a file is, what came of it, and what would come."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+
+from tmws_adapters.bootstrap import open_app
+from tmws_adapters.settings import Settings
+from tmws_cli.failures import FAILURE
+from tmws_cli.options import invocation_of
+from tmws_cli.output import WIDTH, clipped, print_json, printable
+from tmws_cli.progress import progress
+from tmws_cli.transfer.files import check_regular, found_path, is_markdown, opened
+from tmws_cli.transfer.importing import Import, Source, Tally
+from tmws_cli.transfer.pages import MarkdownPages
+from tmws_cli.transfer.preview import Preview, preview
+from tmws_cli.transfer.recognising import Recognised, Stream
+from tmws_cli.transfer.records import Refusal
+from tmws_core.wire import unstructure
+
+FORMATS = ("auto", "jsonl", "json", "csv", "markdown")
+
+
+@click.command("import")
+@click.argument("path", metavar="PATH")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="auto", help="Do not look what it is.")
+@click.option("--dry-run", is_flag=True, help="Show what would come, and store nothing.")
+@click.option("--ignore-unknown", is_flag=True, help="Pass over fields that TMWS does not know.")
+@click.option("--strict", is_flag=True, help="Stop at the first memory that is refused.")
+@click.pass_context
+def import_(
+    context: click.Context, path: str, format_: str, *, dry_run: bool, ignore_unknown: bool, strict: bool
+) -> None:
+    """Store the memories in a file (`-` is stdin), or in a folder of Markdown files.
+
+    What a file is, it tells by itself: JSON lines, Markdown, CSV, conversations exported from ChatGPT or Claude, or a
+    dump of MCP server-memory, mem0, mcp-memory-service or basic-memory. Running it again goes on where it was
+    interrupted, and stores nothing twice.
+    """
+    invocation = invocation_of(context)
+    with _recognised(path, format_, ignore_unknown=ignore_unknown) as found:
+        if dry_run:
+            with progress("import", found.source.total) as report:
+                coming = preview(found.source, _print_refusal, report)
+            facts, tally = _coming_facts(found.format, coming), coming.tally
+        else:
+            tally = anyio.run(_import, invocation.settings(), found.source, strict)
+            facts = {"format": found.format, **_tally_facts(tally)}
+    if invocation.as_json:
+        print_json({"success": not tally.refused, **facts})
+    elif dry_run:
+        _print_coming(found.format, coming)
+    else:
+        _print_tally(tally)
+    if tally.refused:
+        context.exit(FAILURE)
+
+
+@contextmanager
+def _recognised(path: str, format_: str, *, ignore_unknown: bool) -> Iterator[Recognised]:
+    """Open what is to be imported, and tell what it is."""
+    if path == "-":
+        yield Stream(None, sys.stdin.buffer, None, ignore_unknown).recognised(format_)
+        return
+    place = found_path(Path(path))
+    if format_ == "markdown" or (format_ == "auto" and (place.is_dir() or is_markdown(path))):
+        pages = MarkdownPages.at(place, ignore_unknown=ignore_unknown)
+        if not pages.pages:
+            print(printable(f"warning: {path} holds no Markdown: name other files one by one"), file=sys.stderr)
+        yield Recognised(pages, "Markdown")
+        return
+    size = check_regular(place)
+    with opened(place, place.resolve().parent) as file:
+        yield Stream(place, file, size, ignore_unknown).recognised(format_)
+
+
+async def _import(settings: Settings, source: Source, strict: bool) -> Tally:  # noqa: FBT001 - anyio.run passes by position
+    async with open_app(settings) as app:
+        run = Import(app=app, caller=settings.operator("cli"), strict=strict, on_refusal=_print_refusal)
+        with progress("import", source.total) as report:
+            return await run.run(source, report)
+
+
+def _print_refusal(refusal: Refusal) -> None:
+    print(printable(" ".join(f"error: {refusal.place}: {refusal.reason}".split())), file=sys.stderr)
+
+
+def _tally_facts(tally: Tally) -> dict[str, Any]:
+    return {
+        "stored": tally.stored,
+        "without_vector": tally.without_vector,
+        "already_there": tally.already_there,
+        "merged": tally.merged,
+        "superseded": tally.superseded,
+        **_left_out(tally),
+    }
+
+
+def _left_out(tally: Tally) -> dict[str, Any]:
+    return {
+        "refused": tally.refused,
+        "refusals": [{"place": refusal.place, "message": refusal.reason} for refusal in tally.refusals],
+        "skipped": tally.skipped,
+        "skips": [{"place": skip.place, "message": skip.reason} for skip in tally.skips],
+    }
+
+
+def _coming_facts(format_: str, coming: Preview) -> dict[str, Any]:
+    examples: list[Mapping[str, Any]] = [unstructure(example) for example in coming.examples]
+    return {
+        "dry_run": True,
+        "format": format_,
+        "memories": coming.memories,
+        "examples": [{name: value for name, value in each.items() if value or value == 0} for each in examples],
+        **_left_out(coming.tally),
+    }
+
+
+def _print_coming(format_: str, coming: Preview) -> None:
+    print(f"{format_}: {coming.memories} memories would come, refused {coming.tally.refused}; nothing is stored")
+    for example in coming.examples:
+        day = example.occurred_at.date().isoformat() if example.occurred_at else "-" * 10
+        print(clipped(f"  {day}  {example.source or ''}  {example.content}", WIDTH))
+    if coming.memories > len(coming.examples):
+        print("  …")
+    _print_left_out(coming.tally)
+
+
+def _print_tally(tally: Tally) -> None:
+    print(f"Stored {tally.stored}, already there {tally.already_there}, refused {tally.refused}")
+    if tally.merged:
+        print(f"Added something to {tally.merged} that were there")
+    if tally.superseded:
+        print(f"Replaced {tally.superseded} by what stands in their places now")
+    _print_left_out(tally)
+    if tally.without_vector:
+        print(f"warning: {tally.without_vector} of them wait for a vector: see `tmws doctor`", file=sys.stderr)
+    if tally.unlinked:
+        print(
+            f"warning: {tally.unlinked} memories stay current: what replaced them is not behind them", file=sys.stderr
+        )
+
+
+def _print_left_out(tally: Tally) -> None:
+    if tally.refusals:
+        more = ", …" if tally.refused > len(tally.refusals) else ""
+        print(f"Refused: {', '.join(refusal.place for refusal in tally.refusals)}{more}")
+    if tally.skips:
+        more = ", …" if tally.skipped > len(tally.skips) else ""
+        print(f"Passed over: {', '.join(f'{skip.place} ({skip.reason})' for skip in tally.skips)}{more}")

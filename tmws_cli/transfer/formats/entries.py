@@ -1,0 +1,146 @@
+"""What the entries of all other programs have in common on their way to a memory."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from tmws_cli.transfer.front import readable
+from tmws_cli.transfer.labels import distinct_tags, told_fields
+from tmws_cli.transfer.markdown import pieces
+from tmws_cli.transfer.moments import moment_of
+from tmws_cli.transfer.records import FIELDS, Record, record_of
+from tmws_core.domain.memory import CONTENT_BYTES
+
+_LABEL_CHARACTERS = 256
+_LASTING_CHARACTERS = 16
+"""From this length on, the id of an entry is nobody else's, and a changed text is an edition of it."""
+
+MEANT = frozenset({"importance", "memory_type", "occurred_at", "expires_at"})
+"""Fields that are the same elsewhere; what others call by the names of the rest is something else, most of all who may
+read it."""
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """An entry of another program: its text, what else is said of it, and the fields that follow from where it stands.
+
+    `identity` is its id there. Of `told`, what no field can be becomes metadata, and so does what is not `meant`.
+    """
+
+    program: str
+    content: Any
+    identity: str | None = None
+    told: Mapping[str, Any] = attrs.field(factory=dict)
+    fields: Mapping[str, Any] = attrs.field(factory=dict)
+    meant: frozenset[str] = MEANT
+
+    def record(self, place: str) -> Record:
+        """Return it as a memory.
+
+        Raises:
+            InvalidField: it has no text, or one that no memory can have.
+        """
+        told = {name: value for name, value in self.told.items() if value is not None}
+        known = told_fields(told, written=_written(told), not_meant=FIELDS - self.meant)
+        tags = distinct_tags((*known.get("tags", ()), *self.fields.get("tags", ())))[0]
+        fields = known | {name: value for name, value in self.fields.items() if value is not None}
+        content = readable(self.content) if isinstance(self.content, str) else self.content
+        fields |= {"content": content, "tags": tags, "source": label(fields.get("source") or self.program)}
+        if self.identity is None or len(self.identity) < _LASTING_CHARACTERS:
+            return record_of(place, fields | {"memory_id": self.identity}, ignore_unknown=False)
+        return record_of(place, fields, ignore_unknown=False, edition_of=f"{self.program}\0{self.identity}")
+
+
+@attrs.frozen(kw_only=True)
+class Turn:
+    """What somebody said in a conversation; `moment` is a time in any form, or None."""
+
+    identity: str
+    role: str
+    text: str
+    moment: Any = None
+    told: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Conversation:
+    """Turns of one session, in order."""
+
+    program: str
+    identity: str
+    title: str
+    begun: Any
+
+    def entries(self, turns: Iterator[Turn]) -> Iterator[Entry]:
+        """Yield one entry a turn, or more where its text is too long for one memory.
+
+        A turn without a time has that of the one before it.
+        """
+        number = 0
+        moment = moment_of(self.begun)
+        for turn in turns:
+            moment = moment_of(turn.moment) or moment
+            for piece, text in enumerate(cut(turn.text)):
+                yield Entry(
+                    program=self.program,
+                    content=text,
+                    identity=f"{self.identity}/{turn.identity}/{piece}",
+                    told={"role": turn.role, "title": self.title or None, **turn.told},
+                    fields={
+                        "session_id": label(f"{self.program}/{self.identity}"),
+                        "sequence": number,
+                        "occurred_at": moment,
+                        "source": f"{self.program}: {self.title}" if self.title else None,
+                    },
+                )
+                number += 1
+
+
+def cut(text: str) -> list[str]:
+    """Return a text in pieces that a memory can hold, cut between paragraphs; none if it is blank."""
+    if len(text.encode("utf-8", "replace")) <= CONTENT_BYTES:
+        return [text] if text.strip() else []
+    return list(pieces(text, CONTENT_BYTES))
+
+
+def label(text: str) -> str:
+    """Return a text as a session id or a source."""
+    line = " ".join(readable(text).split())
+    return line if len(line) <= _LABEL_CHARACTERS else f"{line[: _LABEL_CHARACTERS - 1]}…"
+
+
+def digest_of(*facts: Any) -> str:
+    """Return what tells a conversation without an id from others."""
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:32]
+
+
+def text_of(value: Any) -> str:
+    """Return a value as a text, and what is none as the empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def objects_in(value: Any) -> list[dict[str, Any]]:
+    """Return the objects in a list, or nothing where there is none."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _written(values: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the scalars, and the lists of scalars, as texts."""
+    return {name: texts for name, value in values.items() if (texts := _scalars(value)) is not None}
+
+
+def _scalars(value: Any) -> tuple[str, ...] | None:
+    items = value if isinstance(value, list) else [value]
+    return (
+        tuple(_scalar(item) for item in items) if all(isinstance(item, str | int | float) for item in items) else None
+    )
+
+
+def _scalar(value: str | float) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else str(value)

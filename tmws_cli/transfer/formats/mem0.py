@@ -1,0 +1,50 @@
+"""mem0: a list, lines, a page of its API, or the points of its vector store."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tmws_cli.transfer.formats.entries import Entry, label, text_of
+
+NAME = "mem0"
+ARRAYS = frozenset({"results", "memories", "records", "points", "relations"})
+
+_TAGS = "categories"
+_SESSION = "run_id"
+_EXPIRY = "expiration_date"
+_PAYLOADS = ("payload", "source_payload")
+_TEXTS = ("memory", "data", "content", "text", "page_content", "document")
+"""Where the text is, in the order in which it is looked for; a vector store's points have it from the third on."""
+
+
+def recognises(keys: frozenset[str]) -> bool:
+    """Tell by its names whether an object is one of mem0's memories, or a relation of its graph."""
+    marks = ({"data", "hash"}, {"id", "payload"}, {"source", "relationship"})
+    return ("memory" in keys and "content" not in keys) or any(names <= keys for names in marks)
+
+
+def entries(values: Mapping[str, Any]) -> Iterator[Entry]:
+    """Yield the one memory, which may stand in a payload beside its vector."""
+    if "relationship" in values:
+        yield _relation(values)
+        return
+    payload: dict[str, Any] = next((values[name] for name in _PAYLOADS if isinstance(values.get(name), dict)), {})
+    said = {**payload, **{name: value for name, value in values.items() if name not in (*_PAYLOADS, "vector")}}
+    content = next((said.pop(name) for name in _TEXTS if isinstance(said.get(name), str)), None)
+    tags = said.pop(_TAGS, None)
+    said |= {"tags": tags} if isinstance(tags, list) and "tags" not in said else {_TAGS: tags}
+    said["expires_at"] = said.pop(_EXPIRY, None) or said.get("expires_at")
+    run = said.get(_SESSION)
+    yield Entry(
+        program="mem0",
+        content=content,
+        identity=str(said["id"]) if isinstance(said.get("id"), str | int) else None,
+        told=said,
+        fields={"session_id": label(run) if isinstance(run, str) and run.strip() else None},
+    )
+
+
+def _relation(values: Mapping[str, Any]) -> Entry:
+    target = values.get("destination", values.get("target"))
+    kind = text_of(values["relationship"]).replace("_", " ")
+    content = f"{text_of(values.get('source'))} {kind} {text_of(target)}"
+    return Entry(program="mem0", content=content, told=values, fields={"tags": ["relation"]})

@@ -1,0 +1,187 @@
+"""What a file is, told by how it begins, whatever it is called."""
+
+import io
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import attrs
+import orjson
+
+from tmws_cli.transfer.documents import JsonDocument
+from tmws_cli.transfer.files import label
+from tmws_cli.transfer.formats.known import FORMATS, format_of
+from tmws_cli.transfer.importing import Source
+from tmws_cli.transfer.lines import JsonLines
+from tmws_cli.transfer.pages import MarkdownPages
+from tmws_cli.transfer.records import HISTORY_OF
+from tmws_cli.transfer.tables import CsvTable, delimiter_in
+from tmws_core.errors import InvalidField
+
+HEAD_BYTES = 64 * 1024
+"""What is looked at; the names of an object stand at its beginning, however long it is."""
+
+_BOM = b"\xef\xbb\xbf"
+_WIDE = (b"\xff\xfe", b"\xfe\xff")
+_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(\s*+:)?|[{}\[\]]', re.DOTALL)
+_IN_ARRAYS = (b"[{", b"{[{", b"{{[{")
+"""What is open around the names of an element: also the answers of programs, and their `data`, hold arrays."""
+
+_MARKDOWN = re.compile(rb"\s*(?:---[ \t]*\r?\n|#{1,6}[ \t]+\S)")
+_CONTAINERS = {
+    b"PK\x03\x04": "an archive: unpack it, and name the file in it",
+    b"\x1f\x8b": "compressed: unpack it first",
+    b"SQLite format 3\0": "a database: let the program that it belongs to export it",
+}
+_ARRAYS = frozenset().union(*(each.arrays for each in FORMATS))
+_OURS = "TMWS"
+_CONVERSATIONS = frozenset({"ChatGPT", "Claude"})
+"""Programs whose objects are too long for lines."""
+
+
+@attrs.frozen
+class Recognised:
+    """A source, and what it is called for people."""
+
+    source: Source
+    format: str
+
+
+@attrs.define
+class Stream:
+    """An open file, whose beginning is looked at before it is read; `path` is None for stdin."""
+
+    path: Path | None
+    file: BinaryIO
+    total: int | None
+    ignore_unknown: bool
+    head: bytes = b""
+
+    def recognised(self, format_: str) -> Recognised:
+        """Return what the file holds, in the format that the user has named, or `auto`.
+
+        Raises:
+            InvalidField: it holds nothing that can be imported.
+        """
+        self._look()
+        begins = self.head.removeprefix(_BOM).lstrip()
+        if format_ == "jsonl" or (format_ == "auto" and not begins):
+            return self._lines(_OURS)
+        if format_ == "csv":
+            return self._table(delimiter_in(self.head) or ",")
+        is_json = format_ == "json" or begins[:1] in (b"{", b"[")
+        found = self._json(begins, asked=format_ == "json") if is_json else self._text()
+        if found is None:
+            raise self._nothing()
+        return found
+
+    def _look(self) -> None:
+        while len(self.head) < HEAD_BYTES and b"\n" not in self.head:
+            more = self.file.read1(HEAD_BYTES)  # type: ignore[attr-defined]  # each of these files is buffered
+            if not more:
+                break
+            self.head += more
+        self.file = _behind(self.head, self.file)  # what was looked at is read again
+
+    def _json(self, begins: bytes, *, asked: bool) -> Recognised | None:
+        outer, inner = _outline(begins)
+        is_object = begins.startswith(b"{")
+        name = _name_of(outer) if is_object else None
+        within = _name_of(inner)
+        if is_object and name is None and within and outer & _ARRAYS:
+            return self._document(within, opened=True)
+        if is_object and name not in _CONVERSATIONS and _holds_object_lines(begins):
+            return self._lines(name or _OURS)
+        if name or (within and not is_object) or asked:
+            return self._document(name or within or _OURS, opened=is_object and name is None)
+        return None
+
+    def _text(self) -> Recognised | None:
+        if _holds_object_lines(self.head):
+            return self._lines(_OURS)
+        if b"\0" in self.head and not self.head.startswith(_WIDE):
+            return None
+        if self.path is not None and _MARKDOWN.match(self.head.removeprefix(_BOM)):
+            return Recognised(MarkdownPages.at(self.path, ignore_unknown=self.ignore_unknown), "Markdown")
+        delimiter = delimiter_in(self.head)
+        return None if delimiter is None else self._table(delimiter)
+
+    def _lines(self, name: str) -> Recognised:
+        return Recognised(JsonLines(self.file, self.total, self.ignore_unknown), name)
+
+    def _table(self, delimiter: str) -> Recognised:
+        return Recognised(CsvTable(self.file, self.total, delimiter, self.head.startswith(_WIDE)), "CSV")
+
+    def _document(self, name: str, *, opened: bool) -> Recognised:
+        source = JsonDocument.of(self.file, self.total, ignore_unknown=self.ignore_unknown, opened=opened)
+        return Recognised(source, name)
+
+    def _nothing(self) -> InvalidField:
+        reason = next((what for mark, what in _CONTAINERS.items() if self.head.startswith(mark)), None)
+        if reason is None and self.head.lstrip()[:1] in (b"{", b"["):
+            reason = "JSON, but its objects have no text under a name that is known, such as `content`"
+        elif reason is None and b"\0" in self.head:
+            reason = "no text"
+        name = label(str(self.path)) if self.path else "stdin"
+        hint = "`--format markdown` takes it as a note" if reason is None else ""
+        reason = reason or "neither JSON, nor CSV with a column such as `content`, nor a note with front matter"
+        return InvalidField(name="path", reason=f"{name} holds no memories: it is {reason}", hint=hint)
+
+
+class _Again(io.RawIOBase):
+    """A stream that gives back what was read of it before it goes on."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        taken = self._head[: len(buffer)] or self._rest.read1(len(buffer))  # type: ignore[attr-defined]
+        self._head = self._head[len(buffer) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
+def _behind(head: bytes, file: BinaryIO) -> BinaryIO:
+    """Return a file as if what was read of it had not been."""
+    if file.seekable():
+        file.seek(-len(head), io.SEEK_CUR)
+        return file
+    return io.BufferedReader(_Again(head, file))
+
+
+def _name_of(keys: frozenset[str]) -> str | None:
+    """Return who writes objects with these names, or None if they hold no text."""
+    found = format_of(keys)
+    return found.name if found else (_OURS if keys & {"content", HISTORY_OF} else None)
+
+
+def _holds_object_lines(head: bytes) -> bool:
+    """Tell whether one of the lines is an object by itself."""
+    for line in head.splitlines():
+        if line.lstrip().startswith(b"{"):
+            with suppress(orjson.JSONDecodeError):
+                orjson.loads(line)
+                return True
+    return False
+
+
+def _outline(head: bytes) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of the first object, and of the first one in an array that it holds, or that is the file."""
+    around = b""
+    outer: set[str] = set()
+    inner: set[str] = set()
+    for token in _TOKEN.finditer(head):
+        if token[0] in (b"{", b"["):
+            around += token[0]
+        elif token[0] in (b"}", b"]"):
+            if around == b"{" or (around in _IN_ARRAYS and inner):
+                break
+            around = around[:-1]
+        elif token[2] is not None and around in (b"{", *_IN_ARRAYS):
+            (outer if around == b"{" else inner).add(token[1].decode(errors="replace"))
+    return frozenset(outer), frozenset(inner)

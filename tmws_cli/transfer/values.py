@@ -1,0 +1,65 @@
+"""A JSON object of a file, ours or another program's, as memories."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from tmws_cli.transfer.formats import other
+from tmws_cli.transfer.formats.entries import Entry
+from tmws_cli.transfer.formats.known import format_of
+from tmws_cli.transfer.records import (
+    HISTORY_OF,
+    OWN_NAMES,
+    Item,
+    Record,
+    Refusal,
+    Skip,
+    contained,
+    continuation_of,
+    record_of,
+)
+from tmws_core.doubles import check_doubles
+
+
+def items_in(place: str, raw: bytes, *, ignore_unknown: bool, in_lines: bool) -> Iterator[Item]:
+    """Yield what JSON says; `in_lines`, which is how we write it, what has no mark of another program is ours.
+
+    Raises:
+        InvalidField: it is no object, or says something that no memory can have.
+    """
+    try:
+        values: Any = orjson.loads(raw)
+        check_doubles(raw, values)
+    except orjson.JSONDecodeError as error:
+        yield Refusal(place=place, reason=f"is no JSON: {error}")
+        return
+    if not isinstance(values, dict):
+        yield Refusal(place=place, reason="is no JSON object")
+    elif HISTORY_OF in values:
+        yield continuation_of(place, values)
+    elif (entries := _entries(values, in_lines=in_lines)) is not None:
+        yield from _foreign(place, entries)
+    else:
+        yield record_of(place, values, ignore_unknown=ignore_unknown)
+
+
+def _entries(values: Mapping[str, Any], *, in_lines: bool) -> Iterator[Entry] | None:
+    """Return what another program says, or None."""
+    found = format_of(frozenset(values))
+    if found is not None:
+        return found.entries(values)
+    return other.entries(values) if "content" in values and not in_lines and not values.keys() <= OWN_NAMES else None
+
+
+def _foreign(place: str, entries: Iterator[Entry]) -> Iterator[Item]:
+    number = 0
+    for number, entry in enumerate(entries, 1):
+        spot = place if number == 1 else f"{place}, part {number}"
+        yield from contained(spot, _record(spot, entry))
+    if not number:
+        yield Skip(place=place, reason="holds no text")
+
+
+def _record(place: str, entry: Entry) -> Iterator[Record]:
+    yield entry.record(place)
