@@ -3,8 +3,12 @@
 import attrs
 import pytest
 
+from tests.contracts.builders import memory, new
 from tests.services.conftest import World
+from tmws_adapters.bootstrap import compose, open_parts
+from tmws_adapters.settings import Settings
 from tmws_core.domain.relevance import Relevance
+from tmws_core.domain.text import lexical_document
 from tmws_core.errors import InvalidField, MemoryNotFound
 from tmws_core.messages.memory import CreateMemories, CreateMemory, GetMemory
 from tmws_core.messages.search import SearchMemories, SearchMode
@@ -121,3 +125,15 @@ async def test_a_memory_is_read_by_digits_of_its_id_that_no_other_has(world: Wor
         await world.app.call(athena, GetMemory(memory_id=secret[:35]))
     own = GetMemory(memory_id=secret[:8], include_history=True)
     assert (await world.app.call(world.agent("artemis"), own)).memory.memory_id == secret
+
+
+async def test_what_a_version_before_has_indexed_is_found_by_the_letters_that_it_has(settings: Settings) -> None:
+    former, other = memory(content="Züge nach Łódź"), memory(content="Züge nach Gdańsk")
+    async with open_parts(settings) as parts:
+        lexical = lexical_document(former.content, plain=False)
+        async with parts.storage.write() as unit:
+            await unit.changes.add([attrs.evolve(new(former), lexical=lexical), new(other)])
+        request = SearchMemories(query="Łódź", mode=SearchMode.LEXICAL)
+        found = await compose(settings, parts).call(settings.operator("test"), request)
+        assert [hit.content for hit in found.results] == [former.content]
+        assert found.results[0].relevance is Relevance.STRONG

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import pairwise
 
 from tmws_core.domain.dates import MONTHS
@@ -50,6 +51,24 @@ which no other thread runs (measured)."""
 _JOINING = re.compile("[\u1100-\u11ff\u3131-\u318e\uff9e-\uffdc]")
 """Letters and half-width marks that may be joined with what is before them: parts of Korean syllables above all."""
 
+_LETTERS = {
+    **dict(zip("łŁøØıđĐħĦŧŦðÐёЁ", "lLoOidDhHtTdD\u0435\u0415", strict=True)),
+    **dict(zip("ßẞœŒæÆþÞ", ("ss", "SS", "oe", "OE", "ae", "AE", "th", "TH"), strict=True)),
+    **dict.fromkeys("أإآٱ", "\u0627"),
+    **dict.fromkeys("\u0640\ufe0e\ufe0f", ""),
+}
+"""Letters that are written otherwise on other keyboards, and that no decomposition takes apart. The last say nothing:
+one only makes an Arabic word wider, and the others whether a character is shown as a picture."""
+
+_POINTS = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed]")
+"""Points and vowels of Hebrew and Arabic, which are left out as a rule."""
+
+_DRAWN = re.compile("[\u2400-\u243f\u2500-\u259f\u2800-\u28ff\ufffc\ufffd]")
+"""Symbols that draw lines, or stand for what cannot be shown."""
+
+_FOREIGN = re.compile("[^\x00-\x7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+"""What may be written otherwise; of the scripts that most texts of their own consist of nothing is."""
+
 MAX_QUERY_TERMS = 64
 """Terms of one query that reach the lexical index, first come first served; a bound on the cost of a pasted page."""
 
@@ -83,6 +102,22 @@ def _folded(content: str) -> str:
     return "".join(
         unicodedata.normalize("NFKC", piece) for piece in _normalised_alone(_MARKED.sub(_with_fewer_marks, visible))
     )
+
+
+@lru_cache(maxsize=4096)
+def _plainest(character: str) -> str:
+    """Return a character as it is looked for: a digit of any script as that of ASCII, a symbol as a word."""
+    letter = _LETTERS.get(character)
+    if letter is not None:
+        return letter
+    match unicodedata.category(character):
+        case "Nd":
+            return str(unicodedata.digit(character))
+        case "So" | "Sc" if not _DRAWN.match(character):
+            return f" u{ord(character):x} "
+        case "Mn" if _POINTS.match(character):
+            return ""
+    return character
 
 
 def _normalised_alone(text: str) -> Iterator[str]:
@@ -123,15 +158,18 @@ def _is_mark(character: str) -> bool:
     return unicodedata.category(character).startswith("M") or character in "\uff9e\uff9f"
 
 
-def lexical_document(content: str) -> str:
-    """Return the text as the lexical index stores it.
+def lexical_document(content: str, *, plain: bool = True) -> str:
+    """Return the text as the lexical index stores it; unless `plain`, as versions before did.
 
-    Compatibility forms are folded; invisible format characters, and marks beyond MARKS in a row, are dropped. Runs of
-    scripts without spaces become overlapping bigrams: a single character is found only where it stands alone, every
-    longer word by its bigrams. Compound identifiers are followed by their parts, so that they are found by part and by
-    whole.
+    Compatibility forms are folded, digits of all scripts, letters such as \u0142 and \u00df, points of Hebrew and
+    Arabic; an emoji or a currency becomes a word. Invisible format characters, and marks beyond MARKS in a row, are
+    dropped. Runs of scripts without spaces become overlapping bigrams: a single character is found only where it stands
+    alone, every longer word by its bigrams. Compound identifiers are followed by their parts, so that they are found by
+    part and by whole.
     """
     folded = _folded(content)
+    if plain:
+        folded = _FOREIGN.sub(lambda found: _plainest(found.group()), folded)
     spaced = UNSPACED.sub(lambda run: _bigrams(run.group()), folded)
     return _CAMEL_WORD.sub(lambda word: _with_parts(word.group()), spaced)
 
@@ -141,12 +179,13 @@ def _words(text: str) -> list[str]:
     return "".join(character if unicodedata.category(character)[0] in "LNM" else " " for character in text).split()
 
 
-def query_terms(query: str) -> list[str]:
+def query_terms(query: str, *, plain: bool = True) -> list[str]:
     """Return the distinct words of a query, in order, without stop words unless it has nothing else.
 
-    The terms hold letters and digits only, so no character of them can be query syntax.
+    The terms hold letters and digits only, so no character of them can be query syntax. Unless `plain` they are those
+    by which versions before have indexed the same words.
     """
-    words = list(dict.fromkeys(_words(lexical_document(query).lower())))
+    words = list(dict.fromkeys(_words(lexical_document(query, plain=plain).lower())))
     telling = [word for word in words if word not in STOP_WORDS]
     return (telling or words)[:MAX_QUERY_TERMS]
 

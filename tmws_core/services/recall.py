@@ -3,6 +3,7 @@
 import json
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import anyio
@@ -195,8 +196,7 @@ class Recall:
         findings = _Findings()
 
         async def by_words() -> None:
-            (terms,) = await each_aside(query_terms, [request.query])
-            findings.lexical = await self.lexical.search(scope, terms, limit)
+            findings.lexical = await self._by_words(scope, request.query, limit)
 
         async def by_meaning() -> None:
             searchable = await searchable_in(self.storage, scope, self.vectors)
@@ -229,6 +229,21 @@ class Recall:
         if findings.source is None and request.mode is SearchMode.SEMANTIC:
             await by_words()
         return findings
+
+    async def _by_words(self, scope: Scope, query: str, limit: int) -> list[Hit]:
+        """Return the best by words, by those of versions before as well, if these wrote the same words otherwise."""
+        (terms,) = await each_aside(query_terms, [query])
+        hits = await self.lexical.search(scope, terms, limit)
+        if query.isascii():
+            return hits
+        (former,) = await each_aside(partial(query_terms, plain=False), [query])
+        if former == terms:
+            return hits
+        scores: dict[int, float] = {}
+        for document, score in (*hits, *await self.lexical.search(scope, former, limit)):
+            scores[document] = max(score, scores.get(document, 0.0))
+        best = sorted(((score, document) for document, score in scores.items()), reverse=True)
+        return [Hit(document, score) for score, document in best[:limit]]
 
     async def _vector(self, asker: Visibility, query: str, stored: EmbeddingModel | None) -> Vector:
         """Return the vector of a query; how soon it comes tells what the same agent has asked before, and no other."""
