@@ -11,21 +11,13 @@ import click
 
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
-from tmws_cli.audit import audit
-from tmws_cli.database import database
 from tmws_cli.demo import Demonstration, demonstrate
 from tmws_cli.doctor import examine, lines
-from tmws_cli.embeddings import embeddings
-from tmws_cli.failures import FAILURE
-from tmws_cli.imports import import_
-from tmws_cli.index import index
-from tmws_cli.license import license_
-from tmws_cli.move import move
-from tmws_cli.options import invocation_of, with_common_options
+from tmws_cli.exits import FAILURE
+from tmws_cli.options import invocation_of
 from tmws_cli.output import print_json
 from tmws_cli.progress import progress
 from tmws_cli.serving import serve_http
-from tmws_cli.token import token
 from tmws_cli.transfer.exporting import Export, check_target
 
 
@@ -100,13 +92,6 @@ def doctor(context: click.Context, *, deep: bool) -> None:
             print(line)
     if not sound:
         context.exit(FAILURE)
-
-
-COMMANDS = {
-    command.name: with_common_options(command)
-    for command in (serve, demo, import_, export, doctor, database, index, embeddings, audit, license_, token, move)
-    if command.name is not None
-}
 
 
 async def _examine(load: Callable[[], Settings], deep: bool) -> Any:  # noqa: FBT001 - anyio.run passes by position

@@ -24,7 +24,7 @@ from tmws_adapters.profiles import (
 )
 from tmws_adapters.remote import ServiceUnreachable, open_running
 from tmws_adapters.settings import Settings, merged_variables
-from tmws_cli.failures import FAILURE
+from tmws_cli.exits import FAILURE
 from tmws_cli.options import Invocation, invocation_of, with_common_options
 from tmws_cli.output import printable
 from tmws_core.operation import Request

@@ -11,7 +11,8 @@ import click
 
 from tmws_adapters.bootstrap import Parts, open_parts
 from tmws_adapters.settings import Settings
-from tmws_cli.failures import EXIT_CODES, FAILURE
+from tmws_cli.exits import FAILURE
+from tmws_cli.failures import EXIT_CODES
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.output import printable
 from tmws_cli.progress import progress

@@ -14,7 +14,7 @@ from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import read
 from tmws_adapters.settings import Settings
 from tmws_adapters.upkeep import Change, Standing, Upkeep, upkeep_of
-from tmws_cli.failures import FAILURE
+from tmws_cli.exits import FAILURE
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.output import printable
 from tmws_core.errors import StorageBusy, StorageUnavailable

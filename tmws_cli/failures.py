@@ -8,15 +8,11 @@ import attrs
 import click
 
 from tmws_adapters.local.greeting import Refused
+from tmws_cli.exits import FAILURE, USAGE
 from tmws_cli.output import printable
 from tmws_core.errors import Kind, TmwsError
 
 logger = logging.getLogger("tmws.cli")
-
-FAILURE = 1
-USAGE = 2
-INTERRUPTED = 130
-"""What shells report for a process that SIGINT ended: 128 + 2."""
 
 EXIT_CODES = {
     Kind.INVALID: USAGE,

@@ -11,7 +11,7 @@ import click
 
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
-from tmws_cli.failures import FAILURE
+from tmws_cli.exits import FAILURE
 from tmws_cli.options import invocation_of
 from tmws_cli.output import WIDTH, clipped, print_json, printable
 from tmws_cli.progress import progress

@@ -1,10 +1,14 @@
 """What every command understands besides its own options: which home, in whose name, and how to answer."""
 
-import attrs
+import os
+from typing import TYPE_CHECKING
+
 import click
 
-from tmws_adapters.logs import configure_logging
-from tmws_adapters.settings import Settings, load_settings
+from tmws_adapters.local.place import Place, place_at_once
+
+if TYPE_CHECKING:
+    from tmws_adapters.settings import Settings
 
 VARIABLES = {
     "--home": "TMWS_HOME",
@@ -15,23 +19,47 @@ VARIABLES = {
 """The setting behind each option."""
 
 
-@attrs.define
 class Invocation:
     """What one call of the command line asked for; the value of click's `obj`."""
 
-    as_json: bool = False
-    flags: dict[str, str] = attrs.field(factory=dict)
+    __slots__ = ("as_json", "flags")
 
-    def settings(self) -> Settings:
+    def __init__(self) -> None:
+        self.as_json = False
+        self.flags: dict[str, str] = {}
+
+    def place(self) -> tuple[Place, dict[str, str]]:
+        """Return where the database is, and the settings that were given, with the prefix TMWS_.
+
+        Without a file of settings they are not looked at: an owner that is asked looks at them, and importing what
+        looks at them takes as long as asking it.
+        """
+        given = {name: value for name, value in os.environ.items() if name.startswith("TMWS_")} | self.flags
+        place = place_at_once(given)
+        if place is not None:
+            return place, given
+        from tmws_adapters.settings import merged_variables  # noqa: PLC0415 - see above
+
+        return Place(str(self.settings().place)), merged_variables(flags=self.flags)
+
+    def settings(self) -> "Settings":
         """Return the settings, with the options on top, and send the log where they say."""
+        import attrs  # noqa: PLC0415 - see `place`
+
+        from tmws_adapters.logs import configure_logging  # noqa: PLC0415 - as above
+        from tmws_adapters.settings import load_settings  # noqa: PLC0415 - as above
+
         settings = load_settings(flags=self.flags)
         # A command is no server: what was missing is part of its answer, and its error is one line.
         quiet = settings.log_level == "INFO" and settings.log_file is None
         configure_logging(attrs.evolve(settings, log_level="ERROR") if quiet else settings)
         return settings
 
-    def server_settings(self) -> Settings:
+    def server_settings(self) -> "Settings":
         """Return the settings like `settings`, and log what a server should."""
+        from tmws_adapters.logs import configure_logging  # noqa: PLC0415 - as above
+        from tmws_adapters.settings import load_settings  # noqa: PLC0415 - as above
+
         settings = load_settings(flags=self.flags)
         configure_logging(settings)
         return settings

@@ -1,21 +1,11 @@
 """Between the words of a command line and the JSON values of a request, as the request's schema describes them."""
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
-import orjson
 
-from tmws_adapters.reading import regular_file
-from tmws_core.domain.memory import BATCH, CONTENT_BYTES, METADATA_BYTES
-from tmws_core.doubles import check_doubles
-from tmws_core.errors import ContentTooLarge, InvalidField, RequestTooLarge
-from tmws_core.schema import JsonSchema
-
-BATCH_BYTES = BATCH * (CONTENT_BYTES + METADATA_BYTES)
-"""The longest file of create-batch: the most memories of one call, each as large as one may be."""
+JsonSchema = dict[str, Any]
 
 CLEAR = "clear"
 """The option that names the fields which are to be empty; no field has this name."""
@@ -40,8 +30,8 @@ def request_of(schema: JsonSchema, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON object of a request; what was not given is left out.
 
     Raises:
-        InvalidField: a value that has to be JSON is none, stdin holds no text, or a field is given and cleared.
-        RequestTooLarge: a file is longer than BATCH_BYTES.
+        click.UsageError: a field is given and cleared.
+        TmwsError: see `tmws_cli.piped`.
         OSError: a file cannot be read.
     """
     properties = _without_null(schema)
@@ -49,7 +39,7 @@ def request_of(schema: JsonSchema, values: Mapping[str, Any]) -> dict[str, Any]:
     cleared = values.get(CLEAR) or ()
     for name in cleared:
         if name in given:
-            raise InvalidField(name=name, reason="is given and cleared", hint="Do one of both")
+            raise click.UsageError(f"{name} is given and cleared: do one of both.")
     return {name: _json_value(name, properties[name], value) for name, value in given.items()} | dict.fromkeys(cleared)
 
 
@@ -116,64 +106,27 @@ def _range(field: JsonSchema) -> str:
 
 def _json_value(name: str, field: JsonSchema, value: Any) -> Any:
     match field["type"]:
-        case "array" if _holds_objects(field):
-            return _objects(name, value)
-        case "array":
+        case "array" if not _holds_objects(field):
             return list(value)
-        case "object":
-            return _json(name, value.encode("utf-8", "surrogateescape"))
+        case "array" | "object":
+            return _value_in(name, field, value)
         case "string" if value == "-":
-            return _piped_text(name)
+            return _value_in(name, field, value)
         case _:
             return value
 
 
-def _piped_text(name: str) -> str:
-    """Return the text on stdin without its last line break; an endless one is refused."""
-    raw = _stdin().read(CONTENT_BYTES + 2)
-    if len(raw) > CONTENT_BYTES + 1:
-        raise ContentTooLarge(
-            name=name,
-            reason=f"has more than {CONTENT_BYTES} bytes on stdin",
-            hint="Split the text over several memories",
-        )
-    try:
-        return raw.decode().removesuffix("\n")
-    except UnicodeDecodeError:
-        raise InvalidField(name=name, reason="is no UTF-8 on stdin", hint="Convert it to UTF-8") from None
+def _value_in(name: str, field: JsonSchema, value: str) -> Any:
+    from tmws_cli.piped import json_value, objects, piped_text  # noqa: PLC0415 - it takes as long as all the rest
 
-
-def _objects(name: str, path: str) -> list[Any]:
-    """Return the objects in a file: a JSON array, or one object a line."""
-    if path == "-":
-        raw = _stdin().read(BATCH_BYTES + 1)
-        if len(raw) > BATCH_BYTES:
-            raise RequestTooLarge(limit=BATCH_BYTES)
-    else:
-        raw = regular_file(Path(path), BATCH_BYTES, name)
-    if raw.lstrip().startswith(b"["):
-        array: list[Any] = _json(name, raw)
-        return array
-    lines = (line for line in raw.splitlines() if line.strip())
-    return [_json(f"{name}[{index}]", line) for index, line in enumerate(lines)]
-
-
-def _json(name: str, raw: bytes) -> Any:
-    try:
-        value = orjson.loads(raw)
-        check_doubles(raw, value)
-    except InvalidField as error:
-        raise error.inside(name) from None
-    except orjson.JSONDecodeError as error:
-        raise InvalidField(
-            name=name, reason=f"is no JSON: {error}", hint='Give JSON, such as {"key": "value"}'
-        ) from None
-    return value
+    match field["type"]:
+        case "array":
+            return objects(name, value)
+        case "object":
+            return json_value(name, value.encode("utf-8", "surrogateescape"))
+        case _:
+            return piped_text(name)
 
 
 def _holds_objects(field: JsonSchema) -> bool:
     return field["type"] == "array" and bool(field["items"]["type"] == "object")
-
-
-def _stdin() -> BinaryIO:
-    return sys.stdin.buffer

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from tmws_cli.commands import root
-from tmws_cli.failures import FAILURE, INTERRUPTED, USAGE, failure_of
+from tmws_cli.exits import FAILURE, INTERRUPTED, USAGE
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -38,6 +38,8 @@ def _invoke(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback reaches the user
+        from tmws_cli.failures import failure_of  # noqa: PLC0415 - only who fails waits for it
+
         failure = failure_of(error)
         failure.report(as_json="--json" in arguments)
         return failure.exit_code

@@ -23,7 +23,7 @@ class Calls:
     """Runs the calls of one client at once, and answers each when it is done, in any order.
 
     Answers have room, see `Room`: what the client has not read keeps further calls from running. An answer is
-    `{"id", "result"}` or `{"id", "error"}`, with the error object of REST; `id` is any JSON value.
+    `{"id", "result"}` or `{"id", "error"}`, with the error object of REST and its kind; `id` is any JSON value.
     """
 
     wire: Wire
@@ -71,11 +71,11 @@ class Calls:
             call = await _parse(line)
             return {"id": call.get("id"), "result": await self._result(call, key)}
         except TmwsError as error:
-            return {"id": call.get("id"), "error": error_body(error, with_facts=True)["error"]}
+            return {"id": call.get("id"), "error": _told(error, error_body(error, with_facts=True))}
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of the inside goes out
             request_id = new_request_id()
             refusal = unexpected(error, f"call {str(call.get('operation'))[:100]!r}", request_id)
-            return {"id": call.get("id"), "error": error_body(refusal, request_id)["error"]}
+            return {"id": call.get("id"), "error": _told(refusal, error_body(refusal, request_id))}
 
     async def _result(self, call: dict[str, Any], key: object) -> dict[str, Any]:
         operation = call.get("operation")
@@ -85,6 +85,11 @@ class Calls:
         if memories := most_of(self.app.operations.get(operation), arguments):
             await self._room.enter(key, memories)
         return await self.app.call_wire(self.caller, operation, arguments)
+
+
+def _told(error: TmwsError, body: dict[str, Any]) -> dict[str, Any]:
+    """Return an error object with its kind, so that a program needs no table of codes."""
+    return {**body["error"], "kind": error.kind.value}
 
 
 async def _parse(line: bytes | None) -> dict[str, Any]:

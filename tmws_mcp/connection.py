@@ -6,6 +6,7 @@ import time
 
 from tmws_adapters.local.finding import Link
 from tmws_adapters.local.greeting import Stranger, parse
+from tmws_adapters.local.patience import GRACE_SECONDS, told_by, told_here
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.starting import REACH_GRACE_SECONDS, reach
 from tmws_mcp.pipes import Incoming, Outgoing, Overlong
@@ -17,17 +18,8 @@ _CHUNK = 64 * 1024
 _INTRODUCTION_SECONDS = 30.0
 """How long the owner may take to answer a repeated introduction; it takes a millisecond."""
 
-GRACE_SECONDS = 2.0
-"""How much longer than a request may take its answer is waited for; the way takes 0.1 ms."""
-
 _CONTROL = b'{"tmws":'
 """How a line begins that is for this end, not for the client."""
-
-_TIMEOUT = 60.0
-"""Seconds that a request may take, where the owner does not say."""
-
-_LONGEST = 86_400.0
-"""Seconds, a day: what a terminal waits at most, whatever it is told."""
 
 
 class Connection:
@@ -43,10 +35,9 @@ class Connection:
         self.outgoing = Outgoing()
         self.taken: int | None = None
         self.is_ended = False
-        repeatable, timeout, differing = (link.welcome.get(name) for name in ("repeatable", "timeout", "differs"))
-        self.repeatable = _texts(repeatable)
-        self.differing = _texts(differing)
-        self.timeout = timeout if isinstance(timeout, int | float) else _TIMEOUT
+        self.repeatable = _texts(link.welcome.get("repeatable"))
+        self.differing = _texts(link.welcome.get("differs"))
+        self.timeout = told_by(link.welcome)
         self._incoming = Incoming()
         self._introduced = 0
 
@@ -125,7 +116,7 @@ def connect(place: Place, introduction: list[bytes], *, replace: bool) -> Connec
     """
     variables = {name: value for name, value in os.environ.items() if name.startswith("TMWS_")}
     wants: dict[str, object] = {"speak": "mcp", "settings": variables, "complete": True}
-    seconds = _patience(variables.get("TMWS_REQUEST_TIMEOUT", "")) + REACH_GRACE_SECONDS
+    seconds = told_here(variables) + REACH_GRACE_SECONDS
     connection = Connection(reach(place, wants, replace=replace, seconds=seconds))
     try:
         connection.introduce(introduction)
@@ -133,15 +124,6 @@ def connect(place: Place, introduction: list[bytes], *, replace: bool) -> Connec
         connection.close()
         return None
     return connection
-
-
-def _patience(timeout: str) -> float:
-    """Return how long a request may take as this terminal is told; whether that is sensible the owner says."""
-    try:
-        seconds = float(timeout)
-    except ValueError:
-        return _TIMEOUT
-    return min(seconds, _LONGEST) if seconds > 0 else _TIMEOUT
 
 
 def _texts(value: object) -> list[str]:

@@ -5,6 +5,7 @@ With --check it writes nothing and ends with 1 when a file is not what the code 
 """
 
 import inspect
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,13 @@ import click
 from operations import operations_page
 
 from tmws_adapters.settings import RESERVED, Settings, known_names, name_of
-from tmws_cli.commands import root
+from tmws_cli import by_hand
+from tmws_cli.descriptions import FILE
 from tmws_cli.failures import EXIT_CODES
 from tmws_core.app import SERVICES
 from tmws_core.errors import TmwsError
-from tmws_core.operation import Operation, operations_described_by
+from tmws_core.operation import Effect, Operation, operations_described_by
+from tmws_core.schema import schema_of
 from tmws_mcp.bodies import BODY_BYTES
 from tmws_mcp.failure import STATUS
 from tmws_mcp.openapi import openapi
@@ -34,7 +37,7 @@ WIDTH = 100
 def main() -> int:
     """Write all files, or compare them; return the exit code."""
     stale = []
-    for path, text in files().items():
+    for path, text in files():
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -44,8 +47,9 @@ def main() -> int:
     return 1 if stale else 0
 
 
-def files() -> dict[Path, str]:
-    """Return the text of every generated file by its path."""
+def files() -> Iterator[tuple[Path, str]]:
+    """Yield every generated file by its path with its text, what others are made from first."""
+    yield Path(FILE), json.dumps(descriptions(), ensure_ascii=False, indent=1) + "\n"
     pages = {
         "operations.md": operations_page(NOTICE, operations().values()),
         "settings.md": settings_page(),
@@ -53,8 +57,32 @@ def files() -> dict[Path, str]:
         "errors.md": errors_page(),
         "http.md": http_page(),
     }
-    texts = {REFERENCE / name: "\n".join(lines).rstrip() + "\n" for name, lines in pages.items()}
-    return texts | {REPOSITORY / ".env.example": "\n".join(example()).rstrip() + "\n"}
+    for name, lines in pages.items():
+        yield REFERENCE / name, "\n".join(lines).rstrip() + "\n"
+    yield REPOSITORY / ".env.example", "\n".join(example()).rstrip() + "\n"
+
+
+def descriptions() -> dict[str, Any]:
+    """Return what the command line reads instead of importing the operations; see `tmws_cli.descriptions`."""
+    described = [
+        {
+            "name": each.name,
+            "group": each.group,
+            "command": each.command,
+            "description": each.description,
+            "reads": each.effect is Effect.READ,
+            "schema": schema_of(each.request, depth=1),
+        }
+        for each in operations().values()
+    ]
+    return {"operations": described, "helps": dict(helps())}
+
+
+def helps() -> Iterator[tuple[str, str]]:
+    """Yield the words and the help text of every command that stands for no operation."""
+    yield from ((name, by_hand.made(where).help or "") for name, where in by_hand.COMMANDS.items())
+    for group, commands in by_hand.IN_GROUPS.items():
+        yield from ((f"{group} {name}", by_hand.made(where).help or "") for name, where in commands.items())
 
 
 def operations() -> dict[str, Operation]:
@@ -126,6 +154,8 @@ def commands_page() -> Iterator[str]:
     yield "Exit codes: 0 done, 1 failed, 2 used wrongly, 3 not found, 4 refused, 5 a part is unavailable,"
     yield "130 interrupted."
     yield from ("`tmws-mcp-server` is another name for `tmws serve`.", "")
+    from tmws_cli.commands import root  # noqa: PLC0415 - it reads a file that is written first
+
     known = {**root.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
     yield from _command(root, click.Context(root, info_name="tmws", **known))
 

@@ -15,10 +15,10 @@ import pytest
 from tests.shells.command import ROOT, Command
 from tests.stacks import settings_in
 from tmws_adapters.bootstrap import open_app, version
-from tmws_cli.admin import COMMANDS
+from tmws_cli import by_hand
 from tmws_cli.commands import root
 
-BY_HAND = {("agent", "import")}
+BY_HAND = {(group, name) for group, names in by_hand.IN_GROUPS.items() for name in names}
 """Commands of a derived group that stand for no operation."""
 
 HEAVY = {"mcp", "chromadb", "numpy", "onnxruntime", "sqlalchemy", "alembic", "starlette", "uvicorn", "httpx"}
@@ -59,8 +59,8 @@ def test_help_of_a_group_names_every_command_of_it(tmp_path: Path) -> None:
 async def test_every_operation_of_an_open_app_is_a_command_beside_those_of_hand(tmp_path: Path) -> None:
     async with open_app(settings_in(tmp_path)) as app:
         operations = {(operation.group, operation.command) for operation in app.operations.values()}
-    derived = command_names(root).items() - COMMANDS.items()
-    groups = {name: group for name, group in derived if isinstance(group, click.Group)}
+    derived = {name: group for name, group in command_names(root).items() if name not in by_hand.COMMANDS}
+    groups = {name: group for name, group in derived.items() if isinstance(group, click.Group)}
     assert {(group, name) for group in groups for name in command_names(groups[group])} - BY_HAND == operations
 
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
+from tmws_adapters.local.asking import Lost
 from tmws_adapters.remote.answers import answer_of
 from tmws_adapters.remote.failures import PART, OutcomeUnknown, ServiceUnreachable
 from tmws_core.app import SERVICES
@@ -14,10 +15,6 @@ from tmws_core.operation import Effect, Operation, Request, named, operations_de
 from tmws_core.wire import unstructure
 
 Answer = TypeVar("Answer")
-
-
-class Lost(Exception):
-    """The connection broke before the answer came: nobody knows whether the operation has run."""
 
 
 class Service(Protocol):

@@ -12,19 +12,11 @@ import attrs
 import orjson
 from anyio.abc import TaskGroup
 
+from tmws_adapters.local.asking import LINE_BYTES, Lost
 from tmws_adapters.local.finding import Link
-from tmws_adapters.remote.app import Lost
+from tmws_adapters.local.patience import GRACE_SECONDS, told_by
 from tmws_adapters.remote.failures import PART, ServiceUnreachable, error_of
 from tmws_core.errors import RequestTimedOut, RequestTooLarge
-
-LINE_BYTES = 8 * 1024 * 1024
-"""The longest line that an owner reads; it has the same limit for the lines of MCP and for HTTP bodies."""
-
-GRACE_SECONDS = 2.0
-"""How much longer than a request may take its answer is waited for; the way takes 0.1 ms."""
-
-TIMEOUT = 60.0
-"""Seconds that a request may take, where the owner does not say: the default of TMWS_REQUEST_TIMEOUT."""
 
 _CHUNK = 64 * 1024
 """Bytes a read."""
@@ -43,8 +35,7 @@ class _Line:
 
     def __init__(self, link: Link) -> None:
         link.socket.setblocking(False)  # noqa: FBT003 - the socket module's signature
-        timeout = link.welcome.get("timeout")
-        self.limit = (timeout if isinstance(timeout, int | float) else TIMEOUT) + GRACE_SECONDS
+        self.limit = told_by(link.welcome) + GRACE_SECONDS
         self._socket = link.socket
         self._broken = False
         self._numbers = count(1)

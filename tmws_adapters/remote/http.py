@@ -13,7 +13,7 @@ import httpx
 import orjson
 
 from tmws_adapters.cancellation import as_scopes_do
-from tmws_adapters.remote.app import Lost
+from tmws_adapters.local.asking import Lost
 from tmws_adapters.remote.failures import PART, ServiceUnreachable, error_of
 from tmws_core.errors import ConfigurationError, Kind, RequestTimedOut, TmwsError
 

@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from tmws_adapters.local.finding import Link, find
+from tmws_adapters.local.asking import running
+from tmws_adapters.local.finding import Link
 from tmws_adapters.local.greeting import Refused, Silent
+from tmws_adapters.local.patience import GRACE_SECONDS
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.starting import REACH_GRACE_SECONDS, reach
-from tmws_adapters.local.version import VERSION
 from tmws_adapters.remote.app import RemoteApp
-from tmws_adapters.remote.calls import GRACE_SECONDS, open_calls
+from tmws_adapters.remote.calls import open_calls
 from tmws_adapters.remote.failures import PART, ServiceUnreachable, error_of
 from tmws_adapters.settings import REQUEST_SECONDS, Settings, load_settings, name_of
 from tmws_core.errors import Kind
@@ -98,14 +99,9 @@ def _destinations(settings: Settings) -> dict[str, str]:
 
 
 def _running(place: Place, variables: Mapping[str, str], seconds: float) -> Link:
-    try:
-        link = find(place, {"speak": "calls", "transport": "cli", "settings": {**variables}}, seconds=seconds)
-    except (OSError, Refused):
-        link = None
-    if link is not None and link.record.version == VERSION and not link.welcome.get("differs"):
-        return link
+    link = running(place, variables, seconds)
     if link is not None:
-        link.socket.close()
+        return link
     raise ServiceUnreachable(part=PART, reason=f"nobody serves {place.database}", hint="Start it with `tmws serve`")
 
 

@@ -1,0 +1,33 @@
+"""Where the commands are that stand for no operation."""
+
+from importlib import import_module
+
+import click
+
+from tmws_cli.options import with_common_options
+
+COMMANDS = {
+    "audit": "tmws_cli.audit:audit",
+    "db": "tmws_cli.database:database",
+    "demo": "tmws_cli.admin:demo",
+    "doctor": "tmws_cli.admin:doctor",
+    "embeddings": "tmws_cli.embeddings:embeddings",
+    "export": "tmws_cli.admin:export",
+    "import": "tmws_cli.imports:import_",
+    "index": "tmws_cli.index:index",
+    "license": "tmws_cli.license:license_",
+    "move": "tmws_cli.move:move",
+    "serve": "tmws_cli.admin:serve",
+    "token": "tmws_cli.token:token",
+}
+"""By their names: the module, and the name in it."""
+
+IN_GROUPS = {"agent": {"import": "tmws_cli.agents:import_agents"}}
+"""Those in the groups of operations."""
+
+
+def made(where: str) -> click.Command:
+    """Return the command that is there."""
+    module, _, name = where.partition(":")
+    command: click.Command = getattr(import_module(module), name)
+    return with_common_options(command)

@@ -1,0 +1,49 @@
+"""What somebody probably meant who typed a command that there is not."""
+
+import difflib
+from collections.abc import Collection
+
+from tmws_cli.descriptions import described
+
+_LONGEST = 40
+"""Characters of a word that may be a mistyped command; the longest operation has 21."""
+
+_VERBS = {
+    "add": ("store", "save", "remember", "put", "new", "create", "insert", "write", "note"),
+    "search": ("find", "query", "recall", "ask", "grep", "retrieve", "lookup"),
+    "memory list": ("ls", "list", "recent", "all"),
+    "memory get": ("show", "cat", "get", "read", "view", "open"),
+    "memory delete": ("rm", "remove", "forget", "del", "delete"),
+    "memory update": ("change", "update", "set"),
+    "memory share": ("share",),
+    "memory get-stats": ("stats", "count"),
+    "edit": ("vi", "vim", "nano"),
+    "system health-check": ("health", "ping"),
+    "doctor": ("status", "check", "diagnose"),
+    "serve": ("start", "server", "run", "http"),
+    "stop": ("quit", "kill", "end", "shutdown"),
+    "agent list": ("agents", "who"),
+    "export": ("dump", "backup"),
+    "import": ("load", "restore"),
+}
+"""What people and other programs call a command: the first words that are tried."""
+
+
+def meant(word: str, *, here: Collection[str], path: str) -> str:
+    """Return the whole command that a word probably means, or the empty string.
+
+    `here` are the commands of the group at `path`, such as `tmws memory`. The word may be the name of an operation as
+    agents know it, such as `create_memory`.
+    """
+    spelt, program = word.lower().replace("-", "_"), path.partition(" ")[0]
+    if len(word) > _LONGEST:
+        return ""
+    if spelt in described():
+        return f"{program} {described()[spelt].group} {described()[spelt].command}"
+    verb = spelt.partition("_")[0]
+    known = {each: command for command, words in _VERBS.items() for each in (command.replace(" ", "_"), *words)}
+    if verb in known:
+        last = known[verb].rpartition(" ")[2]
+        return f"{path} {last}" if last in here else f"{program} {known[verb]}"
+    near = difflib.get_close_matches(spelt.replace("_", "-"), here, n=1)
+    return f"{path} {near[0]}" if near else ""
