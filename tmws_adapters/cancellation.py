@@ -3,10 +3,12 @@
 Whoever uses TMWS as a library may cancel its tasks as asyncio does.
 """
 
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
+import anyio.to_thread
 
 T = TypeVar("T")
 
@@ -23,6 +25,29 @@ async def in_any_case(work: Callable[[], Awaitable[None]]) -> None:
                 cancelled = error
     if cancelled is not None:
         raise cancelled
+
+
+async def in_thread(work: Callable[[], T], limiter: anyio.CapacityLimiter | None = None) -> T:
+    """Return what `work` returns in a worker thread, which has ended whenever this has, however the task is cancelled.
+
+    Asyncio would leave the thread at work while its task gives up the locks that it holds for it. What is once begun is
+    done to its end; then the cancellation is passed on, and what `work` returned is lost.
+    """
+    results: list[T] = []
+    begun = threading.Event()
+    working = threading.Lock()
+
+    def once() -> None:
+        with working:
+            if not begun.is_set():
+                begun.set()
+                results.append(work())
+
+    async with limiter or anyio.to_thread.current_default_thread_limiter():
+        # The limiter is held until the end as well.
+        own = anyio.CapacityLimiter(1)
+        await in_any_case(lambda: anyio.to_thread.run_sync(once, limiter=own))
+    return results[0]
 
 
 async def as_scopes_do(work: Callable[[], Awaitable[T]]) -> T:

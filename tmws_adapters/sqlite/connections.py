@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from tmws_adapters.cancellation import in_any_case
+from tmws_adapters.cancellation import in_any_case, in_thread
 from tmws_adapters.sqlite.presence import OpenFile
 from tmws_adapters.sqlite.session import Session
 from tmws_core.errors import StorageGone, StorageUnavailable, TmwsError
@@ -122,7 +122,7 @@ class ReaderPool:
         async with self._slots:
             while not self._idle:
                 # A task that is cancelled meanwhile leaves it to the next one.
-                await anyio.to_thread.run_sync(self._open, limiter=self._limiter)
+                await in_thread(self._open, self._limiter)
             connection = self._idle.pop()
             session = Session(connection, "BEGIN", self._limiter, self._opener.file)
             sound = False
@@ -185,15 +185,15 @@ class Connections:
     async def writing(self) -> AsyncIterator[Session]:
         """Wait for this task's turn to write, in order of arrival; what the block did is durable when it has ended."""
         async with self._turn:
-            commit = self._commit
             session = Session(self._writer, "BEGIN IMMEDIATE", self._limiter, self.file, self._writing)
             try:
                 yield session
                 begun = await session.keep()
             except BaseException:
                 await session.abort()
-                self._note_loss(commit, session)
+                self._note_loss(session)
                 raise
+            commit = self._commit
             commit.units += begun
         if begun:
             # It shares its transaction with others now, and can no longer be given up.
@@ -202,16 +202,14 @@ class Connections:
     async def _settle(self, commit: _Commit) -> None:
         async with self._turn:
             if not commit.done:
-                await anyio.to_thread.run_sync(self._make_durable, commit, limiter=self._limiter)
+                # Nobody has the next turn before the thread has ended: it would write into this transaction.
+                await in_thread(partial(self._make_durable, commit), self._limiter)
         if commit.failure is not None:
             # Each unit has an error of its own to raise, with its own traceback.
             raise attrs.evolve(commit.failure) from commit.failure
 
     def _make_durable(self, commit: _Commit) -> None:
         with self._writing:
-            # Whoever waited for this may have been cancelled, and be here again.
-            if commit.done:
-                return
             try:
                 self._writer.execute("COMMIT")
                 # What is written into a file that nobody finds any more is not durable.
@@ -224,9 +222,10 @@ class Connections:
                 commit.failure = error
             self._commit, commit.done = _Commit(), True
 
-    def _note_loss(self, commit: _Commit, session: Session) -> None:
+    def _note_loss(self, session: Session) -> None:
         """Fail the units that ran before, if the session's failure undid them as well."""
         with self._writing:
+            commit = self._commit
             if commit.units and session.failure is not None and not self._writer.in_transaction:
                 self._commit, commit.done, commit.failure = _Commit(), True, session.failure
 
