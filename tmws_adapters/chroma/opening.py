@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
@@ -11,6 +12,7 @@ import anyio.to_thread
 import attrs
 from anyio.abc import TaskGroup
 
+from tmws_adapters.cancellation import in_any_case, in_thread
 from tmws_adapters.chroma.errors import PART
 from tmws_core.errors import IndexLoading, IndexUnavailable
 
@@ -50,17 +52,17 @@ class Opened:
 
     async def run(self, work: Callable[["Partitions"], T]) -> T:
         """Return the result of `work`, which may block."""
-        return await anyio.to_thread.run_sync(self._work, work, limiter=self._limiter)
+        return await in_thread(partial(self._work, work), self._limiter)
 
     async def close(self) -> None:
         """Close it when the work at hand is done."""
-        turns = [object() for _ in range(THREADS)]
-        for turn in turns:
-            await self._limiter.acquire_on_behalf_of(turn)
-        self._closed = True
-        await anyio.to_thread.run_sync(self._chroma.close)
-        for turn in turns:
-            self._limiter.release_on_behalf_of(turn)
+        async with AsyncExitStack() as turns:
+            for turn in [object() for _ in range(THREADS)]:
+                await self._limiter.acquire_on_behalf_of(turn)
+                turns.callback(self._limiter.release_on_behalf_of, turn)
+            if not self._closed:
+                self._closed = True
+                await in_thread(self._chroma.close)
 
     def _work(self, work: Callable[["Partitions"], T]) -> T:
         if self._closed:
@@ -107,7 +109,8 @@ class Opening:
         """Close it when the work at hand is done."""
         attempt, self._attempt = self._attempt, None
         if attempt is not None and attempt.opened is not None:
-            await attempt.opened.close()
+            # Nobody else knows of it any more.
+            await in_any_case(attempt.opened.close)
 
     async def _try(self, attempt: _Attempt, cleared: bool) -> None:  # noqa: FBT001 - a task's arguments have no names
         try:

@@ -1,14 +1,14 @@
 """A vector index that compares the query with every allowed vector."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
-import anyio.to_thread
 import attrs
 
+from tmws_adapters.cancellation import in_thread
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.ranking import Hit
 from tmws_core.ports.storage import Searchable
@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 FetchVectors = Callable[[Sequence[int], EmbeddingModel | None, int], Awaitable[dict[int, Vector]]]
 """Returns a model's vectors on a timeline of those documents that have one, by document; no others (see Searchable)."""
+
+Origin = tuple[EmbeddingModel | None, int]
+"""The model of vectors, and the timeline."""
 
 BATCH = 5000
 """Vectors fetched at once: 7.5 MB with 384 dimensions."""
@@ -42,8 +45,7 @@ class ExactIndex:
     """
 
     _fetch: FetchVectors
-    _matrix: "Matrix | None" = attrs.field(default=None, init=False)
-    _origin: "tuple[EmbeddingModel | None, int]" = attrs.field(default=(None, 0), init=False)
+    _held: "tuple[Origin, Matrix] | None" = attrs.field(default=None, init=False)
     _largest: int = attrs.field(default=0, init=False)
     _loading: anyio.Lock = attrs.field(factory=anyio.Lock, init=False)
     _limiter: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(THREADS), init=False)
@@ -80,12 +82,14 @@ class ExactIndex:
 
     async def health(self) -> dict[str, int]:
         """Return how many vectors are held, and the bytes that they take."""
-        if self._matrix is None:
+        if self._held is None:
             return {"vectors": 0, "bytes": 0}
-        return {"vectors": self._matrix.count, "bytes": self._matrix.size}
+        _, matrix = self._held
+        return {"vectors": matrix.count, "bytes": matrix.size}
 
     def _kept(self, searchable: Searchable) -> "Matrix | None":
-        return self._matrix if self._origin == (searchable.model, searchable.timeline) else None
+        origin, matrix = self._held or (None, None)
+        return matrix if origin == (searchable.model, searchable.timeline) else None
 
     async def _load(self, searchable: Searchable) -> "Matrix":
         allowed, origin = searchable.documents, (searchable.model, searchable.timeline)
@@ -95,15 +99,21 @@ class ExactIndex:
             missing = await self._in_thread(partial(matrix.missing, allowed))
             for start in range(0, len(missing), BATCH):
                 vectors = await self._fetch(missing[start : start + BATCH], *origin)
-                matrix = await self._in_thread(partial(matrix.with_vectors, vectors))
                 # Not before: a late search of a former model, which fails, leaves what is kept.
-                self._matrix, self._origin = matrix, origin
+                matrix = await self._in_thread(partial(self._add, matrix, vectors, origin))
             if matrix.count > 2 * self._largest + SPARE_ROWS:
-                self._matrix = matrix = await self._in_thread(partial(matrix.only, allowed))
+                matrix = await self._in_thread(partial(matrix.only, allowed))
+                self._held = origin, matrix
             return matrix
 
+    def _add(self, matrix: "Matrix", vectors: Mapping[int, Vector], origin: Origin) -> "Matrix":
+        """Keep the matrix with these vectors, even if who asked is gone: only the newest one may be added to."""
+        added = matrix.with_vectors(vectors)
+        self._held = origin, added
+        return added
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        return await in_thread(work, self._limiter)
 
 
 @asynccontextmanager

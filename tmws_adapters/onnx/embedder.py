@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
-import anyio.to_thread
 
+from tmws_adapters.cancellation import in_thread
 from tmws_adapters.onnx.files import PART, find_files, name_of
 from tmws_adapters.quiet import silence
 from tmws_core.domain.embedding import EmbeddingModel, Vector, prefixes_of
@@ -112,7 +112,7 @@ class _OnnxEmbedder:
             return self._model
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        return await in_thread(work, self._threads)
 
 
 def _check(model_dir: Path | None) -> None:

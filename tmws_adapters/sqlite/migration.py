@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import anyio.to_thread
 import attrs
 
+from tmws_adapters.cancellation import in_thread
 from tmws_adapters.private import open_regular
 from tmws_adapters.sqlite.connections import Connections
 from tmws_adapters.sqlite.errors import PART, file_error
@@ -59,11 +59,14 @@ class SqliteModels:
     @asynccontextmanager
     async def migration(self) -> AsyncIterator[Migration]:
         """Become the process that may change the model; MigrationRunning if another one is."""
-        lock = await anyio.to_thread.run_sync(_lock, self._path.with_name(self._path.name + LOCK_SUFFIX))
+        taken: list[int] = []
+        path = self._path.with_name(self._path.name + LOCK_SUFFIX)
         try:
+            await in_thread(lambda: taken.append(_lock(path)))
             yield _SqliteMigration(self._connections)
         finally:
-            os.close(lock)
+            for lock in taken:
+                os.close(lock)
 
 
 @attrs.frozen
