@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from tests.contracts.builders import memory, new
+from tests.contracts.builders import memory, new, scope
 from tests.contracts.steps import store
 from tests.servers.postgres import PostgresServer
 from tmws_adapters.postgres import open_postgres
 from tmws_adapters.postgres.frequencies import Frequencies
+from tmws_adapters.postgres.samples import Samples
 from tmws_adapters.postgres.session import Session
 from tmws_core.domain.memory import Memory
 
@@ -49,3 +50,16 @@ async def test_rare_words_are_counted_and_frequent_ones_estimated(session: Sessi
     # What is said at one end of the store only is not taken for frequent everywhere.
     assert EXACT <= found["late"] < 80
     assert EXACT <= found["begin"] < 80
+
+
+async def test_a_search_keeps_the_counts_of_its_words_while_others_have_them_forgotten(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmws_adapters.postgres.samples.KEPT_WORDS", 0)
+    samples = Samples()
+
+    first = await samples.of(session, scope(), ["rare", "all"], 10, COUNT - 1)
+    second = await samples.of(session, scope(), ["second", "rare"], 10, COUNT - 1)
+
+    assert (first.counts, first.crowded) == ({"rare": 19, "all": COUNT}, {"all"})
+    assert (second.counts, second.crowded) == ({"second": COUNT // 2, "rare": 19}, set())

@@ -110,18 +110,22 @@ class Samples:
             if not scope.historic and size <= SAMPLE:
                 self._keep(scope, kept)
         sample = kept.sample
-        unknown = [word for word in words if word not in sample.counts]
+        # A sample of its own: what is remembered may be forgotten while this search waits for the server.
+        counts = {word: sample.counts[word] for word in words if word in sample.counts}
+        crowded = sample.crowded.intersection(words)
+        unknown = [word for word in words if word not in counts]
         if unknown and sample.documents:
+            values = {"words": unknown, "documents": sample.documents, "listed": listed}
+            rows = await session.rows(_COUNT, values, binary=True)
+            counted = {word: count for word, count, _ in rows}
+            more_crowded = {word for word, _, further in rows if further}
             if len(sample.counts) > KEPT_WORDS:
                 sample.counts.clear()
                 sample.crowded.clear()
-                unknown = [*words]
-            values = {"words": unknown, "documents": sample.documents, "listed": listed}
-            for word, count, crowded in await session.rows(_COUNT, values, binary=True):
-                sample.counts[word] = count
-                if crowded:
-                    sample.crowded.add(word)
-        return sample
+            sample.counts.update(counted)
+            sample.crowded.update(more_crowded)
+            counts, crowded = counts | counted, crowded | more_crowded
+        return attrs.evolve(sample, counts=counts, crowded=crowded)
 
     def _keep(self, scope: Scope, kept: _Kept) -> None:
         key = wanted_by(scope)
