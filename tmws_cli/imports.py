@@ -17,6 +17,7 @@ from tmws_cli.output import WIDTH, clipped, print_json, printable
 from tmws_cli.progress import progress
 from tmws_cli.transfer.files import check_regular, found_path, is_markdown, opened
 from tmws_cli.transfer.importing import Import, Source, Tally
+from tmws_cli.transfer.made import Made
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.preview import Preview, preview
 from tmws_cli.transfer.recognising import Recognised, Stream
@@ -30,11 +31,12 @@ FORMATS = ("auto", "jsonl", "json", "csv", "markdown")
 @click.argument("path", metavar="PATH")
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="auto", help="Do not look what it is.")
 @click.option("--dry-run", is_flag=True, help="Show what would come, and store nothing.")
+@click.option("--prune", is_flag=True, help="Let what vanished from Markdown since its last import expire.")
 @click.option("--ignore-unknown", is_flag=True, help="Pass over fields that TMWS does not know.")
 @click.option("--strict", is_flag=True, help="Stop at the first memory that is refused.")
 @click.pass_context
 def import_(
-    context: click.Context, path: str, format_: str, *, dry_run: bool, ignore_unknown: bool, strict: bool
+    context: click.Context, path: str, format_: str, *, dry_run: bool, prune: bool, ignore_unknown: bool, strict: bool
 ) -> None:
     """Store the memories in a file (`-` is stdin), or in a folder of Markdown files.
 
@@ -49,7 +51,9 @@ def import_(
                 coming = preview(found.source, _print_refusal, report)
             facts, tally = _coming_facts(found.format, coming), coming.tally
         else:
-            tally = anyio.run(_import, invocation.settings(), found.source, strict)
+            if prune and not isinstance(found.source, MarkdownPages):
+                raise click.UsageError("--prune is about Markdown: nothing else is imported by its place.")
+            tally = anyio.run(_import, invocation.settings(), found.source, strict, prune)
             facts = {"format": found.format, **_tally_facts(tally)}
     if invocation.as_json:
         print_json({"success": not tally.refused, **facts})
@@ -79,11 +83,21 @@ def _recognised(path: str, format_: str, *, ignore_unknown: bool) -> Iterator[Re
         yield Stream(place, file, size, ignore_unknown).recognised(format_)
 
 
-async def _import(settings: Settings, source: Source, strict: bool) -> Tally:  # noqa: FBT001 - anyio.run passes by position
+async def _import(settings: Settings, source: Source, strict: bool, prune: bool) -> Tally:  # noqa: FBT001 - see anyio.run
+    pages = source if isinstance(source, MarkdownPages) else None
     async with open_app(settings) as app:
-        run = Import(app=app, caller=settings.operator("cli"), strict=strict, on_refusal=_print_refusal)
+        run = Import(
+            app=app,
+            caller=settings.operator("cli"),
+            strict=strict,
+            made=None if pages is None else Made.beside(settings.place),
+            on_refusal=_print_refusal,
+        )
         with progress("import", source.total) as report:
-            return await run.run(source, report)
+            tally = await run.run(source, report)
+        if pages is not None:
+            await run.end(pages, prune=prune)
+    return tally
 
 
 def _print_refusal(refusal: Refusal) -> None:
@@ -97,6 +111,9 @@ def _tally_facts(tally: Tally) -> dict[str, Any]:
         "already_there": tally.already_there,
         "merged": tally.merged,
         "superseded": tally.superseded,
+        "vanished": tally.vanished,
+        "pruned": tally.pruned,
+        "missing": tally.missing,
         **_left_out(tally),
     }
 
@@ -137,6 +154,10 @@ def _print_tally(tally: Tally) -> None:
         print(f"Added something to {tally.merged} that were there")
     if tally.superseded:
         print(f"Replaced {tally.superseded} by what stands in their places now")
+    if tally.missing:
+        more = ", …" if tally.vanished > len(tally.missing) else ""
+        done = "Let expire" if tally.pruned else "Remembered (--prune lets it expire)"
+        print(f"{done} what is not there any more, {tally.vanished}: {', '.join(tally.missing)}{more}")
     _print_left_out(tally)
     if tally.without_vector:
         print(f"warning: {tally.without_vector} of them wait for a vector: see `tmws doctor`", file=sys.stderr)

@@ -1,7 +1,7 @@
 """The application: one door through which every face calls every operation."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -55,6 +55,10 @@ class App:
         self._clock = clock
         self._metrics = metrics
         self._timeout = request_timeout.total_seconds()
+
+    def now(self) -> datetime:
+        """Return the time by which memories expire."""
+        return self._clock.now()
 
     async def call(self, caller: Caller, request: Request[Answer]) -> Answer:
         """Run the operation that the request belongs to and return its answer.

@@ -10,6 +10,8 @@ import attrs
 
 from tmws_cli.transfer.history import Retelling, beginning, former_beginning
 from tmws_cli.transfer.links import Links
+from tmws_cli.transfer.made import Made
+from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.records import Continuation, Item, Record, Refusal, Skip, exact_key, reason_of
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
@@ -50,7 +52,8 @@ class Tally:
 
     Of the stored ones, `without_vector` wait for the embedder. `merged` were there, and had something added to them;
     `superseded` were there, and had stood in a place where a page has something else now. `unlinked` counts replaced
-    memories whose successor was not found.
+    memories whose successor was not found. `vanished` sections are in no page any more; `missing` tells where
+    they were, and `pruned` of them have expired now.
     """
 
     stored: int = 0
@@ -63,6 +66,9 @@ class Tally:
     refusals: list[Refusal] = attrs.field(factory=list)
     skipped: int = 0
     skips: list[Skip] = attrs.field(factory=list)
+    vanished: int = 0
+    pruned: int = 0
+    missing: list[str] = attrs.field(factory=list)
 
     @property
     def done(self) -> int:
@@ -75,6 +81,13 @@ class Tally:
         if len(self.refusals) < LISTED:
             self.refusals.append(refusal)
 
+    def miss(self, place: str, *, pruned: bool) -> None:
+        """Count what is not there any more."""
+        self.vanished += 1
+        self.pruned += pruned
+        if len(self.missing) < LISTED:
+            self.missing.append(place)
+
     def skip(self, skip: Skip) -> None:
         """Count what holds nothing to store."""
         self.skipped += 1
@@ -86,12 +99,14 @@ class Tally:
 class Import:
     """One import, in the name of the caller; `on_refusal` hears of each refusal as it happens.
 
-    With `strict` the first refusal ends it, after what stands before is stored.
+    With `strict` the first refusal ends it, after what stands before is stored. `made` hears what stands for the
+    sections of pages.
     """
 
     app: App
     caller: Caller
     strict: bool = False
+    made: Made | None = None
     on_refusal: Callable[[Refusal], None]
     tally: Tally = attrs.field(factory=Tally, init=False)
     _links: Links = attrs.field(init=False)
@@ -165,7 +180,7 @@ class Import:
         for record, result in zip(records, results, strict=True):
             self._count(result)
             try:
-                await self._complete(record, result.memory_id)
+                await self._complete(record, result)
             except Exception as error:
                 if not _concerns_one(error):
                     raise
@@ -208,9 +223,14 @@ class Import:
         self.tally.superseded += 1
         await self._call(memory)
 
-    async def _complete(self, record: Record, memory_id: str) -> None:
-        """Restore what creating a memory cannot say."""
+    async def _complete(self, record: Record, result: MemoryCreated) -> None:
+        """Restore what creating a memory cannot say, and note what it was created for."""
+        memory_id = result.memory_id
         await self._links.restore(record, memory_id)
+        key = record.request.idempotency_key
+        if self.made and record.page and key and self.made.note(record.page, key, memory_id) and not result.stored:
+            await self.app.call(self.caller, UpdateMemory(memory_id=memory_id, expires_at=record.request.expires_at))
+            self.tally.stored, self.tally.already_there = self.tally.stored + 1, self.tally.already_there - 1
         if record.former:
             retelling = await Retelling.begun(self.app, self.caller, record, memory_id)
             await retelling.go_on(record.former)
@@ -225,6 +245,17 @@ class Import:
             self._refuse(Refusal(place=found.place, reason="continues the history of a memory that is not before it"))
         elif self._open is not None:
             await self._told(found.place, self._open.go_on(found.former))
+
+    async def end(self, pages: MarkdownPages, *, prune: bool) -> None:
+        """Tell what such pages have no more, and with `prune` let it expire, once they are imported to their end."""
+        if self.made is None:
+            return
+        if not (self.strict and self.tally.refused):
+            for vanished in await self.made.vanished(self.app, self.caller, pages):
+                if prune:
+                    await self.made.prune(self.app, self.caller, vanished)
+                self.tally.miss(vanished.memory.source or vanished.page, pruned=prune)
+        await self.made.keep()
 
     async def _end_history(self) -> None:
         """Give the memory whose former texts came in pieces the text that it has at last."""

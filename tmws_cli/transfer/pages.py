@@ -1,6 +1,7 @@
 """A Markdown file, or a folder of them, as memories: one a section, or one a file where we exported it."""
 
 import codecs
+import os
 import platform
 from collections import Counter
 from collections.abc import Iterator
@@ -44,10 +45,11 @@ class MarkdownPages:
 
     _root: Path
     _found: Found
+    _whole: bool
     total: int
     _ignore_unknown: bool
     position: int = attrs.field(default=0, init=False)
-    _named: set[str] = attrs.field(factory=set, init=False)
+    _sections: dict[str, set[str] | None] = attrs.field(factory=dict, init=False)
 
     @property
     def pages(self) -> int:
@@ -64,10 +66,10 @@ class MarkdownPages:
         """
         if path.is_dir():
             found = markdown_below(path)
-            return cls(path, found, sum(map(_size, found.pages)), ignore_unknown)
+            return cls(path, found, True, sum(map(_size, found.pages)), ignore_unknown)  # noqa: FBT003 - attrs' order
         size = check_regular(path)
         path = path.parent.resolve() / path.name if not path.is_symlink() else path.resolve()
-        return cls(path.parent, Found(pages=[path]), size, ignore_unknown)
+        return cls(path.parent, Found(pages=[path]), False, size, ignore_unknown)  # noqa: FBT003 - attrs' order
 
     def __iter__(self) -> Iterator[Item]:
         for error in self._found.unreadable:
@@ -75,17 +77,34 @@ class MarkdownPages:
         for link in self._found.elsewhere:
             yield Skip(place=self._place(link), reason="is a link to a folder elsewhere: import that folder, too")
         for path in self._found.pages:
-            yield from contained(self._place(path), self._page(path))
+            page = self._name(path)
+            keys: set[str] | None = set()
+            self._sections[page] = None
+            for item in contained(self._place(path), self._page(path, page)):
+                if isinstance(item, Refusal):
+                    keys = None
+                elif isinstance(item, Record) and item.request.idempotency_key is not None and keys is not None:
+                    keys.add(item.request.idempotency_key)
+                yield item
+            self._sections[page] = keys
+
+    def lacks(self, page: str, key: str) -> bool:
+        """Tell whether a section is not there any more, of a page that was read whole, or is not there either."""
+        if page in self._sections:
+            keys = self._sections[page]
+            return keys is not None and key not in keys
+        gone = _below(page, self._root) if self._whole else False
+        return gone and not any(_below(page, Path(error.filename)) for error in self._found.unreadable)
 
     def _place(self, path: Path) -> str:
         return label(path.relative_to(self._root).as_posix())
 
-    def _page(self, path: Path) -> Iterator[Item]:
+    def _page(self, path: Path, page: str) -> Iterator[Item]:
         raw = read_page(path, self._root)
         self.position += len(raw)
-        page = _decoded(raw)
+        whole = _decoded(raw)
         place = self._place(path)
-        front, text = taken_apart(page)
+        front, text = taken_apart(whole)
         if OWN_FORMAT in front.values:
             fields = {name: value for name, value in front.values.items() if name != OWN_FORMAT}
             if HISTORY_OF in fields:
@@ -93,33 +112,30 @@ class MarkdownPages:
                 return
             yield self._record(place, fields | {"content": text.removeprefix("\n").removesuffix("\n")})
             return
-        above = page.count("\n") - text.count("\n")
-        yield from self._notes(place, self._file(path), above, _Note.of(place, front, readable(text)))
+        above = whole.count("\n") - text.count("\n")
+        yield from self._notes(place, page, above, _Note.of(place, front, readable(text)))
 
-    def _notes(self, place: str, file: str, above: int, note: "_Note") -> Iterator[Item]:
+    def _notes(self, place: str, page: str, above: int, note: "_Note") -> Iterator[Item]:
         seen: Counter[tuple[str, ...]] = Counter()
         number = -1
         for number, section in enumerate(note.sections()):
-            spot = "\0".join((file, str(seen[section.headings]), *section.headings))
+            spot = "\0".join((page, str(seen[section.headings]), *section.headings))
             seen[section.headings] += 1
             fields = note.fields(place, number, section)
-            yield from contained(f"{place}:{above + section.line}", self._section(place, fields, spot))
+            yield from contained(f"{place}:{above + section.line}", self._section(place, fields, page, spot))
         if number < 0:
             yield Skip(place=place, reason="holds no text")
 
-    def _section(self, place: str, fields: dict[str, Any], spot: str) -> Iterator[Record]:
-        yield self._record(place, fields, edition_of=spot)
+    def _section(self, place: str, fields: dict[str, Any], page: str, spot: str) -> Iterator[Record]:
+        yield attrs.evolve(self._record(place, fields, edition_of=spot), page=page)
 
     def _record(self, place: str, fields: dict[str, Any], edition_of: str | None = None) -> Record:
         return record_of(place, fields, ignore_unknown=self._ignore_unknown, edition_of=edition_of)
 
-    def _file(self, path: Path) -> str:
-        """Return what tells a file from others, also after it was copied by a system that encodes accents otherwise."""
-        name = composed(str(path.resolve()))
-        if name in self._named:  # where both stand side by side, they are two
-            name += "\0"
-        self._named.add(name)
-        return f"{platform.node()}:{name}"
+    def _name(self, path: Path) -> str:
+        """Return what tells a page from others, also after it was copied by a system that encodes accents otherwise."""
+        name = f"{platform.node()}:{composed(os.path.realpath(path))}"
+        return name if name not in self._sections else f"{name}\0"  # where both stand side by side, they are two
 
 
 @attrs.frozen
@@ -160,6 +176,11 @@ class _Note:
         said = basic_memory.said(section.text) if self._is_basic else {}
         metadata = {"metadata": {**said, **self._shared.get("metadata", {})}} if said else {}
         return with_inline(self._shared | own | metadata, section.text)
+
+
+def _below(page: str, folder: Path) -> bool:
+    """Tell whether a page lies in a folder of this machine, or below."""
+    return page.startswith(f"{platform.node()}:{composed(os.path.realpath(folder))}{os.sep}")
 
 
 def _size(path: Path) -> int:

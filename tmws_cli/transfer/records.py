@@ -41,7 +41,7 @@ class Record:
     id there of the memory that replaced it, `writers` the agents on its list that may change it, and `former` the texts
     that it had before, oldest first; where it `goes_on`, more of them follow. With a `given_key`, the file names its
     idempotency key itself; otherwise that is made of what the memory is called, or for an `is_edition` of the place in
-    a page, whatever stands there now.
+    a page, whatever stands there now; `page` names it.
     """
 
     place: str
@@ -53,6 +53,7 @@ class Record:
     goes_on: bool = False
     given_key: bool = False
     is_edition: bool = False
+    page: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,141 @@
+"""What vanished from pages since their last import is told, and expires when that is wanted."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.stacks import stacked
+from tmws_adapters.bootstrap import open_app
+from tmws_adapters.settings import load_settings
+from tmws_adapters.system import SystemClock
+from tmws_cli.transfer.importing import Import, Tally
+from tmws_cli.transfer.made import Made
+from tmws_cli.transfer.pages import MarkdownPages
+from tmws_core.app import App
+from tmws_core.domain.agent import Caller
+from tmws_core.messages.memory import ListMemories
+
+pytestmark = pytest.mark.anyio
+
+
+def set_clock(patch: pytest.MonkeyPatch, moved: timedelta) -> None:
+    """Let all clocks of this process be so far off."""
+    patch.setattr(SystemClock, "now", lambda _: datetime.now(UTC) + moved)  # noqa: TID251 - it stands for the clock
+
+
+@attrs.frozen
+class Vault:
+    """A folder of notes, and the store that it is imported into."""
+
+    folder: Path
+    app: App
+    caller: Caller
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    async def imported(self, name: str = "", *, prune: bool = False) -> dict[str, int]:
+        """Import it, and return what was counted, zeros left out."""
+        tally = await self.run(name, prune=prune)
+        names = ("stored", "already_there", "merged", "superseded", "refused", "vanished", "pruned")
+        return {each: getattr(tally, each) for each in names if getattr(tally, each)}
+
+    async def run(self, name: str = "", *, prune: bool = False) -> Tally:
+        pages = MarkdownPages.at(self.folder / name, ignore_unknown=False)
+        made = Made.beside(self.folder.parent / "store")
+        run = Import(app=self.app, caller=self.caller, made=made, on_refusal=lambda _: None)
+        tally = await run.run(pages, lambda _position, _memories: None)
+        await run.end(pages, prune=prune)
+        return tally
+
+    async def current(self) -> list[str]:
+        answer = await self.app.call(self.caller, ListMemories(limit=100, oldest_first=True))
+        return [memory.content for memory in answer.memories]
+
+
+@pytest.fixture
+async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "vault").mkdir()
+    chosen = load_settings(
+        stacked({"TMWS_HOME": str(tmp_path / "home"), "TMWS_ONNX_MODEL_DIR": "missing"}), dotenv=None
+    )
+    async with open_app(chosen) as app:
+        yield Vault(tmp_path / "vault", app, chosen.operator("cli"))
+
+
+async def test_what_vanished_is_named_and_stays_until_it_is_pruned(vault: Vault) -> None:
+    vault.write("a.md", "# A\n\n## One\n\nFirst.\n\n## Two\n\nSecond.\n")
+    vault.write("b.md", "Whole.\n")
+    assert await vault.imported() == {"stored": 3}
+    vault.write("a.md", "# A\n\n## One\n\nFirst.\n")
+    (vault.folder / "b.md").unlink()
+    for _ in range(2):
+        assert await vault.imported() == {"already_there": 1, "vanished": 2}
+    assert sorted((await vault.run()).missing) == ["a.md#two", "b.md#"]
+    assert len(await vault.current()) == 3
+    assert await vault.imported(prune=True) == {"already_there": 1, "vanished": 2, "pruned": 2}
+    assert await vault.current() == ["A > One\n\nFirst."]
+    assert await vault.imported(prune=True) == {"already_there": 1}
+
+
+async def test_what_was_pruned_is_in_force_again_when_it_is_back(vault: Vault) -> None:
+    vault.write("a.md", "Here.\n")
+    vault.write("b.md", "---\nexpires_at: 2099-01-01\n---\nHere for long.\n")
+    await vault.imported()
+    for name in ("a.md", "b.md"):
+        (vault.folder / name).rename(vault.folder / f"{name}.away")
+    assert await vault.imported(prune=True) == {"vanished": 2, "pruned": 2}
+    for name in ("a.md", "b.md"):
+        (vault.folder / f"{name}.away").rename(vault.folder / name)
+    assert await vault.imported() == {"stored": 2}
+    assert await vault.imported() == {"already_there": 2}
+    assert await vault.current() == ["a\n\nHere.", "b\n\nHere for long."]
+    (vault.folder / "a.md").unlink()
+    assert await vault.imported(prune=True) == {"already_there": 1, "vanished": 1, "pruned": 1}
+    vault.write("a.md", "Here, otherwise.\n")
+    assert await vault.imported() == {"stored": 1, "already_there": 1}
+
+
+async def test_what_was_refused_or_lies_elsewhere_has_not_vanished(vault: Vault) -> None:
+    vault.write("a.md", "One.\n")
+    vault.write("b.md", "Two.\n")
+    (vault.folder / "sub").mkdir()
+    vault.write("sub/c.md", "Three.\n")
+    await vault.imported()
+    vault.write("a.md", "---\na: [\n---\nOne.\n")
+    assert await vault.imported() == {"refused": 1, "already_there": 2}
+    (vault.folder / "b.md").unlink()
+    assert "vanished" not in await vault.imported("sub")
+    assert "vanished" not in await vault.imported("sub/c.md")
+    assert (await vault.imported())["vanished"] == 1
+
+
+async def test_what_was_deleted_by_hand_is_not_missed(vault: Vault) -> None:
+    vault.write("a.md", "One.\n")
+    await vault.imported()
+    (vault.folder.parent / "store.imports").write_bytes(b"{torn")
+    assert await vault.imported() == {"already_there": 1}
+    (vault.folder / "a.md").unlink()
+    assert await vault.imported() == {"vanished": 1}
+    (vault.folder.parent / "store.imports").write_text('{"pages": {"x": 5}, "pruned": []}')
+    assert await vault.imported() == {}
+
+
+async def test_counts_are_true_when_the_clock_was_set_back(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day, hour in enumerate(("03:45", "02:15", "04:00", "02:15")):
+        set_clock(monkeypatch, -timedelta(days=day))
+        vault.write("backup.md", f"# Backup\n\nStarts at {hour}.\n")
+        expected = {"stored": 1} | ({"superseded": 1} if day else {})
+        assert await vault.imported() == expected
+        assert await vault.imported() == {"already_there": 1}
+        assert await vault.current() == [f"Backup\n\nStarts at {hour}."]
+    (vault.folder / "backup.md").unlink()
+    set_clock(monkeypatch, -timedelta(days=9))
+    assert await vault.imported(prune=True) == {"vanished": 1, "pruned": 1}
+    assert await vault.current() == []
+    set_clock(monkeypatch, -timedelta(days=10))
+    assert await vault.imported(prune=True) == {}
