@@ -15,6 +15,7 @@ from tmws_cli.transfer.pages import MarkdownPages
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import PartUnavailable
+from tmws_core.messages.memory import ALL
 from tmws_core.messages.search import MemoryHit, SearchMemories
 
 QUESTIONS = (
@@ -95,7 +96,7 @@ async def demonstrate(settings: Settings) -> Demonstration:
 
 
 async def _ask(app: App, caller: Caller, question: str) -> Answer | None:
-    found = await app.call(caller, SearchMemories(query=question, limit=1))
+    found = await app.call(caller, SearchMemories(query=question, limit=1, max_chars=ALL, details=True))
     return next((Answer(question=question, hit=hit, milliseconds=found.latency_ms) for hit in found.results), None)
 
 

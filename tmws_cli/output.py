@@ -56,6 +56,8 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
             yield from _fields({**answer["memory"], "history": answer.get("history", [])})
         case _:
             yield from _fields(answer)
+    if "next_offset" in answer:
+        yield f"More of the text, of {answer['length']} characters: --offset {answer['next_offset']}"
     if "next_cursor" in answer:
         yield f"More: --cursor {answer['next_cursor']}"
 

@@ -41,6 +41,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("url", "source_url"), ("source",)),
     **dict.fromkeys(("next_cursor", "page_token"), ("cursor",)),
     **dict.fromkeys(("history", "with_history"), ("include_history",)),
+    **dict.fromkeys(("max_characters", "max_length", "max_content_length"), ("max_chars",)),
+    **dict.fromkeys(("start_index",), ("offset",)),
     **dict.fromkeys(("min_score", "threshold", "score_threshold", "similarity_threshold"), ("min_similarity",)),
     **dict.fromkeys(("search_mode", "search_type"), ("mode",)),
     **dict.fromkeys(("items", "entries", "notes", "documents", "texts"), ("memories",)),

@@ -8,6 +8,7 @@ import orjson
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from tmws_core.domain.memory import CONTENT_BYTES
 from tmws_core.errors import InvalidField, MemoryNotFound
 from tmws_mcp.tools import UNTRUSTED, AppOf, CallerOf, Context
 
@@ -17,8 +18,8 @@ _MIME = "application/json"
 _LISTED = 20
 """Newest memories in `resources/list`: a choice for a person to pick from; an agent searches instead."""
 
-_TITLE = 60
-"""Characters of a memory's text that a picker shows on one line."""
+_TITLE, _TITLE_BYTES = 60, 250
+"""Characters of a memory's text that a picker shows on one line, and as many bytes as they may have."""
 
 _RESOURCE_NOT_FOUND = -32002
 """The code of MCP 2025-11-25 and before; since 2026-07-28 it is INVALID_PARAMS."""
@@ -34,7 +35,9 @@ class Resources:
     async def page(self, context: Context, _: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
         """Answer `resources/list` with the newest memories."""
         app = await self.app()
-        answer = await app.call_wire(self.caller_of(context), "list_memories", {"limit": _LISTED})
+        answer = await app.call_wire(
+            self.caller_of(context), "list_memories", {"limit": _LISTED, "max_chars": _LISTED * _TITLE_BYTES}
+        )
         listed = [_resource(memory) for memory in answer["memories"]]
         return types.ListResourcesResult(resources=listed, _meta={**UNTRUSTED})
 
@@ -51,7 +54,7 @@ class Resources:
         if not uri.startswith(_PREFIX):
             raise _unknown(context, uri)
         app = await self.app()
-        wanted = {"memory_id": uri.removeprefix(_PREFIX)}
+        wanted = {"memory_id": uri.removeprefix(_PREFIX), "max_chars": CONTENT_BYTES}
         try:
             answer = await app.call_wire(self.caller_of(context), "get_memory", wanted)
         except (MemoryNotFound, InvalidField):

@@ -12,7 +12,7 @@ from tmws_core.schema import JsonSchema, schema_of
 
 _LEFT_OUT = frozenset({"pattern", "minLength", "maxLength", "minItems", "maxItems"})
 
-_LARGE = 2**31
+_LARGE = 2**16
 """A bound of this size is a limit of storage, not a hint for whoever chooses a value."""
 
 
@@ -24,11 +24,12 @@ def input_schema(operation: Operation) -> JsonSchema:
 def output_schema(operation: Operation) -> JsonSchema:
     """Return the terse schema of an operation's answer.
 
-    It has the types of its fields alone, and requires nothing: some clients hold error results against it too, which
-    look different.
+    It has the types of its fields alone, without `success`, which all have, and requires nothing: some clients hold
+    error results against it too, which look different.
     """
     properties = schema_of(operation.answer)["properties"]
-    return {"type": "object", "properties": {name: {"type": schema["type"]} for name, schema in properties.items()}}
+    told = {name: {"type": schema["type"]} for name, schema in properties.items() if name != "success"}
+    return {"type": "object", "properties": told}
 
 
 def _terse(schema: JsonSchema, *, explained: bool) -> JsonSchema:
@@ -50,6 +51,6 @@ def _field(schema: JsonSchema, *, explained: bool) -> JsonSchema:
 def _goes_without_saying(key: str, value: Any) -> bool:
     return (
         (key == "maximum" and value >= _LARGE)
-        or (key == "default" and value is False)
+        or (key == "default" and value in (False, 0))
         or (key == "minimum" and value in (0, 1))
     )

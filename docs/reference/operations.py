@@ -137,7 +137,7 @@ def _limit(constraint: object) -> str:
         case Text(maximum=int(most)):
             words = f"at most {most} characters"
         case Range(minimum=low, maximum=high) if high is not None and high < LARGE:
-            words = f"{low:g} to {high:g}"
+            words = f"{low:.10g} to {high:.10g}"
         case Range(minimum=low):
             words = f"at least {low:g}"
         case _:

@@ -125,7 +125,9 @@ async def test_an_ollama_that_comes_and_goes_makes_no_answer_wrong(
         ollama.start()
         until(lambda: waiting(server) == 0)
         for content in chance.sample(contents, 20):
-            hits = server.call("search_memories", query=content, mode="semantic", limit=1).json()["results"]
+            hits = server.call("search_memories", query=content, mode="semantic", limit=1, explain=True).json()[
+                "results"
+            ]
             assert [(hit["content"], hit["similarity"]) for hit in hits] == [(content, pytest.approx(1.0, abs=1e-3))]
         server.stop()
 

@@ -116,7 +116,7 @@ async def test_texts_get_their_vectors_however_often_the_work_in_the_background_
     assert await check(settings, journal, contents, chance) == 0
     async with open_app(settings) as app:
         for content in chance.sample(contents, 20):
-            query = SearchMemories(query=content, mode=SearchMode.SEMANTIC, limit=1)
+            query = SearchMemories(query=content, mode=SearchMode.SEMANTIC, limit=1, explain=True)
             [hit] = (await app.call(settings.operator("test"), query)).results
             assert hit.content == content
             assert hit.similarity == pytest.approx(1.0, abs=1e-3)

@@ -92,7 +92,7 @@ async def check(homes: Homes, double: OllamaDouble) -> None:
     """Check that every memory has its vector of this model, and nothing else is left."""
     settings = homes.settings_of(double)
     async with open_app(settings) as app:
-        request = SearchMemories(query="Note 7 of a long list.", mode=SearchMode.SEMANTIC)
+        request = SearchMemories(query="Note 7 of a long list.", mode=SearchMode.SEMANTIC, explain=True)
         found = await app.call(settings.operator("test"), request)
         assert found.degraded is None
         assert found.results[0].content == "Note 7 of a long list."
@@ -165,7 +165,7 @@ async def test_others_read_search_write_and_delete_with_the_old_model_until_the_
             while homes.target.ok("embeddings", "status", "--json").answer["waiting"]:
                 await anyio.lowlevel.checkpoint()
         for content, memory_id in [*written.items()][:: max(1, len(written) // 5)]:
-            request = SearchMemories(query=content, mode=SearchMode.SEMANTIC)
+            request = SearchMemories(query=content, mode=SearchMode.SEMANTIC, explain=True)
             assert (await app.call(caller, request)).results[0].memory_id == memory_id
     await check(homes, homes.new)
 

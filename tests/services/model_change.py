@@ -36,7 +36,7 @@ async def create(world: World, *contents: str) -> list[str]:
 
 
 async def search(world: World, query: str, mode: SearchMode = SearchMode.HYBRID) -> MemoriesFound:
-    return await world.app.call(world.operator, SearchMemories(query=query, mode=mode))
+    return await world.app.call(world.operator, SearchMemories(query=query, mode=mode, details=True))
 
 
 def texts_asked(double: OllamaDouble) -> list[str]:

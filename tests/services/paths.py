@@ -148,7 +148,7 @@ class Walk:
 
     async def lists(self) -> None:
         for oldest_first in (False, True):
-            whole = {"include_superseded": True, "include_expired": True}
+            whole = {"include_superseded": True, "include_expired": True, "details": True}
             pages = self.pages("list_memories", "memories", limit=17, oldest_first=oldest_first, **whole)
             ids = [view["memory_id"] async for page in pages for view in page]
             assert ids == sorted(ids, reverse=not oldest_first)
@@ -166,7 +166,7 @@ class Walk:
         for filters in variants:
             for mode in ("lexical", "semantic", "hybrid"):
                 expected = self.in_force(filters) & embedded if mode == "semantic" else self.in_force(filters)
-                arguments = {"query": "vault", "mode": mode, "explain": True, "limit": 30, **filters}
+                arguments = {"query": "vault", "mode": mode, "explain": True, "details": True, "limit": 30, **filters}
                 pages = self.pages("search_memories", "results", **arguments)
                 ids = [hit["memory_id"] async for page in pages for hit in page]
                 assert len(ids) == len(set(ids))

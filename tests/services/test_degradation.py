@@ -58,7 +58,7 @@ async def test_texts_get_their_vectors_when_the_embedder_is_back(settings: Setti
         assert await indexing.embed_some() == 2
         assert await indexing.embed_some() == 0
     async with open_app(settings) as app:
-        found = await app.call(athena, SearchMemories(query="The rose blooms.", mode=SearchMode.SEMANTIC))
+        found = await app.call(athena, SearchMemories(query="The rose blooms.", mode=SearchMode.SEMANTIC, explain=True))
         assert found.results[0].memory_id == created.memory_id
         assert found.results[0].similarity == pytest.approx(1.0, abs=1e-3)
 

@@ -7,7 +7,7 @@ import pytest
 from tests.services.conftest import World
 from tmws_core.domain.memory import CONTENT_BYTES
 from tmws_core.errors import InvalidField
-from tmws_core.messages.memory import CreateMemory, GetMemory, UpdateMemory
+from tmws_core.messages.memory import ALL, CreateMemory, GetMemory, UpdateMemory
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +23,7 @@ async def test_a_long_history_is_read_page_by_page_from_either_end(world: World)
         (False, [[*range(5, 21)], [*range(1, 5)]]),
     ):
         wire: dict[str, Any] = {"memory_id": created.memory_id, "include_history": True, "oldest_first": oldest_first}
+        wire["max_chars"] = ALL
         pages: list[list[int]] = []
         while wire.get("cursor", "first"):
             answer = await world.app.call_wire(athena, "get_memory", wire)
@@ -40,7 +41,7 @@ async def test_a_cursor_of_one_history_is_none_of_another(world: World) -> None:
     ]
     for number in range(102):
         await world.app.call(athena, UpdateMemory(memory_id=first, content=f"Text {number}."))
-    found = await world.app.call(athena, GetMemory(memory_id=first, include_history=True))
+    found = await world.app.call(athena, GetMemory(memory_id=first, include_history=True, max_chars=ALL))
     assert (len(found.history or ()), found.history_total) == (100, 102)
     request = GetMemory(memory_id=second, include_history=True, cursor=found.next_cursor)
     with pytest.raises(InvalidField) as refusal:

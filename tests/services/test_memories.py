@@ -81,7 +81,7 @@ async def test_a_stored_memory_is_read_back_as_it_was_given(world: World) -> Non
 
 async def test_an_acknowledged_memory_is_found_at_once_by_words_and_by_meaning(world: World) -> None:
     created = await world.app.call(world.agent("athena"), CreateMemory(content="Caroline adopted a grey kitten."))
-    found = await world.app.call(world.agent("athena"), SearchMemories(query="kitten Caroline adopted"))
+    found = await world.app.call(world.agent("athena"), SearchMemories(query="kitten Caroline adopted", explain=True))
     assert found.results[0].memory_id == created.memory_id
     assert found.results[0].lexical_rank == 1
     assert found.results[0].similarity is not None
@@ -279,7 +279,9 @@ async def test_a_text_that_changes_while_its_date_does_gets_no_vector_of_the_for
             with anyio.fail_after(60):
                 while (await app.call(athena, GetSystemStats())).unembedded:
                     await anyio.lowlevel.checkpoint()
-            meaning = SearchMemories(query="On 1 May 2021, Submarines dive deep.", mode=SearchMode.SEMANTIC)
+            meaning = SearchMemories(
+                query="On 1 May 2021, Submarines dive deep.", mode=SearchMode.SEMANTIC, explain=True
+            )
             (hit,) = (await app.call(athena, meaning)).results
             assert hit.content == "Submarines dive deep."
             assert hit.similarity == pytest.approx(1, abs=0.01)

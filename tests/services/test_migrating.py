@@ -76,7 +76,7 @@ async def test_a_process_that_never_embedded_before_the_switch_goes_on_by_words_
     async with open_app(settings) as app:
         await migrate(settings, target)
 
-        found = await app.call(world.operator, SearchMemories(query="rose"))
+        found = await app.call(world.operator, SearchMemories(query="rose", explain=True))
         created = await app.call(world.operator, CreateMemory(content="A tulip."))
 
     assert (found.search_source, len(found.results)) == (FALLBACK, 1)
@@ -93,7 +93,7 @@ async def test_after_a_rollback_the_old_model_works_on_in_the_same_process(
         later = await app.call(world.operator, CreateMemory(content="Bread needs salt."))
         async with migrating(settings, target) as work:
             await work.roll_back()
-        found = await app.call(world.operator, SearchMemories(query="rose"))
+        found = await app.call(world.operator, SearchMemories(query="rose", explain=True))
         assert "Restart TMWS with the embedder set to word-counter" in (found.degraded or ("",))[0]
 
     found = await search(world, "The rose blooms.", SearchMode.SEMANTIC)
@@ -342,4 +342,6 @@ async def test_whoever_changes_the_model_meanwhile_is_refused(
 
 async def searched(settings: Settings, parts: Parts) -> MemoriesFound:
     app = compose(settings, parts)
-    return await app.call(settings.operator("test"), SearchMemories(query="rose", mode=SearchMode.SEMANTIC))
+    return await app.call(
+        settings.operator("test"), SearchMemories(query="rose", mode=SearchMode.SEMANTIC, explain=True)
+    )

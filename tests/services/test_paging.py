@@ -41,7 +41,7 @@ async def test_pages_of_any_size_show_the_same_hits_in_the_same_order_and_each_o
     await _fill(world)
     athena = world.agent("athena")
     for mode, least in product(SearchMode, (None, 0.1, 0.6)):
-        request = SearchMemories(query="old garden note 7", mode=mode, min_similarity=least)
+        request = SearchMemories(query="old garden note 7", mode=mode, min_similarity=least, explain=True)
         orders = []
         for limit in (41, 64, 100):
             hits = await _all_pages(world, athena, attrs.evolve(request, limit=limit))
@@ -55,7 +55,7 @@ async def test_pages_reach_every_memory_that_a_list_holds(world: World) -> None:
     await _fill(world)
     athena = world.agent("athena")
     stored = world.rows("SELECT count(*) FROM memories_v2")[0][0]
-    by_meaning = SearchMemories(query="old garden note 7", mode=SearchMode.SEMANTIC, limit=100)
+    by_meaning = SearchMemories(query="old garden note 7", mode=SearchMode.SEMANTIC, limit=100, explain=True)
     for request in (by_meaning, attrs.evolve(by_meaning, mode=SearchMode.HYBRID)):
         assert len(await _all_pages(world, athena, request)) == stored
     similar = [hit for hit in await _all_pages(world, athena, by_meaning) if (hit.similarity or 0) >= 0.3]

@@ -46,7 +46,7 @@ class Timed:
         await self.app.call(self.athena, attrs.evolve(request, memory_id=memory_id))
 
     async def found(self, query: str, as_of: datetime | None = None) -> list[MemoryHit]:
-        return [*(await self.app.call(self.athena, SearchMemories(query=query, as_of=as_of))).results]
+        return [*(await self.app.call(self.athena, SearchMemories(query=query, as_of=as_of, details=True))).results]
 
     async def texts(self, query: str, as_of: datetime | None = None) -> list[str]:
         return [hit.content for hit in await self.found(query, as_of)]
@@ -129,7 +129,7 @@ async def test_a_memory_is_found_until_the_moment_at_which_another_replaces_it(t
 async def test_a_changed_date_changes_what_the_memory_is_found_by(timed: Timed) -> None:
     hike = await timed.create("We went hiking.", occurred_at=datetime(2023, 5, 8, tzinfo=UTC))
     other = await timed.create("On 8 May 2023, we went home.")
-    request = SearchMemories(query="On 8 June 2024, We went hiking.", mode=SearchMode.SEMANTIC)
+    request = SearchMemories(query="On 8 June 2024, We went hiking.", mode=SearchMode.SEMANTIC, explain=True)
     before = (await timed.app.call(timed.athena, request)).results[0]
     await timed.update(hike, 1, _change(occurred_at=datetime(2024, 6, 8, tzinfo=UTC)))
     after = (await timed.app.call(timed.athena, request)).results[0]
@@ -152,5 +152,5 @@ async def test_a_date_changed_while_the_embedder_is_down_waits_for_its_vector(
     ollama.stop()
     request = UpdateMemory(memory_id=hike.memory_id, occurred_at=datetime(2024, 6, 8, tzinfo=UTC))
     assert not (await world.app.call(athena, request)).embedding_generated
-    found = await world.app.call(athena, SearchMemories(query="hiking"))
+    found = await world.app.call(athena, SearchMemories(query="hiking", details=True))
     assert [hit.embedded for hit in found.results] == [False]

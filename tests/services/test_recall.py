@@ -144,7 +144,7 @@ async def test_a_search_as_of_a_moment_shows_the_world_of_then(world: World) -> 
     before = (await world.app.call(athena, ListMemories())).memories[0].created_at
     await world.app.call(athena, UpdateMemory(memory_id=created.memory_id, content="The port is 9000."))
     await world.app.call(athena, CreateMemory(content="The port is written down."))
-    then = await world.app.call(athena, SearchMemories(query="port", as_of=before))
+    then = await world.app.call(athena, SearchMemories(query="port", as_of=before, details=True))
     assert [(hit.content, hit.version) for hit in then.results] == [("The port is 8000.", 1)]
     assert len((await world.app.call(athena, SearchMemories(query="port"))).results) == 2
     long_ago = await world.app.call(athena, SearchMemories(query="port", as_of=YESTERDAY))
@@ -164,8 +164,8 @@ async def test_an_explanation_says_where_the_score_came_from(world: World) -> No
 async def test_each_mode_uses_its_own_list(world: World) -> None:
     athena = world.agent("athena")
     await world.app.call(athena, CreateMemory(content="The rose blooms."))
-    by_words = await world.app.call(athena, SearchMemories(query="rose", mode=SearchMode.LEXICAL))
-    by_meaning = await world.app.call(athena, SearchMemories(query="rose", mode=SearchMode.SEMANTIC))
+    by_words = await world.app.call(athena, SearchMemories(query="rose", mode=SearchMode.LEXICAL, explain=True))
+    by_meaning = await world.app.call(athena, SearchMemories(query="rose", mode=SearchMode.SEMANTIC, explain=True))
     assert (by_words.results[0].similarity, by_words.results[0].lexical_rank) == (None, 1)
     assert by_meaning.results[0].similarity is not None
     assert by_meaning.results[0].lexical_rank is None

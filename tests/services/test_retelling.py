@@ -16,7 +16,7 @@ from tmws_cli.transfer.lines import JsonLines
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.memory import CONTENT_BYTES, AccessLevel
 from tmws_core.errors import StorageUnavailable
-from tmws_core.messages.memory import CreateMemory, DeleteMemory, GetMemory, ListMemories, MemoryView, UpdateMemory
+from tmws_core.messages.memory import CreateMemory, DeleteMemory, GetMemory, ListMemories, MemoryBrief, UpdateMemory
 from tmws_core.operation import Request
 from tmws_core.ports.storage import FORMER_BYTES
 
@@ -51,8 +51,8 @@ async def told(world: World, caller: Caller) -> list[list[str]]:
     return [[*(text.content for text in each.history or ()), each.memory.content] for each in found]
 
 
-async def memories(world: World) -> tuple[MemoryView, ...]:
-    return (await world.app.call(world.operator, ListMemories(oldest_first=True))).memories
+async def memories(world: World) -> tuple[MemoryBrief, ...]:
+    return (await world.app.call(world.operator, ListMemories(oldest_first=True, details=True))).memories
 
 
 async def test_memories_that_began_with_one_text_for_different_readers_stay_two(world: World) -> None:

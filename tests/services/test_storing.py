@@ -13,8 +13,8 @@ from tmws_core.messages.memory import (
     CreateMemory,
     DeleteMemory,
     ListMemories,
+    MemoryBrief,
     MemoryCreated,
-    MemoryView,
     ShareMemory,
     UpdateMemory,
 )
@@ -40,12 +40,12 @@ async def delete(world: World, memory_id: str) -> None:
     await world.app.call(athena(world), DeleteMemory(memory_id=memory_id))
 
 
-async def stored(world: World) -> list[MemoryView]:
-    request = ListMemories(limit=100, oldest_first=True, include_expired=True, include_superseded=True)
+async def stored(world: World) -> list[MemoryBrief]:
+    request = ListMemories(limit=100, oldest_first=True, include_expired=True, include_superseded=True, details=True)
     return [*(await world.app.call(world.operator, request)).memories]
 
 
-async def one(world: World) -> MemoryView:
+async def one(world: World) -> MemoryBrief:
     (memory,) = await stored(world)
     return memory
 

@@ -190,7 +190,13 @@ def create(subject: Subject, model: Model, drafts: list[dict[str, Any]]) -> None
 
 
 def compare(subject: Subject, model: Model) -> None:
-    everything = {"include_expired": True, "include_superseded": True, "oldest_first": True, "limit": 100}
+    everything = {
+        "include_expired": True,
+        "include_superseded": True,
+        "oldest_first": True,
+        "limit": 100,
+        "details": True,
+    }
     listed = subject.ask("list_memories", **everything)["memories"]
     assert [
         (each["memory_id"], each["content"], each["tags"], repr(sorted(each["metadata"].items())), each["importance"])

@@ -171,7 +171,7 @@ async def test_who_loses_its_rights_during_a_call_writes_nothing(place: Place, w
     writes = what in ("register", "change", "deactivate")
     needed = Permission.MANAGE_NAMESPACE if writes else Permission.MEMORY_WRITE
     assert demoted.value.needs == f"the permission {needed.value}"
-    page = await place.app.call(place.operator, ListMemories())
+    page = await place.app.call(place.operator, ListMemories(details=True))
     assert [(memory.content, memory.version) for memory in page.memories] == [(NINE, 1)]
 
 

@@ -23,7 +23,7 @@ from tmws_adapters.inprocess import LruCache
 from tmws_adapters.settings import Settings
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
-from tmws_core.messages.memory import CreateMemory
+from tmws_core.messages.memory import ALL, CreateMemory
 from tmws_mcp.application import application
 from tmws_mcp.calls import Calls
 from tmws_mcp.endpoint import open_endpoint
@@ -50,7 +50,7 @@ class Begun:
     number: int = 0
 
     def line(self, id_: int, speak: str) -> bytes:
-        arguments = {"memory_id": self.memory_id}
+        arguments = {"memory_id": self.memory_id, "max_chars": ALL}
         if speak == "mcp":
             return tool(id_, "get_memory", **arguments)
         return orjson.dumps({"id": id_, "operation": "get_memory", "arguments": arguments}) + b"\n"
@@ -168,7 +168,7 @@ ALIVE = b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nx-agent: ada\r\nconnec
 
 def asked_over_http(begun: Begun, speak: str, agent: str) -> bytes:
     """Return a request whose answer may hold as much as one agent has room for."""
-    arguments = {"memory_id": begun.memory_id, "include_history": True}
+    arguments = {"memory_id": begun.memory_id, "include_history": True, "max_chars": ALL}
     head: dict[str, str] = {"host": "localhost", "connection": "close", "x-agent": agent}
     path, body = "/mcp/tools/get_memory", orjson.dumps(arguments)
     if speak != "rest":
@@ -241,7 +241,7 @@ async def test_requests_of_an_agent_begin_when_it_has_read_or_hung_up(begun: Beg
 def test_terminal_that_reads_late_gets_all_answers(tmp_path: Path) -> None:
     with conversation(tmp_path / "home") as terminal:
         terminal.ask(tool("store", "create_memories", memories=[{"content": f"{n} {LARGE}"} for n in range(5)]))
-        terminal.send(*(tool(id_, "list_memories") for id_ in range(12)))
+        terminal.send(*(tool(id_, "list_memories", max_chars=ALL) for id_ in range(12)))
         found = [terminal.receive() for _ in range(12)]
     assert sorted(answer["id"] for answer in found) == [*range(12)]
     assert all(len(answer["result"]["structuredContent"]["memories"]) == 5 for answer in found)

@@ -123,12 +123,12 @@ GENERAL: dict[str, list[dict[str, Any]]] = {
     "create_memory": [{"content": f"Bob's note {key}", "idempotency_key": key} for key in WORDS],
     "create_memories": [{"memories": [{"content": "Bob's third note", "idempotency_key": "team"}]}],
     "search_memories": [
-        {"query": f"where does the {word} nest?", "mode": mode, "explain": True, **narrowed}
+        {"query": f"where does the {word} nest?", "mode": mode, "explain": True, "details": True, **narrowed}
         for word in WORDS.values()
         for mode in ("lexical", "semantic", "hybrid")
         for narrowed in ({}, {"namespace": "acme"}, {"agent_id": "ada"}, {"as_of": "2100-01-01T00:00:00Z"})
     ],
-    "list_memories": [{}, {"namespace": "acme"}, {"agent_id": "ada", "include_superseded": True}],
+    "list_memories": [{}, {"namespace": "acme", "details": True}, {"agent_id": "ada", "include_superseded": True}],
     "get_memory_stats": [{}, {"agent_id": "ada"}],
     "list_agents": [{}, {"namespace": "acme"}],
     "get_agent": [{"agent_id": "ada"}],

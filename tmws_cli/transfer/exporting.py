@@ -20,7 +20,7 @@ from tmws_cli.transfer.pages import OWN_FORMAT
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import InvalidField
-from tmws_core.messages.memory import PAGE, GetMemoryStats, ListMemories, MemoryView
+from tmws_core.messages.memory import ALL, PAGE, GetMemoryStats, ListMemories, MemoryBrief
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """The rights that nobody else has to what was exported."""
@@ -31,7 +31,7 @@ WRITTEN_BYTES = 1024 * 1024
 LATER = "texts"
 """In the name of a file with more former texts: it comes behind that of its memory, which has none of its own here."""
 
-Page = Sequence[MemoryView]
+Page = Sequence[MemoryBrief]
 
 
 @attrs.frozen(kw_only=True)
@@ -102,7 +102,14 @@ class Export:
         return written
 
     async def _pages(self) -> AsyncIterator[Page]:
-        request = ListMemories(limit=PAGE, oldest_first=True, include_expired=True, include_superseded=True)
+        request = ListMemories(
+            limit=PAGE,
+            oldest_first=True,
+            include_expired=True,
+            include_superseded=True,
+            max_chars=ALL,
+            details=True,
+        )
         while True:
             answer = await self.app.call(self.caller, request)
             yield answer.memories

@@ -9,7 +9,7 @@ from tmws_cli.transfer.records import HISTORY_OF, HISTORY_TOTAL, Record, exact_k
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import MemoryNotFound
-from tmws_core.messages.memory import CreateMemory, FormerText, GetMemory, MemoryView, UpdateMemory
+from tmws_core.messages.memory import ALL, CreateMemory, FormerText, GetMemory, MemoryBrief, MemoryView, UpdateMemory
 from tmws_core.wire import unstructure
 
 PIECE_BYTES = 64 * 1024
@@ -20,7 +20,7 @@ PIECE_TEXTS = 100
 
 
 async def exported(
-    app: App, caller: Caller, memory: MemoryView, on_gone: Callable[[str], None]
+    app: App, caller: Caller, memory: MemoryBrief, on_gone: Callable[[str], None]
 ) -> AsyncIterator[Mapping[str, Any]]:
     """Yield a memory as it is exported: itself with its oldest former texts, and then the others in pieces.
 
@@ -39,7 +39,7 @@ async def exported(
 
 
 async def _with_history(app: App, caller: Caller, memory_id: str) -> AsyncIterator[Mapping[str, Any]]:
-    request = GetMemory(memory_id=memory_id, include_history=True, oldest_first=True)
+    request = GetMemory(memory_id=memory_id, include_history=True, oldest_first=True, max_chars=ALL)
     found = await app.call(caller, request)
     memory = found.memory
     fields: dict[str, Any] = unstructure(memory)
@@ -94,7 +94,7 @@ class Retelling:
     @classmethod
     async def begun(cls, app: App, caller: Caller, record: Record, memory_id: str) -> "Retelling":
         """Look how far a memory is."""
-        answer = await app.call(caller, GetMemory(memory_id=memory_id, include_history=True))
+        answer = await app.call(caller, GetMemory(memory_id=memory_id, include_history=True, max_chars=ALL))
         told = answer.history_total if answer.history_total is not None else len(answer.history or ())
         return cls(app, caller, answer.memory, record, told, answer.memory.content)
 

@@ -105,7 +105,7 @@ def _folded(content: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _plainest(character: str) -> str:
+def plainest(character: str) -> str:
     """Return a character as it is looked for: a digit of any script as that of ASCII, a symbol as a word."""
     letter = _LETTERS.get(character)
     if letter is not None:
@@ -129,6 +129,11 @@ def _normalised_alone(text: str) -> Iterator[str]:
             end += 1
         yield text[start:end]
         start = end
+
+
+def is_unspaced(text: str) -> bool:
+    """Tell whether a text begins in a script that writes words without spaces between them."""
+    return UNSPACED.match(text) is not None
 
 
 def stands_alone(character: str) -> bool:
@@ -169,7 +174,7 @@ def lexical_document(content: str, *, plain: bool = True) -> str:
     """
     folded = _folded(content)
     if plain:
-        folded = _FOREIGN.sub(lambda found: _plainest(found.group()), folded)
+        folded = _FOREIGN.sub(lambda found: plainest(found.group()), folded)
     spaced = UNSPACED.sub(lambda run: _bigrams(run.group()), folded)
     return _CAMEL_WORD.sub(lambda word: _with_parts(word.group()), spaced)
 

@@ -10,6 +10,7 @@ from tmws_core.domain.constraints import UUID_PATTERN, UUID_START_PATTERN, Aware
 from tmws_core.domain.memory import (
     BATCH,
     CONTENT,
+    CONTENT_BYTES,
     LABEL,
     METADATA_BYTES,
     SHARES,
@@ -34,6 +35,19 @@ MEMORY_ID_START = Text(
 CURSOR = Text(minimum=1, maximum=512)
 PAGE = 100
 """The longest page of a list or a search."""
+
+ROOM = 3000
+"""Bytes of text in the answer to a list or a search: with what else is told of ten memories, an answer over MCP, which
+has it as JSON and as readable text, stays below 10 KB, and what a model reads of it below 2,000 tokens."""
+
+RANGE = 8000
+"""Bytes of one memory's text that are read at once: 2,000 tokens."""
+
+ALL = PAGE * CONTENT_BYTES
+"""Bytes of the texts of a page, each as long as one may be: with so much room all are whole."""
+
+MOST = Range(1, ALL)
+"""How much text may be asked for."""
 
 _ITEM_TAGS = Items(maximum=TAGS, each=TAG)
 _FRACTION = Range(0, 1)
@@ -129,11 +143,49 @@ class MemoryView:
 
 
 @attrs.frozen(kw_only=True)
+class MemoryBrief:
+    """A memory in a list, or among hits: what it says, when, and under which tags; the rest only with `details`.
+
+    Where `truncated`, `content` is an excerpt of a text of `length` characters, which begins with the character
+    `offset`, counted from 0. `agent_id` is told of another agent's. Of many tags some are left out: `more_tags` counts
+    them.
+    """
+
+    memory_id: str
+    content: str
+    truncated: bool | None = None
+    length: int | None = None
+    offset: int | None = None
+    tags: tuple[str, ...]
+    more_tags: int | None = None
+    agent_id: str | None = None
+    occurred_at: datetime | None = None
+    expires_at: datetime | None = None
+    created_at: datetime
+    superseded_by: str | None = None
+    metadata: dict[str, Any] | None = None
+    namespace: str | None = None
+    memory_type: MemoryType | None = None
+    importance: float | None = None
+    access_level: AccessLevel | None = None
+    shared_with: tuple[ShareView, ...] | None = None
+    session_id: str | None = None
+    sequence: int | None = None
+    source: str | None = None
+    written_by: str | None = None
+    transport: str | None = None
+    updated_at: datetime | None = None
+    version: int | None = None
+    embedded: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
 class FormerText:
-    """A former text of a memory."""
+    """A former text of a memory; one of `length` characters that is too long for an answer is cut."""
 
     version: int
     content: str
+    length: int | None = None
     valid_from: datetime
     valid_to: datetime
     changed_by: str
@@ -141,10 +193,17 @@ class FormerText:
 
 @attrs.frozen(kw_only=True)
 class MemoryFound:
-    """One memory, with a page of its former texts if they were asked for; `next_cursor` is there while more follow."""
+    """One memory, with a page of its former texts if they were asked for; `next_cursor` is there while more follow.
+
+    Where the text is too long for the answer, its `content` is the range that begins with the character `offset`, of
+    `length` in all; `next_offset` is there while more follows.
+    """
 
     success: bool = True
     memory: MemoryView
+    length: int | None = None
+    offset: int | None = None
+    next_offset: int | None = None
     history: tuple[FormerText, ...] | None = None
     history_total: int | None = None
     next_cursor: str | None = None
@@ -152,9 +211,14 @@ class MemoryFound:
 
 @attrs.frozen(kw_only=True)
 class GetMemory(Request[MemoryFound]):
-    """Which memory to read, and which page of its former texts: `cursor` and `oldest_first` are about those."""
+    """Which memory to read, from which character on, and which page of its former texts.
+
+    `cursor` and `oldest_first` are about those; `max_chars` bounds the text, and all of those together.
+    """
 
     memory_id: str = attrs.field(validator=MEMORY_ID_START)
+    offset: int = attrs.field(default=0, validator=Range(0, CONTENT_BYTES))
+    max_chars: int = attrs.field(default=RANGE, validator=MOST)
     include_history: bool = False
     cursor: str | None = attrs.field(default=None, validator=CURSOR)
     oldest_first: bool = False
@@ -189,7 +253,7 @@ class MemoryPage:
     """A page of memories; `next_cursor` is there while more follow."""
 
     success: bool = True
-    memories: tuple[MemoryView, ...]
+    memories: tuple[MemoryBrief, ...]
     next_cursor: str | None = None
 
 
@@ -201,6 +265,8 @@ class ListMemories(Filters, Request[MemoryPage]):
     cursor: str | None = attrs.field(default=None, validator=CURSOR)
     include_superseded: bool = False
     oldest_first: bool = False
+    max_chars: int = attrs.field(default=ROOM, validator=MOST)
+    details: bool = False
 
 
 @attrs.frozen(kw_only=True)

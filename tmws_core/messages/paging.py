@@ -34,8 +34,8 @@ class Cursors:
 
 
 def _identity(caller: Caller, request: Any) -> str:
-    """Return what identifies a request of a caller, whichever page is asked for, and however long."""
-    anyhow = {"cursor": None, "limit": 1}
+    """Return what identifies a request of a caller, whichever page is asked for, and however much is told on it."""
+    anyhow = {"cursor": None, "limit": 1, "offset": 0, "max_chars": 1, "details": False}
     asked = unstructure(attrs.evolve(request, **{name: anyhow[name] for name in anyhow if hasattr(request, name)}))
     seen = attrs.astuple(visibility_of(caller))
     return json.dumps([type(request).__name__, asked, seen], sort_keys=True)

@@ -8,7 +8,7 @@ import attrs
 from tmws_core.domain.constraints import Aware, Range, Text
 from tmws_core.domain.memory import CONTENT_BYTES
 from tmws_core.domain.relevance import Relevance
-from tmws_core.messages.memory import CURSOR, PAGE, Filters, MemoryView
+from tmws_core.messages.memory import CURSOR, MOST, PAGE, ROOM, Filters, MemoryBrief
 from tmws_core.operation import Request
 
 
@@ -35,19 +35,20 @@ class Explanation:
 
 
 @attrs.frozen(kw_only=True)
-class MemoryHit(MemoryView):
-    """A memory with its place in the answer.
+class MemoryHit(MemoryBrief):
+    """A memory with its place in the answer; of one that is cut, `content` is what is around the words of the query.
 
-    `score` lies in [0, 1] and compares hits of one answer only; `relevance` says whether it is an answer at all;
-    `similarity` is the cosine to the query. `allowed_by` says why the caller sees the memory.
+    `score` lies in [0, 1] and compares hits of one answer only; `relevance` says whether it is an answer at all. With
+    `details` or `explain`, `similarity` is the cosine to the query, and `allowed_by` says why the caller sees the
+    memory.
     """
 
     score: float
     relevance: Relevance
-    similarity: float | None
-    lexical_rank: int | None
-    allowed_by: str
-    explanation: Explanation | None
+    similarity: float | None = None
+    lexical_rank: int | None = None
+    allowed_by: str | None = None
+    explanation: Explanation | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -76,4 +77,11 @@ class SearchMemories(Filters, Request[MemoriesFound]):
     mode: SearchMode = SearchMode.HYBRID
     min_similarity: float | None = attrs.field(default=None, validator=Range(-1, 1))
     as_of: datetime | None = attrs.field(default=None, validator=Aware())
+    max_chars: int = attrs.field(default=ROOM, validator=MOST)
+    details: bool = False
     explain: bool = False
+
+    @property
+    def tells_figures(self) -> bool:
+        """Whether a hit is told with how it was found."""
+        return self.details or self.explain

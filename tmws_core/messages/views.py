@@ -1,18 +1,43 @@
 """How domain objects become answers."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
+from tmws_core.aside import aside
 from tmws_core.domain.access import Visibility, may_manage, visibility_of
 from tmws_core.domain.agent import Caller
+from tmws_core.domain.excerpt import Excerpt, excerpts, size_of
 from tmws_core.domain.memory import Memory, Share
 from tmws_core.messages.memory import MemoryView, ShareView
 from tmws_core.ports.storage import MemoryReader
 
+TAG_BYTES = 100
+"""Of the tags of one memory in a list: about ten words; all tags that one may have are as long as three excerpts."""
+
+_BRIEF = frozenset(
+    (
+        "memory_id",
+        "content",
+        "truncated",
+        "length",
+        "offset",
+        "occurred_at",
+        "expires_at",
+        "created_at",
+        "superseded_by",
+    )
+)
+"""What a list tells of every memory."""
+
+_LIGHT = 8 * 1024
+"""Characters of which excerpts are made at once: in 1.3 ms where each is a ligature of eighteen letters (measured)."""
+
 _ALL = Visibility("", "", everything=True)
 
 
-def shares(shared_with: tuple[Share, ...]) -> tuple[ShareView, ...]:
+def share_views(shared_with: tuple[Share, ...]) -> tuple[ShareView, ...]:
     """Return a memory's list of agents."""
     return tuple(ShareView(agent_id=share.agent_id, permission=share.permission) for share in shared_with)
 
@@ -45,7 +70,7 @@ def fields(memory: Memory, caller: Caller, naming: Collection[str]) -> dict[str,
         "importance": memory.importance,
         "access_level": memory.access_level,
         "tags": memory.tags,
-        "shared_with": shares(memory.shared_with) if memory.shared_with and may_manage(caller, memory) else None,
+        "shared_with": share_views(memory.shared_with) if memory.shared_with and may_manage(caller, memory) else None,
         "session_id": memory.session_id,
         "sequence": memory.sequence,
         "occurred_at": memory.occurred_at,
@@ -59,6 +84,31 @@ def fields(memory: Memory, caller: Caller, naming: Collection[str]) -> dict[str,
         "superseded_by": memory.superseded_by if memory.id in naming else None,
         "embedded": memory.embedded,
     }
+
+
+async def shown(memories: Sequence[Memory], room: int, query: str | None = None) -> list[Excerpt]:
+    """Return what an answer with so much `room` shows of each of the memories: see `excerpts`."""
+    texts = [memory.content for memory in memories]
+    return await aside(partial(excerpts, texts, room, query), long=sum(map(len, texts)) > _LIGHT)
+
+
+def brief(memory: Memory, caller: Caller, naming: Collection[str], shown: Excerpt, *, details: bool) -> dict[str, Any]:
+    """Return the arguments of a MemoryBrief for this caller, with what is `shown` of the text."""
+    told = fields(memory, caller, naming) | {"content": shown.text}
+    if shown.offset is not None:
+        told |= {"truncated": True, "length": len(memory.content), "offset": shown.offset}
+    if details:
+        return told
+    tags = _few(memory.tags)
+    more = len(memory.tags) - len(tags)
+    owner = None if memory.agent_id == caller.agent_id else memory.agent_id
+    kept = {name: value for name, value in told.items() if name in _BRIEF}
+    return kept | {"tags": tags, "more_tags": more or None, "agent_id": owner}
+
+
+def _few(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the first tags: one, and as many as TAG_BYTES hold together with it."""
+    return tags[: max(sum(size <= TAG_BYTES for size in accumulate(map(size_of, tags))), 1)]
 
 
 def view(memory: Memory, caller: Caller, naming: Collection[str]) -> MemoryView:

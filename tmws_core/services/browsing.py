@@ -1,12 +1,15 @@
 """Reading memories without ranking: one, a page of them, or how many there are."""
 
+from itertools import accumulate
+
 import attrs
 
 from tmws_core.domain import cursor
 from tmws_core.domain.access import Scope, Visibility, visibility_of
 from tmws_core.domain.agent import Caller, Permission
+from tmws_core.domain.excerpt import excerpt, range_end, size_of
 from tmws_core.domain.ids import LENGTH
-from tmws_core.domain.memory import Memory, MemoryFilter
+from tmws_core.domain.memory import Memory, MemoryFilter, MemoryVersion
 from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound
 from tmws_core.identity import actor
 from tmws_core.messages import views
@@ -16,9 +19,11 @@ from tmws_core.messages.memory import (
     GetMemory,
     GetMemoryStats,
     ListMemories,
+    MemoryBrief,
     MemoryCounts,
     MemoryFound,
     MemoryPage,
+    MemoryView,
 )
 from tmws_core.messages.paging import Cursors
 from tmws_core.operation import Effect, operation
@@ -32,6 +37,9 @@ NAMED = 5
 
 MORE_DIGITS = "Give more digits of the id"
 
+_BESIDE = 150
+"""Bytes that an answer tells of a former text beside it."""
+
 
 @attrs.frozen
 class _History:
@@ -43,16 +51,39 @@ class _History:
 
     @classmethod
     async def read(cls, reader: MemoryReader, request: GetMemory, behind: str | None) -> "_History":
-        """Read the page that begins behind a position."""
+        """Read the page that begins behind a position; it has as many texts as have room together, and one at least."""
         order: Order = "oldest" if request.oldest_first else "newest"
         version = None if behind is None else cursor.number(behind)
         found = await reader.history(request.memory_id, order=order, behind=version)
         total = await reader.count_history(request.memory_id)
-        more = False
-        if found and len(found) < total:
-            more = bool(await reader.history(request.memory_id, order=order, behind=found[-1].version, limit=1))
-        texts = tuple(FormerText(**attrs.asdict(text)) for text in sorted(found, key=lambda text: text.version))
-        return cls(texts, total, found[-1].version if more else None)
+        sizes = accumulate(size_of(text.content) + _BESIDE for text in found)
+        page = found[: max(sum(size <= request.max_chars for size in sizes), 1)]
+        more = len(page) < len(found)
+        if page and not more and len(found) < total:
+            more = bool(await reader.history(request.memory_id, order=order, behind=page[-1].version, limit=1))
+        texts = tuple(_former(text, request.max_chars) for text in sorted(page, key=lambda text: text.version))
+        return cls(texts, total, page[-1].version if more else None)
+
+
+def _former(text: MemoryVersion, room: int) -> FormerText:
+    """Return a former text, or the beginning of one that is too long."""
+    shown = excerpt(text.content, room)
+    length = None if shown.offset is None else len(text.content)
+    return FormerText(**attrs.asdict(text) | {"content": shown.text}, length=length)
+
+
+def _found(view: MemoryView, request: GetMemory) -> MemoryFound:
+    """Return a memory with as much of its text as is asked for."""
+    text = view.content
+    end = range_end(text, request.offset, request.max_chars)
+    if request.offset == 0 and end == len(text):
+        return MemoryFound(memory=view)
+    return MemoryFound(
+        memory=attrs.evolve(view, content=text[request.offset : end]),
+        length=len(text),
+        offset=request.offset,
+        next_offset=end if end < len(text) else None,
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -74,9 +105,9 @@ class Browsing:
         quotes=True,
     )
     async def get(self, caller: Caller, request: GetMemory) -> MemoryFound:
-        """Read one memory by its id.
+        """Read one memory by its id, a long one in ranges: go on with `next_offset` as `offset`.
 
-        Use it for the whole of what a search has found, or for its history.
+        Use it for what a search has cut, or for the history.
         """
         beyond = await self.cursors.position(caller, request)
         former = None
@@ -88,7 +119,7 @@ class Browsing:
             naming = await views.naming(snapshot.memories, [memory], acting)
         if self.usage is not None:
             self.usage.note(memory.id)
-        found = MemoryFound(memory=views.view(memory, acting, naming))
+        found = _found(views.view(memory, acting, naming), request)
         if former is None:
             return found
         return attrs.evolve(
@@ -123,7 +154,7 @@ class Browsing:
         quotes=True,
     )
     async def page(self, caller: Caller, request: ListMemories) -> MemoryPage:
-        """List memories, newest first, page by page.
+        """List memories, newest first, page by page; long ones are cut.
 
         Use it to go through all of them; to look for something, search_memories.
         """
@@ -143,8 +174,12 @@ class Browsing:
             page = memories[: request.limit]
             naming = await views.naming(snapshot.memories, page, caller)
         more = len(memories) > len(page)
+        shown = await views.shown(page, request.max_chars)
         return MemoryPage(
-            memories=tuple(views.view(memory, caller, naming) for memory in page),
+            memories=tuple(
+                MemoryBrief(**views.brief(memory, caller, naming, part, details=request.details))
+                for memory, part in zip(page, shown, strict=True)
+            ),
             next_cursor=await self.cursors.at(caller, request, page[-1].id) if more else None,
         )
 

@@ -210,7 +210,7 @@ class Memories:
             await self._record(unit, caller, "memory.shared", [changed], acting)
         await self._announce([changed])
         return MemoryShared(
-            memory_id=changed.id, access_level=changed.access_level, shared_with=views.shares(changed.shared_with)
+            memory_id=changed.id, access_level=changed.access_level, shared_with=views.share_views(changed.shared_with)
         )
 
     async def _create(self, caller: Caller, requests: Mapping[str, CreateMemory]) -> list[MemoryCreated]:
