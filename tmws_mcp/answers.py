@@ -8,12 +8,13 @@ import orjson
 
 from tmws_core.aside import aside
 from tmws_core.wire import outweighs
+from tmws_mcp.readable import readable
 
 LIGHT = 64 * 1024
 """Characters of an answer that are written at once, in less than a millisecond."""
 
 _STEP = 256 * 1024
-"""Bytes that are quoted at a time."""
+"""Characters that are quoted at a time."""
 
 
 async def written(answer: dict[str, Any]) -> bytes:
@@ -21,12 +22,11 @@ async def written(answer: dict[str, Any]) -> bytes:
     return await aside(partial(_written, answer), long=outweighs(answer, LIGHT))
 
 
-async def written_and_quoted(answer: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Return an answer as JSON, and that as a text in JSON."""
+async def written_and_told(answer: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Return an answer as JSON, and what is to be read of it as a text in JSON."""
 
     def write() -> tuple[bytes, bytes]:
-        text = _written(answer)
-        return text, b'"' + b"".join(_quoted(text)) + b'"'
+        return _written(answer), b'"' + b"".join(_quoted(readable(answer))) + b'"'
 
     return await aside(write, long=outweighs(answer, LIGHT))
 
@@ -45,7 +45,7 @@ def _in_pieces(value: object) -> object:
     return value
 
 
-def _quoted(text: bytes) -> Iterator[bytes]:
-    """Yield JSON in pieces with what a text has to escape: in JSON there are no other control characters."""
+def _quoted(text: str) -> Iterator[bytes]:
+    """Yield a text as JSON without its quotation marks, in pieces."""
     for start in range(0, len(text), _STEP):
-        yield text[start : start + _STEP].replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+        yield orjson.dumps(text[start : start + _STEP])[1:-1]

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import orjson
 from mcp_types.jsonrpc import JSONRPCRequest
 from starlette.types import Message, Send
 
 from tmws_core.wire import outweighs
-from tmws_mcp.answers import LIGHT, written_and_quoted
+from tmws_mcp.answers import LIGHT, written_and_told
+from tmws_mcp.readable import readable
 
 
 @attrs.define
@@ -43,8 +43,8 @@ class Bulk:
     async def carry(self, answer: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the text and the value of an answer, or what stands for them in the message if it is large."""
         if not outweighs(answer, LIGHT):
-            return orjson.dumps(answer).decode(), answer
-        self._answer = await written_and_quoted(answer)
+            return readable(answer), answer
+        self._answer = await written_and_told(answer)
         self._mark = secrets.token_hex(16)  # nothing that was stored can hold it
         return self._mark, {self._mark: 0}
 

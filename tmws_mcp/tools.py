@@ -5,7 +5,6 @@ from typing import Any
 
 import attrs
 import mcp_types as types
-import orjson
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from tmws_core.errors import TmwsError
 from tmws_core.operation import Effect, Operation, named
 from tmws_mcp.bulk import bulk_of
 from tmws_mcp.failure import error_body, new_request_id, unexpected
+from tmws_mcp.readable import readable_error
 from tmws_mcp.schema import input_schema, output_schema
 
 Context = ServerRequestContext[Any, Any]
@@ -117,5 +117,5 @@ def _result(text: str, answer: dict[str, Any], *, quotes: bool) -> types.CallToo
 
 
 def _refusal(error: dict[str, Any]) -> types.CallToolResult:
-    content = types.TextContent(type="text", text=orjson.dumps(error).decode())
+    content = types.TextContent(type="text", text=readable_error(error))
     return types.CallToolResult(content=[content], structured_content=error, is_error=True)

@@ -159,7 +159,7 @@ def test_body_that_ends_early_does_no_harm(server: HttpServer) -> None:
 
 def test_plain_request_to_mcp_needs_no_session(server: HttpServer) -> None:
     answer = server.client.post("/mcp", json=rpc("tools/call", name="health_check"), headers=JSON)
-    assert json.loads(answer.json()["result"]["content"][0]["text"])["status"] == "healthy"
+    assert answer.json()["result"]["structuredContent"]["status"] == "healthy"
     assert "mcp-session-id" not in answer.headers
 
 

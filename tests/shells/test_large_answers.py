@@ -1,6 +1,5 @@
 """What is large of a call over MCP goes past the SDK, and arrives as what is small does."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,8 @@ import httpx
 import pytest
 
 from tests.shells.serving import MODERN, HttpServer, conversation, http_server, request, tool
+from tmws_core.messages.memory import ALL
+from tmws_mcp.readable import readable
 
 CONTENTS = [f'{number} "quoted" \\ \u6f22\u5b57 {"text " * 1000}' for number in range(30)]
 
@@ -51,11 +52,12 @@ def test_a_large_call_and_its_large_answer_arrive_over_http(server: HttpServer, 
     memories = [{"content": text, "session_id": era, "metadata": {"a": [1, {"b": era}]}} for text in CONTENTS]
     stored = call_over_http(server, era, "create_memories", memories=memories)["structuredContent"]["results"]
     assert len(stored) == len(CONTENTS)
-    result = call_over_http(server, era, "list_memories", session_id=era, limit=100)
+    asked = {"session_id": era, "limit": 100, "max_chars": ALL}
+    result = call_over_http(server, era, "list_memories", **asked)
     assert not result.get("isError")
-    assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
+    assert result["content"][0]["text"] == readable(result["structuredContent"])
     assert sorted(each["content"] for each in result["structuredContent"]["memories"]) == sorted(CONTENTS)
-    assert result["structuredContent"] == server.call("list_memories", session_id=era, limit=100).json()
+    assert result["structuredContent"] == server.call("list_memories", **asked).json()
 
 
 def test_a_large_call_and_its_large_answer_arrive_over_stdio(tmp_path: Path) -> None:
@@ -63,8 +65,8 @@ def test_a_large_call_and_its_large_answer_arrive_over_stdio(tmp_path: Path) -> 
         memories = [{"content": text, "metadata": {"a": [1]}} for text in CONTENTS]
         stored = client.ask(tool(1, "create_memories", memories=memories))
         assert len(stored["result"]["structuredContent"]["results"]) == len(CONTENTS)
-        result = client.ask(tool(2, "list_memories", limit=100))["result"]
-    assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
+        result = client.ask(tool(2, "list_memories", limit=100, max_chars=ALL))["result"]
+    assert result["content"][0]["text"] == readable(result["structuredContent"])
     assert sorted(each["content"] for each in result["structuredContent"]["memories"]) == sorted(CONTENTS)
 
 
