@@ -11,7 +11,7 @@ import orjson
 
 _INDENT = "   "
 
-_CUT = "What ends in \u2026 is an excerpt: get_memory has the whole, from the character given on with offset."
+_CUT = "\u2026 stands for what is cut: get_memory has the whole, and reads from a character on with offset."
 
 
 def readable(answer: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What is large of a call over MCP goes past the SDK, and arrives as what is small does."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from tmws_core.messages.memory import ALL
 from tmws_mcp.readable import readable
 
 CONTENTS = [f'{number} "quoted" \\ \u6f22\u5b57 {"text " * 1000}' for number in range(30)]
+
+BOUND = 10_000
+"""Bytes of a default answer over MCP."""
 
 ERAS: dict[str, dict[str, str]] = {"sessions": {}, "no sessions": {"mcp-protocol-version": "2026-07-28"}}
 
@@ -68,6 +72,27 @@ def test_a_large_call_and_its_large_answer_arrive_over_stdio(tmp_path: Path) -> 
         result = client.ask(tool(2, "list_memories", limit=100, max_chars=ALL))["result"]
     assert result["content"][0]["text"] == readable(result["structuredContent"])
     assert sorted(each["content"] for each in result["structuredContent"]["memories"]) == sorted(CONTENTS)
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_a_search_over_long_memories_is_answered_in_a_bound_twice_over(server: HttpServer, era: str) -> None:
+    facts = [f"The dentist of {era} number {number} moved to Tuesday." for number in range(12)]
+    half = "The weather in the valley stays mild and the river runs low. " * 490
+    memories = [{"content": f"{half}{fact} {half}", "session_id": f"long {era}"} for fact in facts]
+    assert server.call("create_memories", memories=memories).status_code == 200
+    asked = {"query": "When is the dentist?", "session_id": f"long {era}"}
+    answer = server.call("search_memories", **asked)
+    result = call_over_http(server, era, "search_memories", **asked)
+    assert len(answer.content) <= 6_000
+    assert len(json.dumps(result, ensure_ascii=False).encode()) <= BOUND
+    hits, [block] = result["structuredContent"]["results"], result["content"]
+    assert [hit["content"] for hit in hits] == [hit["content"] for hit in answer.json()["results"]]
+    assert len([fact for fact in facts if any(fact in hit["content"] for hit in hits)]) == 10
+    for hit in hits:
+        assert hit["memory_id"] in block["text"]
+        assert hit["content"] in block["text"]
+    listed = call_over_http(server, era, "list_memories", session_id=f"long {era}")
+    assert len(json.dumps(listed, ensure_ascii=False).encode()) <= BOUND
 
 
 @pytest.mark.parametrize("era", ERAS)
