@@ -4,7 +4,7 @@ import os
 import socket
 import time
 
-from tmws_adapters.local.finding import Link
+from tmws_adapters.local.finding import Link, silent
 from tmws_adapters.local.greeting import Stranger, parse
 from tmws_adapters.local.patience import GRACE_SECONDS, told_by, told_here
 from tmws_adapters.local.place import Place
@@ -120,6 +120,9 @@ def connect(place: Place, introduction: list[bytes], *, replace: bool) -> Connec
     connection = Connection(reach(place, wants, replace=replace, seconds=seconds))
     try:
         connection.introduce(introduction)
+    except TimeoutError:  # it lives, and another one is not started beside it
+        connection.close()
+        raise silent(place, connection.timeout + GRACE_SECONDS) from None
     except (OSError, Stranger):
         connection.close()
         return None

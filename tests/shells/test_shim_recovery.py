@@ -148,6 +148,20 @@ def test_introduction_that_was_never_answered_is_asked_again_as_it_was(home: Pat
         assert terminal.receive() == {"jsonrpc": "2.0", "id": 0, "result": {}}
 
 
+def test_owner_that_does_not_know_a_client_again_is_not_waited_for_for_ever(home: Path) -> None:
+    with conversation(home) as terminal, scripted_owner(home, timeout=0.5) as owner:
+        terminal.send(INITIALIZE)
+        owner.receive()
+        owner.send({"jsonrpc": "2.0", "id": 0, "result": {}})
+        terminal.receive()
+        owner.hang_up()
+        terminal.send(request(1, "ping"))
+        assert owner.receive() is not None  # the introduction, which gets no answer
+        answer = terminal.receive()
+        assert answer["id"] == 1
+        assert "within 2.5 seconds" in answer["error"]["message"]
+
+
 def test_cancelled_request_is_not_asked_again(home: Path) -> None:
     cancel = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}\n'
     with conversation(home) as terminal:
