@@ -82,6 +82,7 @@ CHEESE = {
         document([CHEESE]),
         document({"count": 1, "next": None, "previous": None, "results": [CHEESE]}),
         document({"kind": "export", "data": {"memories": [CHEESE]}}),
+        document({"u1": [CHEESE]}),
         lines({"results": [CHEESE]}),
     ],
 )
@@ -300,6 +301,10 @@ def test_dumps_of_unknown_programs_are_read_if_they_have_a_text() -> None:
     assert vim.access_level.value == "private"
     one, two = memories(document([{"content": "one"}, {"content": "two", "colour": "red"}]), "TMWS")
     assert (one.content, one.metadata, two.content, two.metadata) == ("one", {}, "two", {"colour": "red"})
+    [named] = memories(lines({"content": "x", "memory_type": "fact", "created_at": 1719840000}), "TMWS")
+    assert (named.memory_type, named.metadata) == (None, {"memory_type": "fact"})
+    assert named.occurred_at is not None
+    assert named.occurred_at.isoformat() == DAY
     [refusal] = read(lines({"content": "x", "colour": "red"}))[1]
     assert isinstance(refusal, Refusal)
 

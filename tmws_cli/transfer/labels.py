@@ -10,7 +10,7 @@ import attrs
 from tmws_cli.transfer.front import FrontMatter
 from tmws_cli.transfer.moments import moment_of
 from tmws_cli.transfer.records import FIELDS
-from tmws_core.domain.memory import TAG, TAGS, MemoryType
+from tmws_core.domain.memory import TAG, TAGS, AccessLevel, MemoryType
 from tmws_core.errors import InvalidField
 from tmws_core.messages.memory import CreateMemory
 from tmws_core.wire import structure
@@ -87,6 +87,8 @@ class _Told:
         self._known |= {} if found is None else {"occurred_at": found}
 
     def fields(self) -> dict[str, Any]:
+        if self._known.get("access_level") != AccessLevel.SHARED.value and "shared_with" in self._known:
+            self._metadata["shared_with"] = self._known.pop("shared_with")
         tags, rest = distinct_tags(self._words)
         metadata = self._metadata | ({"tags": rest} if rest else {}) | self._given
         return self._known | ({"tags": tags} if tags else {}) | ({"metadata": metadata} if metadata else {})

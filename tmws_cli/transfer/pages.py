@@ -105,7 +105,7 @@ class MarkdownPages:
         whole = _decoded(raw)
         place = self._place(path)
         front, text = taken_apart(whole)
-        if OWN_FORMAT in front.values:
+        if front.written.get(OWN_FORMAT) == ("1",):
             fields = {name: value for name, value in front.values.items() if name != OWN_FORMAT}
             if HISTORY_OF in fields:
                 yield continuation_of(place, fields)

@@ -11,7 +11,7 @@ import orjson
 
 from tmws_cli.transfer.documents import JsonDocument
 from tmws_cli.transfer.files import label
-from tmws_cli.transfer.formats.known import FORMATS, format_of
+from tmws_cli.transfer.formats.known import format_of
 from tmws_cli.transfer.importing import Source
 from tmws_cli.transfer.lines import JsonLines
 from tmws_cli.transfer.pages import MarkdownPages
@@ -34,7 +34,6 @@ _CONTAINERS = {
     b"\x1f\x8b": "compressed: unpack it first",
     b"SQLite format 3\0": "a database: let the program that it belongs to export it",
 }
-_ARRAYS = frozenset().union(*(each.arrays for each in FORMATS))
 _OURS = "TMWS"
 _CONVERSATIONS = frozenset({"ChatGPT", "Claude"})
 """Programs whose objects are too long for lines."""
@@ -89,7 +88,7 @@ class Stream:
         is_object = begins.startswith(b"{")
         name = _name_of(outer) if is_object else None
         within = _name_of(inner)
-        if is_object and name is None and within and outer & _ARRAYS:
+        if is_object and name is None and within:
             return self._document(within, opened=True)
         if is_object and name not in _CONVERSATIONS and _holds_object_lines(begins):
             return self._lines(name or _OURS)

@@ -7,8 +7,10 @@ from typing import Any
 
 import attrs
 
-from tmws_core.domain.memory import AccessLevel, SharePermission
+from tmws_cli.transfer.moments import moment_of
+from tmws_core.domain.memory import AccessLevel, MemoryType, SharePermission
 from tmws_core.errors import InvalidField, TmwsError
+from tmws_core.lenient import understood
 from tmws_core.messages.memory import CreateMemory, MemoryView
 from tmws_core.wire import structure, unstructure
 
@@ -25,6 +27,9 @@ _OWN_MARKS = frozenset({"memory_id", "version", "written_by"})
 
 HISTORY_OF, HISTORY_TOTAL = "history_of", "history_total"
 """In our own exports: the memory that former texts belong to, and how many it has, here and behind it."""
+
+_TIMES = ("occurred_at", "expires_at")
+_TYPES = frozenset(each.value for each in MemoryType)
 
 OWN_NAMES = FIELDS | _ANSWER_ONLY | {*_IDENTITIES, HISTORY_OF, HISTORY_TOTAL, "history", "created_at"}
 """All that an object in our own format may have."""
@@ -149,7 +154,7 @@ def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool, ed
     dropped = {*_IDENTITIES, *_ANSWER_ONLY} | (given.keys() - FIELDS if ignore_unknown else set())
     wanted = {name: value for name, value in given.items() if name not in dropped and value is not None}
     try:
-        request = structure(wanted, CreateMemory)
+        request = _request_of(wanted)
     except InvalidField as error:
         raise (attrs.evolve(error, name="created_at") if dated and error.name == "occurred_at" else error) from None
     return Record(
@@ -168,6 +173,22 @@ def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool, ed
 def exact_key(request: CreateMemory) -> str:
     """Return a key that depends on all that a request says."""
     return f"import:{_digest(unstructure(request))}"
+
+
+def _request_of(wanted: dict[str, Any]) -> CreateMemory:
+    """Return the request that fields stand for, strictly or by what they can only mean; a type of others is metadata.
+
+    Raises:
+        InvalidField: they can mean nothing, or more than one thing.
+    """
+    try:
+        return structure(wanted, CreateMemory)
+    except InvalidField:
+        read = {name: moment_of(value) or value for name, value in wanted.items() if name in _TIMES}
+        kind, metadata = wanted.get("memory_type"), wanted.get("metadata", {})
+        if isinstance(kind, str) and kind.lower() not in _TYPES and isinstance(metadata, dict):
+            read |= {"memory_type": None, "metadata": {"memory_type": kind, **metadata}}
+        return structure(understood(wanted | read, CreateMemory), CreateMemory)
 
 
 def _identity(given: Mapping[str, Any]) -> str | None:

@@ -6,7 +6,6 @@ from typing import Any
 from tmws_cli.transfer.formats.entries import Conversation, Entry, Turn, digest_of, text_of
 
 NAME = "ChatGPT"
-ARRAYS = frozenset({"conversations"})
 _IDENTITIES = ("conversation_id", "id")
 _SPEAKERS = frozenset({"user", "assistant"})
 _TO_ALL = (None, "all")

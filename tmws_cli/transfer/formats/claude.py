@@ -6,7 +6,6 @@ from typing import Any
 from tmws_cli.transfer.formats.entries import Conversation, Entry, Turn, digest_of, objects_in, text_of
 
 NAME = "Claude"
-ARRAYS = frozenset({"conversations", "projects"})
 _ROLES = {"human": "user"}
 
 

@@ -11,19 +11,18 @@ from tmws_cli.transfer.formats.entries import Entry
 
 @attrs.frozen
 class Format:
-    """What a program writes: its name for people, and the arrays that its objects stand in.
+    """What a program writes, by its name for people.
 
     `recognises` tells by the names of an object whether it is one of these, `entries` yields what it says.
     """
 
     name: str
-    arrays: frozenset[str]
     recognises: Callable[[frozenset[str]], bool]
     entries: Callable[[Mapping[str, Any]], Iterator[Entry]]
 
 
 FORMATS = tuple(
-    Format(module.NAME, module.ARRAYS, module.recognises, module.entries)
+    Format(module.NAME, module.recognises, module.entries)
     for module in (chatgpt, claude, server_memory, memory_service, mem0, other)
 )
 """In the order in which they are asked."""

@@ -6,7 +6,6 @@ from typing import Any
 from tmws_cli.transfer.formats.entries import Entry, label, text_of
 
 NAME = "mem0"
-ARRAYS = frozenset({"results", "memories", "records", "points", "relations"})
 
 _TAGS = "categories"
 _SESSION = "run_id"

@@ -6,7 +6,6 @@ from typing import Any
 from tmws_cli.transfer.formats.entries import Entry, text_of
 
 NAME = "mcp-memory-service"
-ARRAYS = frozenset({"memories", "results"})
 
 
 def recognises(keys: frozenset[str]) -> bool:

@@ -10,7 +10,6 @@ NAME = "another program"
 TEXTS = ("content", "text", "page_content", "note", "body", "fact", "observation", "message", "document")
 """Names of a text, in the order in which they are looked for."""
 
-ARRAYS = frozenset({"memories", "items", "records", "results", "documents", "notes", "entries", "data"})
 _IDENTITIES = ("id", "uuid", "_id", "key")
 
 
