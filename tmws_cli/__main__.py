@@ -6,7 +6,8 @@ import sys
 
 def main() -> None:
     """Speak MCP if there is a pipe on stdin and nothing else to do, else run the command line; end the process."""
-    if not sys.argv[1:] and sys.stdin is not None and not sys.stdin.isatty():
+    completing = "_TMWS_COMPLETE" in os.environ  # a shell asks
+    if not completing and not sys.argv[1:] and sys.stdin is not None and not sys.stdin.isatty():
         from tmws_adapters.local.place import place_at_once  # noqa: PLC0415 - click is not for agent terminals
         from tmws_cli.terminal import speak  # noqa: PLC0415
 

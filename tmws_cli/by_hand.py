@@ -8,9 +8,11 @@ from tmws_cli.options import with_common_options
 
 COMMANDS = {
     "audit": "tmws_cli.audit:audit",
+    "completion": "tmws_cli.completing:completion",
     "db": "tmws_cli.database:database",
     "demo": "tmws_cli.admin:demo",
     "doctor": "tmws_cli.admin:doctor",
+    "edit": "tmws_cli.editing:edit",
     "embeddings": "tmws_cli.embeddings:embeddings",
     "export": "tmws_cli.admin:export",
     "import": "tmws_cli.imports:import_",
@@ -18,11 +20,15 @@ COMMANDS = {
     "license": "tmws_cli.license:license_",
     "move": "tmws_cli.move:move",
     "serve": "tmws_cli.admin:serve",
+    "stop": "tmws_cli.stopping:stop",
     "token": "tmws_cli.token:token",
 }
 """By their names: the module, and the name in it."""
 
-IN_GROUPS = {"agent": {"import": "tmws_cli.agents:import_agents"}}
+IN_GROUPS = {
+    "agent": {"import": "tmws_cli.agents:import_agents"},
+    "memory": {"edit": "tmws_cli.editing:edit"},
+}
 """Those in the groups of operations."""
 
 

@@ -20,7 +20,7 @@ def call(invocation: Invocation, name: str, arguments: Mapping[str, Any]) -> dic
         TmwsError: see `App.call_wire`, and OutcomeUnknown.
     """
     place, variables = invocation.place()
-    reads = described()[name].reads
+    reads = described()[name].effect == "read"
     for _ in range(2 if reads else 1):
         link = running(place, variables, told_here(variables))
         if link is None:

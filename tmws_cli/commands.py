@@ -2,18 +2,15 @@
 
 import sys
 from functools import partial
-from typing import Any
 
 import click
 
 from tmws_adapters.local.version import VERSION
 from tmws_cli import by_hand
-from tmws_cli.calling import call
-from tmws_cli.descriptions import Described, helps, of_group
+from tmws_cli.derived import command_of
+from tmws_cli.descriptions import described, helps, of_group
 from tmws_cli.groups import Known, LazyGroup
 from tmws_cli.options import invocation_of, with_common_options
-from tmws_cli.output import show
-from tmws_cli.parameters import parameters_of, request_of
 
 GROUPS = {
     "agent": "Register agents, and say what they may do.",
@@ -22,33 +19,32 @@ GROUPS = {
 }
 
 
+SHORT = {
+    "add": ("create_memory", "Store a memory: `tmws memory create` for short."),
+    "search": ("search_memories", "Find memories: `tmws memory search` for short."),
+}
+"""What is typed most, without the name of its group."""
+
+
+def _short(name: str, operation: str) -> click.Command:
+    return command_of(described()[operation], name)
+
+
 def _by_hand(path: str, where: str) -> Known:
     return Known(helps().get(path, ""), partial(by_hand.made, where))
 
 
 def _group(name: str) -> click.Group:
-    known = {each.command: Known(each.description, partial(_command, each)) for each in of_group(name)}
+    known = {each.command: Known(each.description, partial(command_of, each)) for each in of_group(name)}
     known |= {each: _by_hand(f"{name} {each}", where) for each, where in by_hand.IN_GROUPS.get(name, {}).items()}
     return LazyGroup(name, known=dict(sorted(known.items())), help=GROUPS[name], no_args_is_help=True)
 
 
-def _command(operation: Described) -> click.Command:
-    @click.pass_context
-    def run(context: click.Context, /, **values: Any) -> None:
-        invocation = invocation_of(context)
-        arguments = request_of(operation.schema, values)
-        show(call(invocation, operation.name, arguments), as_json=invocation.as_json)
-
-    return with_common_options(
-        click.Command(
-            operation.command, params=parameters_of(operation.schema), callback=run, help=operation.description
-        )
-    )
-
-
 def _known() -> dict[str, Known]:
+    short = {name: Known(text, partial(_short, name, operation)) for name, (operation, text) in SHORT.items()}
     groups = {name: Known(text, partial(_group, name)) for name, text in GROUPS.items()}
-    return groups | {name: _by_hand(name, where) for name, where in by_hand.COMMANDS.items()}
+    by_their_names = groups | {name: _by_hand(name, where) for name, where in by_hand.COMMANDS.items()}
+    return {**short, **dict(sorted(by_their_names.items()))}
 
 
 @click.group(

@@ -15,18 +15,18 @@ FILE = os.path.join(os.path.dirname(__file__), "operations.json")
 
 
 class Described:
-    """One operation; `schema` is the JSON Schema of its request, `reads` tells that it changes nothing."""
+    """One operation; `schema` is the JSON Schema of its request, `effect` the value of its Effect."""
 
-    __slots__ = ("command", "description", "group", "name", "reads", "schema")
+    __slots__ = ("command", "description", "effect", "group", "name", "schema")
 
     def __init__(
-        self, *, name: str, group: str, command: str, description: str, reads: bool, schema: dict[str, Any]
+        self, *, name: str, group: str, command: str, description: str, effect: str, schema: dict[str, Any]
     ) -> None:
         self.name = name
         self.group = group
         self.command = command
         self.description = description
-        self.reads = reads
+        self.effect = effect
         self.schema = schema
 
 

@@ -8,6 +8,7 @@ import attrs
 import click
 
 from tmws_adapters.local.greeting import Refused
+from tmws_cli.colours import coloured
 from tmws_cli.exits import FAILURE, USAGE
 from tmws_cli.output import printable
 from tmws_core.errors import Kind, TmwsError
@@ -44,7 +45,7 @@ class Failure:
             error = {name: fact for name, fact in facts.items() if fact is not None}
             print(json.dumps({"success": False, "error": error}, ensure_ascii=False))
         else:
-            print(f"error: {line}", file=sys.stderr)
+            print(f"{coloured('error:', 'error', sys.stderr)} {line}", file=sys.stderr)
 
 
 def failure_of(error: Exception) -> Failure:

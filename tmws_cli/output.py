@@ -7,8 +7,14 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tmws_cli.colours import coloured
+from tmws_cli.times import shown_time
+
 WIDTH = 120
 """Columns of a hit where stdout is no terminal."""
+
+_LEAST = 20
+"""Columns of a text that are shown however narrow the terminal is."""
 
 _WIDE = "WF"
 """The East Asian widths that take two columns (Unicode Annex 11)."""
@@ -51,11 +57,14 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
         case {"results": [*hits], "search_source": _}:
             yield from _hits(hits, nothing_relevant=answer["nothing_relevant"])
         case {"memories": [*memories], **rest} if rest.get("success"):
-            yield from (_row(memory, memory["created_at"][:10]) for memory in memories)
+            yield from (_row(memory, shown_time(memory["created_at"], seconds=False)) for memory in memories)
+            if not memories:
+                yield "There are no memories."
         case {"memory": {}}:
             yield from _fields({**answer["memory"], "history": answer.get("history", [])})
         case _:
-            yield from _fields(answer)
+            lines = list(_fields(answer))
+            yield from lines or (f"There are no {name}." for name, value in answer.items() if value == [])
     if "next_offset" in answer:
         yield f"More of the text, of {answer['length']} characters: --offset {answer['next_offset']}"
     if "next_cursor" in answer:
@@ -68,13 +77,33 @@ def _hits(hits: list[dict[str, Any]], *, nothing_relevant: bool) -> Iterator[str
     elif nothing_relevant:
         yield "Nothing relevant was found; nearest:"
     for rank, hit in enumerate(hits, start=1):
-        yield _row(hit, f"{rank:3}  {hit['score']:.3f}  {hit['relevance']:6}")
+        plain = f"{hit['relevance']:6}"
+        relevance = coloured(plain, hit["relevance"])
+        yield _row(hit, f"{rank:3}  {hit['score']:.3f}  {relevance}", hidden=len(relevance) - len(plain))
+        if "explanation" in hit:
+            yield f"{'':5}{_why(hit)}"
 
 
-def _row(memory: Mapping[str, Any], start: str) -> str:
-    lead = f"{start}  {memory['memory_id']}  "
+def _why(hit: Mapping[str, Any]) -> str:
+    """Say how a hit came to its place."""
+    why = hit["explanation"]
+    parts = []
+    if why.get("lexical_rank") is not None:
+        parts.append(f"by words number {why['lexical_rank']} (score {why['lexical_score']:.2f})")
+    if why.get("semantic_rank") is not None:
+        parts.append(f"by meaning number {why['semantic_rank']} (similarity {why['similarity']:.2f})")
+    if why.get("nudge"):
+        parts.append(f"{why['nudge']:+.3f} for form, time and importance")
+    return "; ".join([*parts, f"seen as {hit['allowed_by']}"])
+
+
+def _row(memory: Mapping[str, Any], start: str, *, hidden: int = 0) -> str:
+    """Return a memory on one line; `hidden` characters of its start take no column."""
+    tags = printable("".join(f"  #{tag}" for tag in memory.get("tags", ())))
+    lead = len(start) - hidden + len(memory["memory_id"]) + 4
     columns = shutil.get_terminal_size((WIDTH, 0)).columns
-    return lead + clipped(memory["content"], max(columns - len(lead), 20))
+    text = clipped(memory["content"], max(columns - lead - len(tags), _LEAST))
+    return f"{start}  {coloured(memory['memory_id'], 'faint')}  {text}{coloured(tags, 'tag')}"
 
 
 def _fields(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
@@ -93,6 +122,8 @@ def _fields(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
                     first, *others = _fields(item)
                     yield f"{indent}  - {first}"
                     yield from (f"{indent}    {line}" for line in others)
+            case str() if name.endswith("_at") or name == "timestamp":
+                yield f"{indent}{name}: {shown_time(value)}"
             case _:
                 yield f"{indent}{name}: {_scalar(value, indent)}"
 

@@ -1,9 +1,11 @@
 """Between the words of a command line and the JSON values of a request, as the request's schema describes them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
+
+from tmws_cli.times import written_time
 
 JsonSchema = dict[str, Any]
 
@@ -20,7 +22,8 @@ def parameters_of(schema: JsonSchema) -> list[click.Parameter]:
     """
     required = schema.get("required", [])
     properties = _without_null(schema)
-    parameters: list[click.Parameter] = [_argument(name, properties[name]) for name in required]
+    alone = len(required) == 1
+    parameters: list[click.Parameter] = [_argument(name, properties[name], alone=alone) for name in required]
     parameters += [_option(name, field) for name, field in properties.items() if name not in required]
     clearable = [name for name, field in schema["properties"].items() if field != properties[name]]
     return [*parameters, _clear_option(clearable)] if clearable else parameters
@@ -43,6 +46,11 @@ def request_of(schema: JsonSchema, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _json_value(name, properties[name], value) for name, value in given.items()} | dict.fromkeys(cleared)
 
 
+def listed(texts: Iterable[str]) -> list[str]:
+    """Return the items of a list whose option was given so often; commas stand between items, too."""
+    return [item.strip() for text in texts for item in text.split(",") if item.strip()]
+
+
 def _without_null(schema: JsonSchema) -> dict[str, JsonSchema]:
     """Return the fields of a schema, each with the one type that its values have."""
     return {
@@ -57,11 +65,13 @@ def _clear_option(names: list[str]) -> click.Option:
     )
 
 
-def _argument(name: str, field: JsonSchema) -> click.Argument:
+def _argument(name: str, field: JsonSchema, *, alone: bool) -> click.Argument:
     if _holds_objects(field):
         return click.Argument([name], metavar="FILE")
-    several = field["type"] == "array"
-    return click.Argument([name], metavar=f"{name.upper()}..." if several else name.upper(), nargs=-1 if several else 1)
+    # A text may be typed without quotes: several words are one text.
+    several = field["type"] == "array" or (alone and field["type"] == "string" and "pattern" not in field)
+    words = f"{name.upper()}..." if several else name.upper()
+    return click.Argument([name], metavar=words, nargs=-1 if several else 1, required=True)
 
 
 def _option(name: str, field: JsonSchema) -> click.Option:
@@ -73,7 +83,7 @@ def _option(name: str, field: JsonSchema) -> click.Option:
         case {"type": "boolean"}:
             return click.Option(words, is_flag=True, default=None, help=help_text)
         case {"type": "array"}:
-            return click.Option(words, multiple=True, metavar="TEXT", help=f"{help_text}; may be repeated")
+            return click.Option(words, multiple=True, metavar="TEXT", help=f"{help_text}; several as a,b")
         case {"enum": choices}:
             return click.Option(words, type=click.Choice(choices), help=help_text)
         case _:
@@ -99,7 +109,7 @@ def _range(field: JsonSchema) -> str:
         case {"minimum": low}:
             return f"at least {low}"
         case {"format": "date-time"}:
-            return "such as 2026-01-31T12:00:00Z"
+            return "such as 30d, tomorrow, 2026-12-31 or 2026-01-31T12:00:00Z"
         case _:
             return ""
 
@@ -107,11 +117,15 @@ def _range(field: JsonSchema) -> str:
 def _json_value(name: str, field: JsonSchema, value: Any) -> Any:
     match field["type"]:
         case "array" if not _holds_objects(field):
-            return list(value)
+            return listed(value)
         case "array" | "object":
             return _value_in(name, field, value)
+        case "string" if isinstance(value, tuple):
+            return _json_value(name, field, " ".join(value))
         case "string" if value == "-":
             return _value_in(name, field, value)
+        case "string" if field.get("format") == "date-time":
+            return written_time(name, value)
         case _:
             return value
 

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import click
 
 from tmws_cli.commands import root
-from tmws_cli.exits import FAILURE, INTERRUPTED, USAGE
+from tmws_cli.exits import COMPLETING, FAILURE, INTERRUPTED, USAGE
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return the exit code."""
     _speak_utf8()
     try:
-        code = _invoke(arguments)
+        code = _completed() if COMPLETING in os.environ else _invoke(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -23,6 +23,12 @@ def run(arguments: Sequence[str]) -> int:
         _forget_output()
         return FAILURE
     return code
+
+
+def _completed() -> int:
+    from tmws_cli.completing import answer  # noqa: PLC0415 - only a shell that asks needs it
+
+    return answer(root)
 
 
 def _invoke(arguments: Sequence[str]) -> int:
@@ -35,6 +41,8 @@ def _invoke(arguments: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return USAGE
+    except click.Abort:
+        return INTERRUPTED
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback reaches the user

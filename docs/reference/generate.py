@@ -21,7 +21,7 @@ from tmws_cli.descriptions import FILE
 from tmws_cli.failures import EXIT_CODES
 from tmws_core.app import SERVICES
 from tmws_core.errors import TmwsError
-from tmws_core.operation import Effect, Operation, operations_described_by
+from tmws_core.operation import Operation, operations_described_by
 from tmws_core.schema import schema_of
 from tmws_mcp.bodies import BODY_BYTES
 from tmws_mcp.failure import STATUS
@@ -70,7 +70,7 @@ def descriptions() -> dict[str, Any]:
             "group": each.group,
             "command": each.command,
             "description": each.description,
-            "reads": each.effect is Effect.READ,
+            "effect": each.effect.value,
             "schema": schema_of(each.request, depth=1),
         }
         for each in operations().values()

@@ -32,6 +32,8 @@ WITHOUT_EMBEDDER: tuple[str, ...] = (
     f"memory get {ID}",
     f"memory update {ID} --importance 0.5",
     f"memory share {ID} ada",
+    f"memory edit {ID}",
+    f"edit {ID}",
     f"memory delete {ID}",
     "system get-stats",
     "audit query",
@@ -45,6 +47,8 @@ WITHOUT_EMBEDDER: tuple[str, ...] = (
     "db integrity",
     "db upgrade",
     "db vacuum",
+    "completion bash",
+    "stop",
     "license keygen",
     "license issue --tier free",
     "license show",
@@ -60,6 +64,8 @@ WITHOUT_EMBEDDER: tuple[str, ...] = (
 
 WITH_EMBEDDER: tuple[str, ...] = (
     "import -",
+    "add word",
+    "search tide",
     "memory create word",
     'memory create-batch [{"content":"two"}]',
     "memory search tide",

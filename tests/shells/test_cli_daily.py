@@ -1,0 +1,216 @@
+"""The command line as it is used all day: short forms, ids, times, tags, questions, colours and completion."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.shells.command import ROOT, Command
+from tests.shells.owners import is_owned, owner_of
+from tests.shells.serving import PATIENCE, conversation, environment, request
+
+QUICK = {"TMWS_ONNX_MODEL_DIR": "missing", "TZ": "Europe/Paris", "COLUMNS": "140"}
+UNKNOWN = "01900000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Command]:
+    """Yield the command beside an owner: each takes a tenth of the time."""
+    command = Command(tmp_path).using(**QUICK)
+    with conversation(command.home, **QUICK) as terminal:
+        terminal.ask(request(1, "ping"))
+        yield command
+
+
+def add(command: Command, *words: str) -> str:
+    memory_id: str = command.ok("add", *words, "--json").answer["memory_id"]
+    return memory_id
+
+
+def got(command: Command, memory_id: str) -> Mapping[str, object]:
+    memory: Mapping[str, object] = command.ok("memory", "get", memory_id, "--json").answer["memory"]
+    return memory
+
+
+def on_terminal(command: Command, *words: str, typed: str = "", **env: str) -> tuple[int, str]:
+    """Run a command on a terminal of its own, and return its exit code and what the terminal showed."""
+    controller, terminal = pty.openpty()
+    variables = environment(command.home, **{**command.env, "TERM": "xterm", **env})
+    with subprocess.Popen(
+        [sys.executable, "-m", "tmws_cli", *words],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=command.directory,
+        env=variables,
+    ) as process:
+        os.close(terminal)
+        os.write(controller, typed.encode())
+        shown = b""
+        while chunk := _read(controller):
+            shown += chunk
+        os.close(controller)
+        return process.wait(PATIENCE), shown.decode()
+
+
+def _read(controller: int) -> bytes:
+    try:
+        return os.read(controller, 4096)
+    except OSError:  # Linux says so at the end
+        return b""
+
+
+def test_short_forms_take_words_without_quotes_and_ids_by_their_beginning(command: Command) -> None:
+    first = add(command, "Ana", "likes", "short", "answers", "--tags", "people, habits", "--tags", "ana")
+    last = add(command, "The printer is upstairs")
+    assert got(command, first)["content"] == "Ana likes short answers"
+    assert got(command, first)["tags"] == ["people", "habits", "ana"]
+    assert first in command.ok("search", "who", "likes", "short", "answers").out
+    assert got(command, "last")["memory_id"] == last
+    command.ok("memory", "update", last[:30], "--add-tag", "office,first floor", "--importance", "0.9")
+    command.ok("memory", "update", "last", "--remove-tag", "office", "--add-tag", "printer")
+    assert got(command, last)["tags"] == ["first floor", "printer"]
+    listed = command.ok("memory", "list").out.splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d CES?T  \S{36}  The printer.*  #first floor  #printer", listed[0])
+    both = command.run("memory", "update", "last", "--tags", "x", "--add-tag", "y")
+    assert (both.code, "--add-tag" in both.err) == (2, True)
+    command.ok("memory", "update", "last", "--tags", "")
+    assert got(command, last)["tags"] == []
+    assert command.run("memory", "delete", UNKNOWN[:30]).code == 3
+
+
+def test_list_that_is_empty_says_so(command: Command) -> None:
+    assert command.ok("memory", "list").out == "There are no memories.\n"
+    assert command.ok("search", "anything").out == "Nothing was found.\n"
+    assert command.ok("agent", "list").out == "There are no agents.\n"
+    nothing = command.run("memory", "get", "last")
+    assert (nothing.code, "tmws add" in nothing.err) == (3, True)
+
+
+def test_times_are_typed_and_shown_in_the_zone_of_the_machine(command: Command) -> None:
+    def expiry(written: str) -> datetime:
+        memory_id = add(command, f"until {written}", "--expires-at", written)
+        return datetime.fromisoformat(str(got(command, memory_id)["expires_at"]))
+
+    assert expiry("2098-12-31") == datetime(2098, 12, 30, 23, tzinfo=UTC)
+    assert expiry("2098-07-01 12:00") == datetime(2098, 7, 1, 10, tzinfo=UTC)
+    assert expiry("2098-12-31T12:00:00Z") == datetime(2098, 12, 31, 12, tzinfo=UTC)
+    now = datetime.now(UTC)  # noqa: TID251 - the command looks at the same clock
+    assert timedelta(days=29) < expiry("30d") - now < timedelta(days=31)
+    assert timedelta(0) < expiry("tomorrow") - now < timedelta(days=1)
+    assert command.ok("memory", "list", "--created-after", "1h").out.count("until") == 5
+    assert command.ok("memory", "list", "--created-before", "1h ago").out == "There are no memories.\n"
+    shown = command.ok("memory", "get", "last").out
+    assert re.search(r"^created_at: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d CES?T$", shown, re.MULTILINE)
+    wrong = command.run("memory", "list", "--created-after", "some day")
+    assert (wrong.code, wrong.err.startswith("error: created_after")) == (2, True)
+
+
+def test_what_was_meant_is_named(command: Command) -> None:
+    for typed, meant in {
+        "memroy": "tmws memory",
+        "add_memory": "tmws add",
+        "create_memory": "tmws memory create",
+        "serach": "tmws search",
+        "ls": "tmws memory list",
+    }.items():
+        assert f"Did you mean `{meant}`?" in command.run(typed).err
+    assert "Did you mean `tmws agent list`?" in command.run("agent", "ls").err
+    assert "Did you mean" not in command.run("x" * 50).err
+
+
+def test_delete_asks_on_a_terminal_alone(command: Command) -> None:
+    kept, asked, unasked, piped = (add(command, f"Number {number}") for number in range(4))
+    code, shown = on_terminal(command, "memory", "delete", kept, typed="n\n")
+    assert (code, 'Delete "Number 0"?' in shown) == (1, True)
+    assert got(command, kept)["content"] == "Number 0"
+    assert on_terminal(command, "memory", "delete", asked, typed="y\n")[0] == 0
+    code, shown = on_terminal(command, "memory", "delete", unasked, "--yes")
+    assert (code, "?" in shown) == (0, False)
+    command.ok("memory", "delete", piped)
+    assert [row.split()[4] for row in command.ok("memory", "list").out.splitlines()] == ["Number"]
+
+
+def test_colours_are_for_terminals_that_want_them(command: Command) -> None:
+    add(command, "Tea is in the kitchen", "--tags", "food")
+    assert "\x1b[" in on_terminal(command, "memory", "list")[1]
+    assert "\x1b[" in on_terminal(command, "memroy")[1]
+    assert "\x1b[" not in on_terminal(command, "memory", "list", NO_COLOR="1")[1]
+    assert "\x1b[" not in on_terminal(command, "memory", "list", TERM="dumb")[1]
+    assert "\x1b[" not in command.ok("search", "tea").out
+
+
+def test_search_explains_itself_in_words(command: Command) -> None:
+    add(command, "Tea is in the kitchen")
+    hit, why = command.ok("search", "tea", "--explain").out.splitlines()[:2]
+    assert "Tea is in the kitchen" in hit
+    assert re.fullmatch(r" +by words number 1 \(score \d+\.\d\d\).*; seen as owner", why)
+
+
+def test_text_is_edited_and_what_cannot_be_stored_is_kept(command: Command) -> None:
+    memory_id = add(command, "Tea is in the kitchen")
+    editor = command.using(VISUAL="", EDITOR="sed -i s/kitchen/cellar/")
+    assert editor.ok("edit", "last").out == f"Changed {memory_id}, version 2\n"
+    assert got(command, memory_id)["content"] == "Tea is in the cellar"
+    assert editor.ok("memory", "edit", memory_id).out == "Nothing was changed\n"
+    overtaken = command.directory / "overtaken"
+    meanwhile = f"{sys.executable} -m tmws_cli memory update {memory_id} --content other >/dev/null"
+    overtaken.write_text(f"#!/bin/sh\n{meanwhile}\necho mine >$1\n", encoding="utf-8")
+    overtaken.chmod(0o755)
+    refused = command.using(VISUAL="", EDITOR=str(overtaken)).run("edit", memory_id)
+    assert refused.code == 1
+    kept = refused.err.splitlines()[0].removeprefix("The text that you wrote is in ")
+    assert Path(kept).read_text(encoding="utf-8") == "mine"
+    Path(kept).unlink()
+    assert got(command, memory_id)["content"] == "other"
+
+
+@pytest.mark.embedded("a server of PostgreSQL needs no owner")
+def test_stop_ends_the_owner(command: Command) -> None:
+    pid = owner_of(command.home).pid
+    assert command.ok("stop", "--json").answer == {"success": True, "stopped": pid}
+    assert not is_owned(command.home)
+    assert command.ok("stop").out == "Nothing is running\n"
+
+
+def test_shells_complete_commands_and_options(tmp_path: Path) -> None:
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "tmws").write_text(
+        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tmws_cli "$@"\n', encoding="utf-8"
+    )
+    (bin_ / "tmws").chmod(0o755)
+    command = Command(tmp_path)
+    variables = {**environment(command.home), "PATH": f"{bin_}:{os.environ['PATH']}"}
+
+    def said(*words: str, **more: str) -> str:
+        done = subprocess.run(words, capture_output=True, check=True, env=variables | more, stdin=subprocess.PIPE)
+        return done.stdout.decode()
+
+    line = 'eval "$(tmws completion bash)"; COMP_WORDS=(tmws memory cre); COMP_CWORD=2; _tmws_completion tmws'
+    assert said("bash", "-c", f'{line}; echo "${{COMPREPLY[@]}}"').split() == ["create", "create-batch"]
+    classic = line.replace("tmws completion bash", "_TMWS_COMPLETE=bash_source tmws")
+    assert said("bash", "-c", f'{classic}; echo "${{COMPREPLY[@]}}"').split() == ["create", "create-batch"]
+    for shell in ("zsh", "fish"):
+        script = said("tmws", "completion", shell)
+        assert f"_TMWS_COMPLETE={shell}_complete" in script
+        if shutil.which(shell):
+            said(
+                shell,
+                "-c",
+                "tmws completion fish | source" if shell == "fish" else "autoload -U compinit; compinit; " + script,
+            )
+    zsh = said("tmws", _TMWS_COMPLETE="zsh_complete", COMP_WORDS="tmws memory search --expl", COMP_CWORD="3")
+    assert "--explain" in zsh
+    fish = said("tmws", _TMWS_COMPLETE="fish_complete", COMP_WORDS="tmws memory", COMP_CWORD="se")
+    assert fish.startswith("plain,search")
+    assert not command.home.joinpath("tmws.db").exists()
+    assert json.loads(said("tmws", "--json", "memory", "get-stats"))["total"] == 0
