@@ -68,7 +68,7 @@ class HashedWords:
         return EmbedderHealth(kind="benchmark", model="hashed-words", up=True)
 
     def row(self, text: str) -> npt.NDArray[np.float32]:
-        numbers = [int(word[1:]) for word in text.split() if word[1:].isdigit()]
+        numbers = [int(word[1:]) for word in text.split() if word[1:].isdigit()] or [0]
         total = self.directions[numbers].sum(axis=0)
         norm: npt.NDArray[np.float32] = total / np.linalg.norm(total)
         return norm

@@ -6,7 +6,7 @@ import pytest
 from tests.contracts.builders import MODEL, memory, new, scope, vector
 from tests.contracts.steps import documents, get, replace, store
 from tests.contracts.stores import Store
-from tmws_core.domain.embedding import Canary, EmbeddingModel, KnownModel, Vector
+from tmws_core.domain.embedding import Calibration, Canary, EmbeddingModel, KnownModel, Vector
 from tmws_core.domain.memory import Memory
 from tmws_core.errors import MigrationRunning, ModelMismatch, NoFormerModel
 
@@ -52,6 +52,14 @@ async def test_the_canary_is_kept_with_the_first_model_and_never_replaced(opened
 
     assert await opened.storage.canary(MODEL) == CANARY
     assert await opened.storage.canary(OTHER) is None
+
+
+async def test_what_cosines_mean_is_kept_with_the_canary_that_is_there_and_never_replaced(opened: Store) -> None:
+    first, second = Calibration(unrelated=0.1, related=0.7), Calibration(unrelated=0.2, related=0.8)
+    for canary in (CANARY, attrs.evolve(CANARY, calibration=first), attrs.evolve(CANARY, calibration=second), CANARY):
+        async with opened.storage.write() as unit:
+            await unit.use_model(MODEL, canary)
+    assert await opened.storage.canary(MODEL) == attrs.evolve(CANARY, calibration=first)
 
 
 async def test_a_model_without_a_canary_takes_the_first_that_comes(opened: Store) -> None:

@@ -1,17 +1,23 @@
 """What is relevant, and what is asked for as it stands: strings, ids and the first digits of them."""
 
+import anyio
 import attrs
 import pytest
 
 from tests.contracts.builders import memory, new
+from tests.contracts.ollama_double import OllamaDouble
 from tests.services.conftest import World
-from tmws_adapters.bootstrap import compose, open_parts
+from tests.services.model_change import texts_asked
+from tests.stacks import rows
+from tmws_adapters.bootstrap import compose, open_app, open_parts
 from tmws_adapters.settings import Settings
 from tmws_core.domain.relevance import Relevance
 from tmws_core.domain.text import lexical_document
+from tmws_core.embedding.calibration import PAIRS
 from tmws_core.errors import InvalidField, MemoryNotFound
 from tmws_core.messages.memory import CreateMemories, CreateMemory, GetMemory
 from tmws_core.messages.search import SearchMemories, SearchMode
+from tmws_core.services import indexing
 
 pytestmark = pytest.mark.anyio
 
@@ -137,3 +143,43 @@ async def test_what_a_version_before_has_indexed_is_found_by_the_letters_that_it
         found = await compose(settings, parts).call(settings.operator("test"), request)
         assert [hit.content for hit in found.results] == [former.content]
         assert found.results[0].relevance is Relevance.STRONG
+
+
+async def test_what_cosines_mean_is_measured_once_for_a_model_and_kept_with_it(
+    settings: Settings, ollama: OllamaDouble
+) -> None:
+    operator = settings.operator("test")
+    unrelated = SearchMemories(query="quantum physics of black holes", mode=SearchMode.SEMANTIC)
+
+    def measured() -> int:
+        return texts_asked(ollama).count(PAIRS[0][1])
+
+    async with open_parts(settings) as parts:
+        app = compose(settings, parts)
+        await parts.embedder.calibrate()
+        assert measured() == 0
+        await app.call(operator, CreateMemory(content="The rose blooms in the garden."))
+        unknown = await app.call(operator, unrelated)
+        assert [hit.relevance for hit in unknown.results] == [Relevance.FAIR]
+        await parts.embedder.calibrate()
+        assert (await app.call(operator, unrelated)).nothing_relevant
+    async with open_parts(settings) as parts:
+        app = compose(settings, parts)
+        assert (await app.call(operator, unrelated)).nothing_relevant
+        related = attrs.evolve(unrelated, query="Which rose blooms in the garden?")
+        assert not (await app.call(operator, related)).nothing_relevant
+        await parts.embedder.calibrate()
+    assert measured() == 1
+
+
+async def test_an_open_service_measures_what_cosines_mean_by_itself(
+    settings: Settings, ollama: OllamaDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "RETRY_SECONDS", 0.02)
+    async with open_app(settings) as app:
+        await app.call(settings.operator("test"), CreateMemory(content="The rose blooms in the garden."))
+        await app.call(settings.operator("test"), SearchMemories(query="rose"))
+        with anyio.fail_after(30):
+            while (1,) not in rows(settings, "SELECT count(*) FROM embedding_models WHERE related > unrelated"):  # noqa: ASYNC110 - nobody tells
+                await anyio.sleep(0.01)
+    assert PAIRS[0][1] in texts_asked(ollama)

@@ -5,7 +5,16 @@ from collections.abc import Iterable
 from tmws_adapters.postgres.errors import PART
 from tmws_adapters.postgres.locks import FIRST, lock_models, share_models
 from tmws_adapters.postgres.session import Row, Session
-from tmws_adapters.sql.models import COLUMNS, Numbered, check_model, dimensions_of, known_of, number_for
+from tmws_adapters.sql.models import (
+    COLUMNS,
+    Numbered,
+    check_model,
+    dimensions_of,
+    known_of,
+    lacks,
+    number_for,
+    values_of,
+)
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 
 INDEX = "memories_embedding_v2_idx"
@@ -50,7 +59,7 @@ async def use_model(session: Session, model: EmbeddingModel, canary: Canary | No
         active = await active_model(session)
     else:
         check_model(active[1], model)
-    if canary is not None and active is not None and active[1].canary is None:
+    if canary is not None and active is not None and lacks(active[1], canary):
         await keep_canary(session, active[0], canary)
 
 
@@ -81,8 +90,10 @@ async def create_index(session: Session, number: int, dimension: int, name: str)
 
 async def keep_canary(session: Session, number: int, canary: Canary) -> None:
     """Keep what a model is recognised by."""
-    sql = "UPDATE embedding_models SET canary_text = %s, canary_vector = %s WHERE id = %s"
-    await session.run(sql, (canary.text, canary.vector.data, number))
+    sql = """
+        UPDATE embedding_models SET canary_text = %s, canary_vector = %s, unrelated = %s, related = %s WHERE id = %s
+    """
+    await session.run(sql, (*values_of(canary), number))
 
 
 async def model_for(session: Session, vectors: Iterable[Vector]) -> int | None:

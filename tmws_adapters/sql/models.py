@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tmws_core.domain.embedding import Canary, EmbeddingModel, KnownModel, Vector
+from tmws_core.domain.embedding import Calibration, Canary, EmbeddingModel, KnownModel, Vector
 from tmws_core.errors import ModelMismatch
 
-COLUMNS = "id, name, dimension, digest, edition, canary_text, canary_vector"
+COLUMNS = "id, name, dimension, digest, edition, canary_text, canary_vector, unrelated, related"
 """The columns of `embedding_models`, as `known_of` has them."""
 
 Numbered = tuple[int, KnownModel]
@@ -17,10 +17,25 @@ def known_of(row: tuple[Any, ...] | None) -> Numbered | None:
     """Return the model of a row, or None for no row."""
     if row is None:
         return None
-    number, name, dimension, digest, edition, text, vector = row
+    number, name, dimension, digest, edition, text, vector, unrelated, related = row
     model = EmbeddingModel(name=name, dimension=dimension, digest=digest, edition=edition)
-    canary = None if vector is None else Canary(text=text, vector=Vector(vector))
+    calibration = None if related is None else Calibration(unrelated=unrelated, related=related)
+    canary = None if vector is None else Canary(text=text, vector=Vector(vector), calibration=calibration)
     return number, KnownModel(model=model, canary=canary)
+
+
+def lacks(known: KnownModel, canary: Canary | None) -> bool:
+    """Tell whether a canary says more than what is known of its model."""
+    if canary is None or known.canary is None:
+        return canary is not None
+    return canary.calibration is not None and known.canary.calibration is None
+
+
+def values_of(canary: Canary) -> tuple[str, bytes, float | None, float | None]:
+    """Return the values of its columns, in order."""
+    means = canary.calibration
+    unrelated, related = (None, None) if means is None else (means.unrelated, means.related)
+    return canary.text, canary.vector.data, unrelated, related
 
 
 def check_model(active: KnownModel, model: EmbeddingModel) -> None:

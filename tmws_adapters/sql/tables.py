@@ -101,6 +101,7 @@ MODELS = _table(
     active=Form.FLAG,
     **_plain("role canary_text"),
     canary_vector=Form.BYTES,
+    **_plain("unrelated related"),
 )
 
 MEMORIES = _table(

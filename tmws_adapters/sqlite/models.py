@@ -3,7 +3,16 @@
 import sqlite3
 from collections.abc import Iterable
 
-from tmws_adapters.sql.models import COLUMNS, Numbered, check_model, dimensions_of, known_of, number_for
+from tmws_adapters.sql.models import (
+    COLUMNS,
+    Numbered,
+    check_model,
+    dimensions_of,
+    known_of,
+    lacks,
+    number_for,
+    values_of,
+)
 from tmws_adapters.sqlite.errors import PART
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 
@@ -33,7 +42,7 @@ def use_model(connection: sqlite3.Connection, model: EmbeddingModel, canary: Can
         active = active_model(connection)
     else:
         check_model(active[1], model)
-    if canary is not None and active is not None and active[1].canary is None:
+    if canary is not None and active is not None and lacks(active[1], canary):
         keep_canary(connection, active[0], canary)
 
 
@@ -50,8 +59,8 @@ def insert_model(connection: sqlite3.Connection, model: EmbeddingModel) -> int:
 
 def keep_canary(connection: sqlite3.Connection, number: int, canary: Canary) -> None:
     """Keep what a model is recognised by."""
-    sql = "UPDATE embedding_models SET canary_text = ?, canary_vector = ? WHERE id = ?"
-    connection.execute(sql, (canary.text, canary.vector.data, number))
+    sql = "UPDATE embedding_models SET canary_text = ?, canary_vector = ?, unrelated = ?, related = ? WHERE id = ?"
+    connection.execute(sql, (*values_of(canary), number))
 
 
 def model_for(connection: sqlite3.Connection, vectors: Iterable[Vector]) -> int | None:

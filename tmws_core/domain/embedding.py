@@ -49,22 +49,6 @@ class EmbeddingModel:
 
 
 @attrs.frozen(kw_only=True)
-class Canary:
-    """The vector that a model made of a text, kept to recognise the model by."""
-
-    text: str
-    vector: Vector
-
-
-@attrs.frozen(kw_only=True)
-class KnownModel:
-    """A model as a store knows it; a store from before canaries has none."""
-
-    model: EmbeddingModel
-    canary: Canary | None
-
-
-@attrs.frozen(kw_only=True)
 class Calibration:
     """What cosines of a model mean: their means between questions and texts, `related` where these answer them.
 
@@ -76,11 +60,34 @@ class Calibration:
 
     def nearness(self, similarity: float) -> float:
         """Return 0 for a cosine as of unrelated texts on average or below, and 1 for one as of related texts."""
-        return max(similarity - self.unrelated, 0.0) / max(self.related - self.unrelated, LEAST_SPAN)
+        return max(similarity - self.unrelated, 0.0) / (self.related - self.unrelated)
+
+    @property
+    def tells(self) -> bool:
+        """Tell whether related texts are nearer to each other than others at all."""
+        return self.related - self.unrelated >= LEAST_SPAN
 
 
 LEAST_SPAN = 0.02
 """The least difference between related and unrelated texts that a model is believed to make."""
+
+
+@attrs.frozen(kw_only=True)
+class Canary:
+    """The vector that a model made of a text, kept to recognise the model by, and what its cosines mean, once known."""
+
+    text: str
+    vector: Vector
+    calibration: Calibration | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KnownModel:
+    """A model as a store knows it; a store from before canaries has none."""
+
+    model: EmbeddingModel
+    canary: Canary | None
+
 
 CALIBRATIONS = {
     "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6": Calibration(unrelated=0.05, related=0.55),

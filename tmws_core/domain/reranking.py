@@ -96,13 +96,16 @@ class SecondLook:
         ]
         nudged.sort(key=lambda hit: (-hit.score, -hit.document))
         return [
-            hit._replace(score=min(max(hit.score, 0.0), 1.0)) for hit in _repetitions_last(nudged, memories, wanted)
+            hit if 0 <= hit.score <= 1 else hit._replace(score=min(max(hit.score, 0.0), 1.0))
+            for hit in _repetitions_last(nudged, memories, wanted)
         ]
 
     def _nudged(self, hit: Ranked, memory: Memory, uses: Uses | None) -> Ranked:
         """Return a hit with what its text adds to its score, which may leave [0, 1] by that."""
         exact = self.strings.share(memory.content) if self.strings else None
         nudge = self._nudge(memory, uses) + EXACT * (exact or 0.0)
+        if not nudge and exact is None:
+            return hit
         return hit._replace(score=hit.score + nudge, nudge=nudge, exact=exact)
 
     def _nudge(self, memory: Memory, uses: Uses | None) -> float:

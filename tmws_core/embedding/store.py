@@ -9,6 +9,7 @@ from typing import TypeVar
 import attrs
 
 from tmws_core.domain.embedding import CALIBRATIONS, Calibration, EmbeddingModel, KnownModel, Vector
+from tmws_core.embedding.calibration import calibrated
 from tmws_core.embedding.identity import Identity, fits, identify, same_name
 from tmws_core.embedding.refusals import Unproved, model_mismatch, store_changed, weights_changed
 from tmws_core.errors import (
@@ -56,6 +57,7 @@ class StoreEmbedder:
     _known: KnownModel | None = attrs.field(default=None, init=False)
     _served: EmbeddingModel | None = attrs.field(default=None, init=False)
     _expected: EmbeddingModel | None = attrs.field(default=None, init=False)
+    _calibrated: dict[EmbeddingModel, Calibration] = attrs.field(factory=dict, init=False)
     changes: int = attrs.field(default=0, init=False)
     """How often the model was found to be another one: vectors made before are not to be used again."""
 
@@ -86,8 +88,36 @@ class StoreEmbedder:
         return await self.inner.familiarity(text)
 
     def calibration(self, stored: EmbeddingModel | None) -> Calibration | None:
-        """Return what cosines of a model mean, or None while that is not known."""
-        return None if stored is None else CALIBRATIONS.get(stored.digest)
+        """Return what cosines of a model mean, or None where that is not known, or they tell nothing."""
+        found = None if stored is None else self._known_calibration(stored)
+        return found if found is not None and found.tells else None
+
+    async def calibrate(self) -> None:
+        """Find out what cosines of the store's model mean, and keep it with the model, if nobody has done so.
+
+        Does nothing before the embedder was used: what nobody asks for vectors need not load its model.
+
+        Raises:
+            EmbedderUnavailable: the embedder is down, or the store has changed its model.
+            ModelMismatch: the store's vectors were made by another model.
+        """
+        stored = await self.storage.model()
+        if stored is None or stored != self.fitting() or self._known_calibration(stored) is not None:
+            return
+        canary = await self.storage.canary(stored)
+        if canary is None:
+            return
+        calibration = canary.calibration
+        if calibration is None:
+            since, calibration = self.changes, await calibrated(self)
+            if since != self.changes:
+                return
+            async with self.storage.write() as unit:
+                await unit.use_model(stored, attrs.evolve(canary, calibration=calibration))
+        self._calibrated = {stored: calibration}
+
+    def _known_calibration(self, stored: EmbeddingModel) -> Calibration | None:
+        return CALIBRATIONS.get(stored.digest) or self._calibrated.get(stored)
 
     async def model(self) -> EmbeddingModel:
         """Return the model, after a look at the store's."""
@@ -223,6 +253,8 @@ class StoreEmbedder:
 
     async def _compare(self, identity: Identity, stored: EmbeddingModel) -> None:
         canary = await self.storage.canary(stored)
+        if canary is not None and canary.calibration is not None:
+            self._calibrated = {stored: canary.calibration}
         if not await fits(self.inner, identity, KnownModel(model=stored, canary=canary)):
             self._known = None
             refusal = self._refusal(stored, identity.model.name)

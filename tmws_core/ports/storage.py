@@ -357,7 +357,7 @@ class UnitOfWork(Protocol):
     async def use_model(self, model: EmbeddingModel, canary: Canary | None = None) -> None:
         """Make `model` the store's active one if it has none yet; ModelMismatch if it has another.
 
-        It stays the active one until the unit ends. The canary is kept with it unless it has one.
+        It stays so until the unit ends. The canary, and the calibration, is kept with it unless it has one already.
         """
         ...
 

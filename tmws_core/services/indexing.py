@@ -75,7 +75,10 @@ class SetAside:
 
 @attrs.frozen(kw_only=True)
 class Indexing:
-    """Embeds what waits for a vector, the most important first; what is refused is set aside for a while."""
+    """Embeds what waits for a vector, the most important first; what is refused is set aside for a while.
+
+    Then it finds out what cosines of the model mean, once for each model.
+    """
 
     storage: Storage
     embedder: StoreEmbedder
@@ -120,6 +123,7 @@ class Indexing:
         try:
             while await self.embed_some():
                 pass
+            await self.embedder.calibrate()
         except PartUnavailable:
             return False
         return True
