@@ -175,6 +175,21 @@ async def test_turns_come_back_between_so_many_others_at_most(opened: Store) -> 
     assert await opened.storage.integrity() == []
 
 
+async def test_turns_of_others_come_back_however_many_stand_between_them(opened: Store) -> None:
+    successor = memory(content="others", access_level=AccessLevel.PUBLIC)
+    ended: dict[str, Any] = {"superseded_by": successor.id, "superseded_at": DAY}
+    turns = [attrs.evolve(said(place, "pears"), agent_id="eve") for place in range(2 * BETWEEN + 2)]
+    turns[::2] = [attrs.evolve(each, **ended) for each in turns[::2]]
+    await store(opened.storage, *map(new, (successor, *turns)))
+
+    async with opened.storage.write() as unit:
+        relinked = await unit.changes.delete(await unit.memories.get(successor.id, EVERYTHING))
+
+    assert {each.id for each in relinked} == {each.id for each in turns[::2]}
+    assert (await get(opened.storage, turns[0].id)).superseded_at is None
+    assert await opened.storage.integrity() == []
+
+
 async def end(storage: Storage, memory_id: str, **fields: Any) -> None:
     former = await get(storage, memory_id)
     await replace(storage, former, new(attrs.evolve(former, **fields)))

@@ -42,13 +42,15 @@ async def test_successors_are_followed_one_after_the_other_up_to_a_limit(storage
     assert await successors(storage, "nothing", 100) == []
 
 
-async def test_what_one_memory_has_replaced_is_counted_up_to_a_limit(storage: Storage) -> None:
+async def test_what_one_memory_has_replaced_of_an_agent_is_counted_up_to_a_limit(storage: Storage) -> None:
     last = memory()
-    former = [attrs.evolve(memory(), superseded_by=last.id, superseded_at=DAY) for _ in range(3)]
+    owners = ("ada", "bob", "ada", "ada")
+    former = [memory(agent_id=owner, superseded_by=last.id, superseded_at=DAY) for owner in owners]
     await store(storage, *map(new, [last, *former]))
     async with storage.read() as snapshot:
-        assert [await snapshot.memories.replaced(last.id, limit) for limit in (2, 3, 4)] == [2, 3, 3]
-        assert await snapshot.memories.replaced(former[0].id, 4) == 0
+        assert [await snapshot.memories.replaced(last.id, "ada", limit) for limit in (2, 3, 4)] == [2, 3, 3]
+        assert await snapshot.memories.replaced(last.id, "bob", 4) == 1
+        assert await snapshot.memories.replaced(former[0].id, "ada", 4) == 0
 
 
 async def test_following_ends_where_memories_replace_each_other(storage: Storage) -> None:

@@ -17,10 +17,9 @@ from tests.stacks import rows
 from tmws_adapters.bootstrap import compose, open_parts
 from tmws_adapters.settings import Settings
 from tmws_core.domain.agent import Caller
-from tmws_core.domain.memory import REPLACED, SUCCESSORS, AccessLevel, SharePermission
+from tmws_core.domain.memory import AccessLevel, SharePermission
 from tmws_core.errors import Forbidden, InvalidField, MemoryNotFound, TmwsError, VersionConflict
 from tmws_core.messages.memory import (
-    CreateMemories,
     CreateMemory,
     DeleteMemory,
     GetMemory,
@@ -130,48 +129,6 @@ async def test_what_one_may_not_see_is_not_said_to_have_been_replaced_by_ones_ow
     with pytest.raises(MemoryNotFound) as refusal:
         await _replace(world, own, hidden)
     assert (refusal.value.memory_id, refusal.value.field) == (hidden, "superseded_by")
-
-
-async def test_what_has_been_replaced_a_thousand_times_is_no_successor(world: World) -> None:
-    texts = tuple(CreateMemory(content=f"The port is {number}.") for number in range(SUCCESSORS))
-    created = await world.app.call(world.agent("athena"), CreateMemories(memories=texts))
-    ids = [each.memory_id for each in created.results]
-    following = "SELECT min(next.id) FROM memories_v2 AS next WHERE next.id > memories_v2.id"
-    world.change(
-        f"UPDATE memories_v2 SET superseded_at = updated_at, superseded_by = ({following}) WHERE id < '{ids[-1]}'"
-    )
-    new, last = await _create(world, "Another port."), await _create(world, "The last port.")
-    await _replace(world, ids[-1], last)
-    with pytest.raises(InvalidField, match="1000 times") as refusal:
-        await _replace(world, new, ids[0])
-    assert refusal.value.field == "superseded_by"
-    await _replace(world, new, ids[1])
-    await _replace(world, ids[0], None)
-
-
-async def test_one_memory_replaces_a_thousand_others_at_most(world: World) -> None:
-    texts = tuple(CreateMemory(content=f"The port is {number}.") for number in range(REPLACED))
-    created = await world.app.call(world.agent("athena"), CreateMemories(memories=texts))
-    new, last = await _create(world, "Another port."), await _create(world, "The last port.")
-    ended = f"superseded_at = updated_at, superseded_by = '{last}'"
-    world.change(f"UPDATE memories_v2 SET {ended} WHERE id NOT IN ('{new}', '{last}')")
-    with pytest.raises(InvalidField, match="1000 memories already") as refusal:
-        await _replace(world, new, last)
-    assert refusal.value.field == "superseded_by"
-    await _replace(world, created.results[0].memory_id, last)
-    await world.app.call(world.agent("athena"), DeleteMemory(memory_id=created.results[0].memory_id))
-    await _replace(world, new, last)
-
-    # Nor more than those as one of them is deleted that has itself replaced two.
-    olds = [await _create(world, "An old port."), await _create(world, "An older port.")]
-    for old in olds:
-        await _replace(world, old, new)
-    with pytest.raises(InvalidField, match="more than 1000") as refusal:
-        await world.app.call(world.agent("athena"), DeleteMemory(memory_id=new))
-    assert (refusal.value.field, (await _read(world, olds[0])).superseded_by) == ("memory_id", new)
-    await world.app.call(world.agent("athena"), DeleteMemory(memory_id=olds[1]))
-    await world.app.call(world.agent("athena"), DeleteMemory(memory_id=new))
-    assert (await _read(world, olds[0])).superseded_by == last
 
 
 async def test_two_agents_at_once_cannot_replace_each_others_memories(world: World) -> None:

@@ -31,7 +31,7 @@ _PARTITIONS = """
     FROM memories_v2 WHERE model IS NOT NULL GROUP BY 1
 """
 
-_REPLACED = REPLACED.format(id="%s", limit="%s")
+_REPLACED = REPLACED.format(id="%s", agent_id="%s", limit="%s")
 _SUCCESSORS = SUCCESSORS.format(id="%s", limit="%s")
 
 
@@ -66,10 +66,10 @@ class PostgresMemoryReader:
         with self._session.seeing_all(), self._session.without_bitmaps():
             return [row[0] for row in await self._session.rows(_SUCCESSORS, (memory_id, limit), afresh=True)]
 
-    async def replaced(self, memory_id: str, limit: int) -> int:
-        """Return how many memories name a memory as their successor, whoever may see them, up to a limit."""
+    async def replaced(self, memory_id: str, agent_id: str, limit: int) -> int:
+        """Return how many memories of an agent name a memory as their successor, up to a limit."""
         with self._session.seeing_all(), self._session.without_bitmaps():
-            [(number,)] = await self._session.rows(_REPLACED, (memory_id, limit), afresh=True)
+            [(number,)] = await self._session.rows(_REPLACED, (memory_id, agent_id, limit), afresh=True)
         return int(number)
 
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:

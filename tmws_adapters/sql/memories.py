@@ -66,9 +66,11 @@ _TEXTS_AT = f"""
 
 
 REPLACED = """
-    SELECT count(*) FROM (SELECT 1 FROM memories_v2 WHERE superseded_by = {id} LIMIT {limit}) AS replaced
+    SELECT count(*) FROM (
+        SELECT 1 FROM memories_v2 WHERE superseded_by = {id} AND agent_id = {agent_id} LIMIT {limit}
+    ) AS replaced
 """
-"""The query for how many memories name one as their successor."""
+"""The query for how many memories of an agent name one as their successor."""
 
 SUCCESSORS = """
     WITH RECURSIVE chain (id) AS (
@@ -125,6 +127,10 @@ RETURNING may use alone.
 
 def written_anew(returned: AbstractSet[int], behind: Iterable[int]) -> list[int]:
     """Return the documents whose entries are written anew as turns come back: the first of these, and those `behind`.
+
+    All of them are the deleted memory's owner's. What others said stands alone until something right before it is
+    written, and what is behind that keeps its words: nobody can be kept from deleting what others say has replaced
+    theirs.
 
     The other ones that come back stand alone until something right before them is written. What is behind them cannot
     wait: it would keep words of turns that are no longer before it, and be found by them when those have ended.

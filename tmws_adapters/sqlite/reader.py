@@ -58,9 +58,9 @@ class SqliteMemoryReader:
         sql, values = SUCCESSORS.format(id="?", limit="?"), (memory_id, limit)
         return await self._session.run(lambda connection: [row[0] for row in connection.execute(sql, values)])
 
-    async def replaced(self, memory_id: str, limit: int) -> int:
-        """Return how many memories name a memory as their successor, whoever may see them, up to a limit."""
-        sql, values = REPLACED.format(id="?", limit="?"), (memory_id, limit)
+    async def replaced(self, memory_id: str, agent_id: str, limit: int) -> int:
+        """Return how many memories of an agent name a memory as their successor, up to a limit."""
+        sql, values = REPLACED.format(id="?", agent_id="?", limit="?"), (memory_id, agent_id, limit)
         return await self._session.run(lambda connection: int(connection.execute(sql, values).fetchone()[0]))
 
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:

@@ -62,7 +62,7 @@ class SqliteMemoryWriter:
             relinked = connection.execute(_RELINK, values).fetchall()
             connection.execute("DELETE FROM memories_v2 WHERE id = ?", (memory.id,))
             connection.execute("DELETE FROM idempotency_keys WHERE memory_id = ?", (memory.id,))
-            returned = _returned_turns(connection, [memory_id for memory_id, *_ in relinked])
+            returned = _returned_turns(connection, [own for own, owner, *_ in relinked if owner == memory.agent_id])
             places = places_behind(connection, (memory.document, memory), *returned.items())
             places |= {turn: place_of(turn, each) for turn, each in returned.items()}
             for turn in written_anew(returned.keys(), places):
@@ -119,7 +119,10 @@ def _replace(connection: sqlite3.Connection, former: Memory, changed: NewMemory)
 
 
 def _returned_turns(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[int, Memory]:
-    """Return what has been replaced until now, and stands among the turns of its session again, by document."""
+    """Return what has been replaced until now, and stands among the turns of its session again, by document.
+
+    Only of the deleted memory's owner, who can do something about how many there are.
+    """
     sql = f"{SELECT_MEMORIES} WHERE m.id = ?"
     memories = [FORMS.memory(connection.execute(sql, (memory_id,)).fetchone()) for memory_id in ids]
     return {memory.document: memory for memory in memories if memory.is_turn}

@@ -15,9 +15,11 @@ TAGS = 32
 SUCCESSORS = 1000
 """Memories that have replaced one another, one after the other, which are followed: a walk takes some 10 ms."""
 REPLACED = 1000
-"""Memories that one memory may be the successor of: when it is deleted each of them changes, in up to 1 ms (16 KB)."""
+"""Memories of one owner that a memory may be the successor of: when it is deleted each of them changes, in up to 1 ms
+(16 KB)."""
 BETWEEN = 100
-"""Turns between those that come back with such a deletion: each is indexed anew, in some 2 ms (1 KB) to 30 (16 KB)."""
+"""Turns between those of the same owner that come back with such a deletion: each is indexed anew, in some 2 ms (1 KB)
+to 30 (16 KB)."""
 
 SHARES = 256
 BATCH = 1000

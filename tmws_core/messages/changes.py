@@ -100,7 +100,7 @@ def check_successor(memory: Memory, successors: Collection[str]) -> None:
 
 
 def check_replaced(number: int) -> None:
-    """Refuse a successor that so many memories name already."""
+    """Refuse a successor that so many memories of the same owner name already."""
     if number >= REPLACED:
         raise InvalidField(
             name="superseded_by",
@@ -110,7 +110,7 @@ def check_replaced(number: int) -> None:
 
 
 def check_relinked(number: int) -> None:
-    """Refuse a deletion that makes so many memories name the deleted one's successor."""
+    """Refuse a deletion that makes so many memories of its owner name the deleted one's successor."""
     if number > REPLACED:
         raise InvalidField(
             name="memory_id",

@@ -177,8 +177,8 @@ class MemoryReader(Protocol):
         """
         ...
 
-    async def replaced(self, memory_id: str, limit: int) -> int:
-        """Return how many memories name a memory as their successor, whoever may see them: `limit` at most."""
+    async def replaced(self, memory_id: str, agent_id: str, limit: int) -> int:
+        """Return how many memories of an agent name a memory as their successor, whoever's it is: `limit` at most."""
         ...
 
     async def visible(self, memory_ids: Sequence[str], visibility: Visibility) -> set[str]:
@@ -284,8 +284,8 @@ class MemoryWriter(Protocol):
 
         What it had replaced is replaced by its own successor, or is in force again if it has none, or none that the
         owner of what was replaced may see. Each of them has a new version, and was changed `at` that moment, or when
-        the deleted one was changed last. They are returned. InvalidField if that brings back turns of sessions with
-        more than BETWEEN others between them.
+        the deleted one was changed last. They are returned. InvalidField if that brings back turns of the deleted
+        memory's owner with more than BETWEEN others between them in their sessions.
         """
         ...
 

@@ -182,7 +182,9 @@ class Memories:
             relinked = await unit.changes.delete(memory, self.clock.now())
             changes.check_return(acting, relinked)
             if memory.superseded_by is not None and any(each.superseded for each in relinked):
-                changes.check_relinked(await unit.memories.replaced(memory.superseded_by, REPLACED + 1))
+                # What others own is nothing that the owner could do about.
+                replaced = await unit.memories.replaced(memory.superseded_by, memory.agent_id, REPLACED + 1)
+                changes.check_relinked(replaced)
             await self._record(unit, caller, "memory.deleted", [memory], acting)
             await self._record(unit, caller, "memory.updated", relinked, acting)
         await self._announce([memory, *relinked])
@@ -373,7 +375,7 @@ async def _check_successor(unit: UnitOfWork, visibility: Visibility, memory: Mem
         # Only now: what has replaced a memory is for those to know who may see that memory.
         changes.check_successor(memory, successors)
         if memory.superseded_by != successor:
-            changes.check_replaced(await unit.memories.replaced(successor, REPLACED))
+            changes.check_replaced(await unit.memories.replaced(successor, memory.agent_id, REPLACED))
 
 
 async def _check_visible(unit: UnitOfWork, visibility: Visibility, successor: str) -> None:
