@@ -14,7 +14,7 @@ from tests.stacks import stacked
 from tmws_adapters.bootstrap import compose, open_parts
 from tmws_adapters.settings import Settings, load_settings
 from tmws_core.app import App
-from tmws_core.messages.memory import GetMemory, ListMemories
+from tmws_core.messages.memory import ALL, GetMemory, ListMemories
 from tmws_core.messages.search import SearchMemories, SearchMode
 
 ROUNDS = int(os.environ.get("TMWS_FAULT_ROUNDS", "3"))
@@ -87,7 +87,7 @@ async def everything(app: App, settings: Settings) -> dict[str, str]:
     stored: dict[str, str] = {}
     cursor: str | None = None
     while True:
-        page = await app.call(caller, ListMemories(limit=100, cursor=cursor, oldest_first=True))
+        page = await app.call(caller, ListMemories(limit=100, cursor=cursor, oldest_first=True, max_chars=ALL))
         for memory in page.memories:
             assert memory.memory_id not in stored
             stored[memory.memory_id] = memory.content
@@ -101,7 +101,7 @@ async def check_some(app: App, settings: Settings, journal: Journal, chance: ran
     caller = settings.operator("test")
     entries = sorted(journal.entries.items())
     for memory_id, content in chance.sample(entries, min(SAMPLE, len(entries))):
-        found = await app.call(caller, GetMemory(memory_id=memory_id))
+        found = await app.call(caller, GetMemory(memory_id=memory_id, max_chars=ALL))
         assert found.memory.content == content
         query = SearchMemories(query=content.split()[0], mode=SearchMode.LEXICAL)
         assert [hit.memory_id for hit in (await app.call(caller, query)).results] == [memory_id]

@@ -12,6 +12,7 @@ from tests.faults.journal import Journal, check, note, settings_of
 from tests.servers.disk import mounted
 from tests.shells.command import Command
 from tests.shells.serving import HttpServer, conversation, http_server, tool
+from tmws_core.messages.memory import ALL
 
 pytestmark = [pytest.mark.anyio, pytest.mark.embedded("the disk of the file is full")]
 
@@ -52,8 +53,8 @@ def fill(server: HttpServer, journal: Journal, sent: list[str]) -> dict[str, Any
 
 def read_everything(server: HttpServer, journal: Journal) -> None:
     for memory_id, content in list(journal.entries.items())[-5:]:
-        assert server.call("get_memory", memory_id=memory_id).json()["memory"]["content"] == content
-        found = server.call("search_memories", query=content.split()[0]).json()
+        assert server.call("get_memory", memory_id=memory_id, max_chars=ALL).json()["memory"]["content"] == content
+        found = server.call("search_memories", query=content.split()[0], max_chars=ALL).json()
         assert content in [hit["content"] for hit in found["results"]]
 
 

@@ -24,6 +24,7 @@ from tmws_adapters.authentication import open_credentials
 from tmws_adapters.bootstrap import open_parts
 from tmws_adapters.settings import load_settings
 from tmws_core.domain.agent import Agent, Caller
+from tmws_core.messages.memory import ALL
 from tmws_core.services.credentials import Credentials
 
 pytestmark = pytest.mark.anyio
@@ -168,7 +169,7 @@ def everything(server: HttpServer) -> dict[str, str]:
     cursor: str | None = None
     while True:
         more = {} if cursor is None else {"cursor": cursor}
-        page = server.call("list_memories", limit=100, **more).json()
+        page = server.call("list_memories", limit=100, max_chars=ALL, **more).json()
         stored |= {memory["memory_id"]: memory["content"] for memory in page["memories"]}
         cursor = page.get("next_cursor")
         if cursor is None:

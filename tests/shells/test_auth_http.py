@@ -29,7 +29,11 @@ from tests.shells.owners import until
 from tests.shells.serving import PATIENCE, http_server, request
 from tests.stacks import rows, settings_in
 from tmws_core.domain.credential import written_key
+from tmws_core.messages.memory import ALL
 from tmws_core.services.authentication import CREDENTIAL_BYTES
+
+WHOLE = {"max_chars": ALL, "details": True}
+"""What a page is to tell, so that all of it is looked at."""
 
 ALGORITHM = "The token is not signed with an algorithm that is accepted here"
 UNKNOWN_KEY = "There is no such API key"
@@ -228,10 +232,10 @@ def test_agents_of_two_namespaces_do_not_see_each_other(guarded: Guarded) -> Non
         unseen = guarded.call("bob", "get_memory", memory_id=answer["memory_id"])
         assert (unseen.status_code, unseen.json()["error"]["code"]) == (404, "not_found")
         assert guarded.call("ada", "get_memory", memory_id=answer["memory_id"]).status_code == 200
-    assert "lighthouse" not in guarded.call("bob", "search_memories", query="lighthouse keeper gulls").text
-    assert "lighthouse" not in guarded.call("bob", "list_memories", limit=100).text
-    assert "(team)" in guarded.call("ann", "list_memories", limit=100).text
-    assert "(private)" not in guarded.call("ann", "list_memories", limit=100).text
+    assert "lighthouse" not in guarded.call("bob", "search_memories", query="lighthouse keeper gulls", **WHOLE).text
+    assert "lighthouse" not in guarded.call("bob", "list_memories", limit=100, **WHOLE).text
+    assert "(team)" in guarded.call("ann", "list_memories", limit=100, **WHOLE).text
+    assert "(private)" not in guarded.call("ann", "list_memories", limit=100, **WHOLE).text
 
 
 def test_foreign_origin_is_refused_with_a_good_key_too(guarded: Guarded) -> None:

@@ -26,7 +26,7 @@ from tests.shells.serving import PATIENCE
 from tmws_adapters.remote import open_remote
 from tmws_core.errors import AgentInactive, Forbidden, MemoryNotFound, Unauthenticated
 from tmws_core.messages.agents import GetCurrentAgent
-from tmws_core.messages.memory import CreateMemory, GetMemory
+from tmws_core.messages.memory import ALL, CreateMemory, GetMemory
 
 JSON = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 
@@ -87,9 +87,10 @@ async def test_real_clients_of_two_namespaces_do_not_see_each_other(guarded: Gua
         seen = await bob.call_tool("get_memory", {"memory_id": memory_id})
         assert seen.structured_content is not None
         assert seen.structured_content["error"]["code"] == "not_found"
+        whole = {"max_chars": ALL, "details": True}
         for name, arguments in (("search_memories", {"query": text}), ("list_memories", {"limit": 100})):
-            assert text not in repr(await bob.call_tool(name, arguments))
-            assert text in repr(await ada.call_tool(name, arguments))
+            assert text not in repr(await bob.call_tool(name, {**arguments, **whole}))
+            assert text in repr(await ada.call_tool(name, {**arguments, **whole}))
         assert text[:60] not in repr(await bob.list_resources())
         with pytest.raises(MCPError, match="Resource not found"):
             await bob.read_resource(f"memory://{memory_id}")

@@ -13,12 +13,16 @@ from tests.fuzz.messages import Messages
 from tests.pathological import texts
 from tests.storm.model import HOSTILE, SPACES, Kept, Model, State
 from tests.storm.ways import NEVER, Answer, Way
+from tmws_core.messages.memory import ALL
 
 PAUSE = 0.03
 """Seconds between two requests of one agent, at most: no more than that is one machine's to give."""
 
 AWAY = 0.5
 """Seconds until a client looks again whether a server is there."""
+
+WHOLE: Mapping[str, Any] = {"max_chars": ALL, "details": True}
+"""What a page is to tell, so that all of it is looked at."""
 
 PATHOLOGICAL = texts(4_000)
 
@@ -209,7 +213,8 @@ class Agent:
         if not every:
             return
         kept = self.chance.choice(every)
-        answer = self.ask("get_memory", memory_id=kept.memory_id, include_history=self.chance.random() < 0.3)
+        with_history = self.chance.random() < 0.3
+        answer = self.ask("get_memory", memory_id=kept.memory_id, include_history=with_history, max_chars=ALL)
         if answer.done and answer.body is not None:
             self.model.check_view(answer.body["memory"], self.name, answer.began, answer.ended)
         elif answer.code == "not_found" and self.model.must_see(kept, self.name, answer.began, answer.ended):
@@ -225,10 +230,10 @@ class Agent:
             query = " ".join(self.chance.sample(WORDS, 2))
             if self.chance.random() < 0.1:
                 query = self.chance.choice(list(HUGE.values()))
-            self.hits(self.ask("search_memories", query=query, limit=30))
+            self.hits(self.ask("search_memories", query=query, limit=30, **WHOLE))
             return
         kept = self.chance.choice(every)
-        answer = self.ask("search_memories", query=kept.token, mode="lexical")
+        answer = self.ask("search_memories", query=kept.token, mode="lexical", **WHOLE)
         found = self.hits(answer)
         is_there = self.model.must_see(kept, self.name, answer.began, answer.ended)
         if found is not None and kept.token not in found and is_there:
@@ -241,7 +246,7 @@ class Agent:
         return {check(hit, self.name, answer.began, answer.ended) for hit in answer.body["results"]}
 
     def browse(self) -> None:
-        answer = self.ask("list_memories", limit=50)
+        answer = self.ask("list_memories", limit=50, **WHOLE)
         if answer.done and answer.body is not None:
             for view in answer.body["memories"]:
                 self.model.check_view(view, self.name, answer.began, answer.ended)
@@ -277,7 +282,7 @@ class Agent:
         cursor: dict[str, Any] = {}
         began = time.monotonic()
         while True:
-            answer = self.ask("list_memories", may_cancel=False, limit=100, **cursor)
+            answer = self.ask("list_memories", may_cancel=False, limit=100, **WHOLE, **cursor)
             if not answer.done or answer.body is None:
                 self.model.violate("stuck", f"{self.name} cannot list: {answer}")
                 return
