@@ -58,8 +58,8 @@ IGNORED = frozenset(
 )
 """Names that workflow tools and editors add to every call, in lower case."""
 
-_OF_THEIR_CHAT = "sessionId"
-"""What workflow tools call their own chat, beside other names of theirs; alone it is a `session_id`."""
+_OF_THEIR_CHAT = frozenset({"sessionId", "action"})
+"""What workflow tools say of their own chat, beside other names of theirs; alone the first is a `session_id`."""
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}(\.0{1,9})?")
 _NUMBER = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})([eE][+-]?\d{1,3})?")
@@ -312,7 +312,7 @@ def _is_nothing(value: Any) -> bool:
 
 def _without_those_of_tools(others: Mapping[str, Any]) -> list[tuple[str, Any]]:
     rest = [(name, value) for name, value in others.items() if name[:_NAME].lower() not in IGNORED]
-    return rest if len(rest) == len(others) else [each for each in rest if each[0] != _OF_THEIR_CHAT]
+    return rest if len(rest) == len(others) else [each for each in rest if each[0] not in _OF_THEIR_CHAT]
 
 
 def _field_of(name: str, value: Any, fields: Mapping[str, Any]) -> str | None:

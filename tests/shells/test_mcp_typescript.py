@@ -1,10 +1,11 @@
-"""The official TypeScript client over real stdio and real HTTP."""
+"""The official TypeScript client, and the command line of the inspector, over real stdio and real HTTP."""
 
 import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,3 +54,32 @@ def test_typescript_client_lists_stores_and_searches(client: Path, way: str, ser
     assert seen["found"] == [text]
     assert seen["refused"] == {"isError": True, "code": "not_found"}
     assert seen["resource"] == text
+
+
+@pytest.mark.parametrize("way", ["stdio", "http"])
+def test_command_line_of_the_inspector_stores_and_finds(client: Path, way: str, server: HttpServer, home: Path) -> None:
+    target = ["--transport", "http", "--server-url", f"{server.url}/mcp"] if way == "http" else STDIO
+    inspector = ["node", str(client.parent / "node_modules" / ".bin" / "mcp-inspector"), "--cli", *target]
+
+    def inspect(*words: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [*inspector, *words],
+            capture_output=True,
+            cwd=home,
+            env=environment(home),
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def call(tool: str, *words: str) -> dict[str, Any]:
+        found: dict[str, Any] = inspect("--method", "tools/call", "--tool-name", tool, *words)["structuredContent"]
+        return found
+
+    text = f"Over {way}, the beekeeper feeds the bees in October."
+    created = call("create_memory", "--tool-arg", f"content={text}", 'tags=["bees"]', "importance=0.7")
+    found = call("search_memories", "--tool-arg", "query=When are the bees fed?", "limit=5", 'tags_any=["bees"]')
+    assert created["memory_id"] in [hit["memory_id"] for hit in found["results"]]
+    assert inspect("--method", "prompts/list") == {"prompts": []}
