@@ -29,7 +29,9 @@ FORMATS = ("auto", "jsonl", "json", "csv", "markdown")
 
 @click.command("import")
 @click.argument("path", metavar="PATH")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="auto", help="Do not look what it is.")
+@click.option(
+    "--format", "format_", type=click.Choice(FORMATS), default="auto", help="Take it for this, without looking."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would come, and store nothing.")
 @click.option("--prune", is_flag=True, help="Let what vanished from Markdown since its last import expire.")
 @click.option("--ignore-unknown", is_flag=True, help="Pass over fields that TMWS does not know.")

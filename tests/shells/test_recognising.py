@@ -1,5 +1,7 @@
 """Whatever a file holds, it is recognised, taken apart and refused within bounds, with a reason."""
 
+import io
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,8 +11,28 @@ from hypothesis import strategies as st
 
 from tests.shells.test_other_programs import document, lines, read
 from tmws_cli.transfer.moments import moment_of
+from tmws_cli.transfer.recognising import Stream
 from tmws_cli.transfer.records import Record, Refusal, Skip
 from tmws_core.errors import InvalidField
+
+WORDS = "Zürich 語 😀"
+LIST = json.dumps([{"text": WORDS}] * 3, ensure_ascii=False)
+
+
+class _Slow(io.BytesIO):
+    """A pipe whose writer gives a byte at a time."""
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        return super().read1(min(size or 1, 1))
+
+    def seekable(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("raw", [b'\n[\n{"text": "a"}\n]', b'{"text": "a"}\n', b"text,tags\na,b\n"])
+def test_a_pipe_is_recognised_however_slowly_it_comes(raw: bytes) -> None:
+    found = Stream(None, _Slow(raw), None, ignore_unknown=False).recognised("auto")
+    assert [item.request.content for item in found.source if isinstance(item, Record)] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -29,6 +51,14 @@ def test_what_cannot_be_imported_is_refused_in_one_sentence(raw: bytes, words: s
         read(raw)
     assert words in refusal.value.message
     assert "\n" not in refusal.value.message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("raw", [LIST, LIST.replace("}, {", "}\n{")[1:-1], "text,tags\n" + f"{WORDS},a\n" * 3])
+def test_a_file_may_be_in_any_encoding_that_tells_itself(raw: str, encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    _, items = read((mark + raw).encode(encoding))
+    assert [item.request.content for item in items if isinstance(item, Record)] == [WORDS] * 3
 
 
 @pytest.mark.parametrize("value", [1719840000, "1719840000.0", 1719840000_000, 1719840000_000_000, "2024-07-01 13:20"])

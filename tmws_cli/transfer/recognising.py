@@ -4,7 +4,7 @@ import io
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import attrs
 import orjson
@@ -64,7 +64,7 @@ class Stream:
             InvalidField: it holds nothing that can be imported.
         """
         self._look()
-        begins = self.head.removeprefix(_BOM).lstrip()
+        begins = self.head.lstrip()
         if format_ == "jsonl" or (format_ == "auto" and not begins):
             return self._lines(_OURS)
         if format_ == "csv":
@@ -76,12 +76,18 @@ class Stream:
         return found
 
     def _look(self) -> None:
-        while len(self.head) < HEAD_BYTES and b"\n" not in self.head:
+        """Read the beginning, and let the file begin with it again: in UTF-8, and without a mark of that."""
+        while len(self.head) < HEAD_BYTES and not _holds_object_lines(self.head):
             more = self.file.read1(HEAD_BYTES)  # type: ignore[attr-defined]  # each of these files is buffered
             if not more:
                 break
             self.head += more
-        self.file = _behind(self.head, self.file)  # what was looked at is read again
+        if self.head.startswith(_WIDE):
+            self.file = cast("BinaryIO", io.BufferedReader(_Recoded(_behind(self.head, self.file))))
+            self.head = self.head[: len(self.head) // 2 * 2].decode("utf-16", errors="replace").encode()
+        else:
+            self.head = self.head.removeprefix(_BOM)
+            self.file = _behind(self.head, self.file)
 
     def _json(self, begins: bytes, *, asked: bool) -> Recognised | None:
         outer, inner = _outline(begins)
@@ -99,9 +105,9 @@ class Stream:
     def _text(self) -> Recognised | None:
         if _holds_object_lines(self.head):
             return self._lines(_OURS)
-        if b"\0" in self.head and not self.head.startswith(_WIDE):
+        if b"\0" in self.head:
             return None
-        if self.path is not None and _MARKDOWN.match(self.head.removeprefix(_BOM)):
+        if self.path is not None and _MARKDOWN.match(self.head):
             return Recognised(MarkdownPages.at(self.path, ignore_unknown=self.ignore_unknown), "Markdown")
         delimiter = delimiter_in(self.head)
         return None if delimiter is None else self._table(delimiter)
@@ -110,7 +116,7 @@ class Stream:
         return Recognised(JsonLines(self.file, self.total, self.ignore_unknown), name)
 
     def _table(self, delimiter: str) -> Recognised:
-        return Recognised(CsvTable(self.file, self.total, delimiter, self.head.startswith(_WIDE)), "CSV")
+        return Recognised(CsvTable(self.file, self.total, delimiter), "CSV")
 
     def _document(self, name: str, *, opened: bool) -> Recognised:
         source = JsonDocument.of(self.file, self.total, ignore_unknown=self.ignore_unknown, opened=opened)
@@ -141,6 +147,23 @@ class _Again(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         taken = self._head[: len(buffer)] or self._rest.read1(len(buffer))  # type: ignore[attr-defined]
         self._head = self._head[len(buffer) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
+class _Recoded(io.RawIOBase):
+    """A stream of UTF-16, as UTF-8."""
+
+    def __init__(self, wide: BinaryIO) -> None:
+        self._text = io.TextIOWrapper(wide, "utf-16", errors="replace", newline="")
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        raw = self._rest or self._text.read(len(buffer)).encode("utf-8", "replace")
+        taken, self._rest = raw[: len(buffer)], raw[len(buffer) :]
         buffer[: len(taken)] = taken
         return len(taken)
 

@@ -19,7 +19,6 @@ TEXTS = ("content", "memory", "text", "note", "body", "message", "fact", "observ
 _IDENTITIES = ("id", "memory_id", "uuid", "key")
 _MEANT_HERE = MEANT | {"session_id", "sequence", "source", "namespace"}
 _DELIMITERS = ",;\t|"
-_WIDE = (b"\xff\xfe", b"\xfe\xff")
 _NOT_IN_A_NAME = re.compile(r"[\s-]+")
 _SURROGATES = re.compile("[\udc80-\udcff]")
 _BETWEEN_TAGS = re.compile(r"[;|]")
@@ -27,7 +26,7 @@ _BETWEEN_TAGS = re.compile(r"[;|]")
 
 def delimiter_in(head: bytes) -> str | None:
     """Return what separates the columns of a file that begins so, or None if none of them holds a text."""
-    text = head.decode("utf-16" if head.startswith(_WIDE) else "utf-8-sig", errors="replace")
+    text = head.decode(errors="replace")
     first = text.split("\n", 1)[0].rstrip("\r")
     for delimiter in _DELIMITERS:
         with suppress(csv.Error):
@@ -39,7 +38,7 @@ def delimiter_in(head: bytes) -> str | None:
 
 @attrs.define
 class CsvTable:
-    """The memories of an open file, UTF-8 or UTF-16; a row that is neither is read as Windows-1252.
+    """The memories of an open file in UTF-8; a cell that is none is read as Windows-1252.
 
     `total` counts the bytes that there are.
     """
@@ -47,7 +46,6 @@ class CsvTable:
     _file: BinaryIO
     total: int | None
     _delimiter: str
-    _wide: bool
 
     @property
     def position(self) -> int:
@@ -55,8 +53,7 @@ class CsvTable:
         return self._file.tell() if self._file.seekable() else 0
 
     def __iter__(self) -> Iterator[Item]:
-        encoding = "utf-16" if self._wide else "utf-8-sig"
-        text = io.TextIOWrapper(self._file, encoding, errors="surrogateescape", newline="")
+        text = io.TextIOWrapper(self._file, "utf-8-sig", errors="surrogateescape", newline="")
         rows = csv.reader(text, delimiter=self._delimiter)
         names: list[str] | None = None
         try:
