@@ -63,7 +63,10 @@ def secrets(texts: Sequence[str]) -> list[CreateMemory]:
 async def test_no_figure_tells_what_others_have_stored(world: World) -> None:
     eve = world.agent("eve", "globex")
     await store(world, eve, *(CreateMemory(content=text) for text in PROBES))
+    world.change("UPDATE embedding_models SET unrelated = 0.3, related = 0.9")
     before = await learnt(world, eve)
+    told = {hit["relevance"] for found in before if isinstance(found, dict) for hit in found.get("results", ())}
+    assert told == {"strong", "fair", "weak"}
 
     texts = [f"The merger with zebra number {number} is a project." for number in range(40)]
     await store(world, world.operator, *secrets([*texts, *(f"Marble {number}." for number in range(15))]))
