@@ -21,6 +21,8 @@ from tmws_core.domain.exact import PLAIN, WITHIN, ExactStrings
         ("版本2.4.7のリリース", {"2.4.7"}),
         ("max_retries on 2024-03-05", {"max_retries", "2024-03-05"}),
         ("Ana's plan for the day: nothing - or so.", set()),
+        ("the tag v2.4.7 of https://example.org/a/", {"2.4.7", "https://example.org/a"}),
+        ("1,000 of them, or so", {"1,000"}),
         ("", set()),
     ],
 )
@@ -54,7 +56,15 @@ def test_a_text_has_a_string_only_as_it_stands(query: str, content: str, share: 
 
 
 @pytest.mark.parametrize(
-    ("query", "only"), [("2.4.7", True), ("C# 🌹", True), ("see 2.4.7", False), ("self-care", False)]
+    ("query", "only"),
+    [
+        ("2.4.7", True),
+        ("C# 🌹", True),
+        ("see 2.4.7", False),
+        ("self-care", False),
+        ("max_retries", False),
+        ('"red dwarfs"', False),
+    ],
 )
 def test_a_query_of_nothing_else_is_told_from_one_in_words(query: str, *, only: bool) -> None:
     assert ExactStrings.of(query).only is only

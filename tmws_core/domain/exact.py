@@ -32,9 +32,15 @@ _COMPOUND = re.compile(
     [^\W_] [{_JOINERS}]+ [^\W_]                     # 2.4.7, a/b.py, user@host, max_retries
     | ^ (?:--?|[.\#@+]) [^\W_]                      # .NET, #channel, @ana, -5, --flag
     | [^\W_] (?:[+\#]{{1,2}}|%) $                   # C++, F#, 5%
+    | \d,\d                                        # 1,000
     """,
     re.VERBOSE,
 )
+
+_VERSION = re.compile(r"^v(?=\d)", re.IGNORECASE)
+
+_NAME = re.compile(rf"[^\W\d]+(?:[{_JOINERS}]+[^\W\d]+)*")
+"""What has neither digits nor signs at its ends, and may be written with other signs, or none, between its words."""
 
 _WORDS = re.compile(r"[^\W\d_]+(?:[-/][^\W\d_]+)+|[^\W\d_](?:\.[^\W\d_])+")
 """Words with hyphens or slashes, and abbreviations such as `e.g`."""
@@ -54,7 +60,7 @@ class _String:
 
 @attrs.frozen
 class ExactStrings:
-    """The strings of a query, held against each candidate; `only` if it is nothing but strings that count WHOLE."""
+    """The strings of a query, held against each candidate; `only` if it is nothing else, and none is made of words."""
 
     strings: tuple[_String, ...]
     only: bool
@@ -71,8 +77,8 @@ class ExactStrings:
             elif any(map(str.isalnum, token)):
                 others = True
         strings = tuple(_String(text, weight) for text, weight in found.items() if len(text) <= LONGEST)[:MOST]
-        whole = all(string.weight == WHOLE for string in strings)
-        return cls(strings, bool(strings) and whole and not others)
+        others = others or any(_NAME.fullmatch(string.text) or " " in string.text for string in strings)
+        return cls(strings, bool(strings) and not others)
 
     def __bool__(self) -> bool:
         """Tell whether there are any."""
@@ -93,7 +99,7 @@ class ExactStrings:
 
 def _tokens(text: str) -> Iterator[str]:
     for token in UNSPACED.sub(" ", text).split():
-        yield token.lstrip(_OPENING).rstrip(_CLOSING)
+        yield _VERSION.sub("", token.lstrip(_OPENING).rstrip(_CLOSING).rstrip("/"), count=1)
 
 
 def _is_meant(token: str) -> bool:
