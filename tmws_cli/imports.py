@@ -98,7 +98,11 @@ async def _import(settings: Settings, source: Source, strict: bool, prune: bool)
         with progress("import", source.total) as report:
             tally = await run.run(source, report)
         if pages is not None:
-            await run.end(pages, prune=prune)
+            try:
+                await run.end(pages, prune=prune)
+            except OSError as error:  # what is stored is stored, and can be imported again
+                reason = f"which section has made which memory is not noted ({error.strerror})"
+                print(printable(f"warning: {reason}: the next import tells nothing of what vanished"), file=sys.stderr)
     return tally
 
 
@@ -159,7 +163,7 @@ def _print_tally(tally: Tally) -> None:
     if tally.missing:
         more = ", …" if tally.vanished > len(tally.missing) else ""
         done = "Let expire" if tally.pruned else "Remembered (--prune lets it expire)"
-        print(f"{done} what is not there any more, {tally.vanished}: {', '.join(tally.missing)}{more}")
+        print(printable(f"{done} what is not there any more, {tally.vanished}: {', '.join(tally.missing)}{more}"))
     _print_left_out(tally)
     if tally.without_vector:
         print(f"warning: {tally.without_vector} of them wait for a vector: see `tmws doctor`", file=sys.stderr)
@@ -172,7 +176,8 @@ def _print_tally(tally: Tally) -> None:
 def _print_left_out(tally: Tally) -> None:
     if tally.refusals:
         more = ", …" if tally.refused > len(tally.refusals) else ""
-        print(f"Refused: {', '.join(refusal.place for refusal in tally.refusals)}{more}")
+        print(printable(f"Refused: {', '.join(refusal.place for refusal in tally.refusals)}{more}"))
     if tally.skips:
         more = ", …" if tally.skipped > len(tally.skips) else ""
-        print(f"Passed over: {', '.join(f'{skip.place} ({skip.reason})' for skip in tally.skips)}{more}")
+        skips = ", ".join(f"{skip.place} ({skip.reason})" for skip in tally.skips)
+        print(printable(f"Passed over: {skips}{more}"))

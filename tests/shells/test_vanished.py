@@ -7,6 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from tests.shells.command import Command
 from tests.stacks import stacked
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import load_settings
@@ -17,8 +18,6 @@ from tmws_cli.transfer.pages import MarkdownPages
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.messages.memory import ListMemories
-
-pytestmark = pytest.mark.anyio
 
 
 def set_clock(patch: pytest.MonkeyPatch, moved: timedelta) -> None:
@@ -67,6 +66,7 @@ async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
         yield Vault(tmp_path / "vault", app, chosen.operator("cli"))
 
 
+@pytest.mark.anyio
 async def test_what_vanished_is_named_and_stays_until_it_is_pruned(vault: Vault) -> None:
     vault.write("a.md", "# A\n\n## One\n\nFirst.\n\n## Two\n\nSecond.\n")
     vault.write("b.md", "Whole.\n")
@@ -82,6 +82,7 @@ async def test_what_vanished_is_named_and_stays_until_it_is_pruned(vault: Vault)
     assert await vault.imported(prune=True) == {"already_there": 1}
 
 
+@pytest.mark.anyio
 async def test_what_was_pruned_is_in_force_again_when_it_is_back(vault: Vault) -> None:
     vault.write("a.md", "Here.\n")
     vault.write("b.md", "---\nexpires_at: 2099-01-01\n---\nHere for long.\n")
@@ -100,6 +101,7 @@ async def test_what_was_pruned_is_in_force_again_when_it_is_back(vault: Vault) -
     assert await vault.imported() == {"stored": 1, "already_there": 1}
 
 
+@pytest.mark.anyio
 async def test_what_was_refused_or_lies_elsewhere_has_not_vanished(vault: Vault) -> None:
     vault.write("a.md", "One.\n")
     vault.write("b.md", "Two.\n")
@@ -114,6 +116,7 @@ async def test_what_was_refused_or_lies_elsewhere_has_not_vanished(vault: Vault)
     assert (await vault.imported())["vanished"] == 1
 
 
+@pytest.mark.anyio
 async def test_what_was_deleted_by_hand_is_not_missed(vault: Vault) -> None:
     vault.write("a.md", "One.\n")
     await vault.imported()
@@ -125,6 +128,7 @@ async def test_what_was_deleted_by_hand_is_not_missed(vault: Vault) -> None:
     assert await vault.imported() == {}
 
 
+@pytest.mark.anyio
 async def test_counts_are_true_when_the_clock_was_set_back(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     for day, hour in enumerate(("03:45", "02:15", "04:00", "02:15")):
         set_clock(monkeypatch, -timedelta(days=day))
@@ -139,3 +143,14 @@ async def test_counts_are_true_when_the_clock_was_set_back(vault: Vault, monkeyp
     assert await vault.current() == []
     set_clock(monkeypatch, -timedelta(days=10))
     assert await vault.imported(prune=True) == {}
+
+
+@pytest.mark.embedded("the file is named after that of the database")
+def test_an_import_that_cannot_note_what_it_made_says_so_and_stores(tmp_path: Path) -> None:
+    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    (command.home / "tmws.db.imports" / "something").mkdir(parents=True)
+    (tmp_path / "note.md").write_text("Stored.", encoding="utf-8")
+    done = command.ok("import", "note.md")
+    assert done.out == "Stored 1, already there 0, refused 0\n"
+    assert "is not noted (Is a directory)" in done.err
+    assert command.run("import", "-", "--prune", stdin='{"content": "x"}').code == 2
