@@ -61,7 +61,8 @@ def _run(context: click.Context, operation: Described, values: dict[str, Any]) -
         _tag(invocation, arguments, added, removed)
     if operation.effect == "delete" and not (unasked or _agreed(invocation, operation, arguments)):
         context.exit(FAILURE)
-    show(call(invocation, operation.name, arguments), as_json=invocation.as_json)
+    answer = call(invocation, operation.name, arguments)
+    show(answer, as_json=invocation.as_json, about=arguments.get("query", ""))
 
 
 def _tag(invocation: Invocation, arguments: dict[str, Any], added: list[str], removed: list[str]) -> None:

@@ -20,12 +20,12 @@ _WIDE = "WF"
 """The East Asian widths that take two columns (Unicode Annex 11)."""
 
 
-def show(answer: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the answer of an operation."""
+def show(answer: Mapping[str, Any], *, as_json: bool, about: str = "") -> None:
+    """Print the answer of an operation; of long hits, what is around a word of the query that they are `about`."""
     if as_json:
         print_json(answer)
         return
-    for line in _lines(answer):
+    for line in _lines(answer, about):
         print(line)
     for reason in answer.get("degraded", ()):
         print(f"warning: {reason}", file=sys.stderr)
@@ -52,10 +52,10 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
 
 
-def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
+def _lines(answer: Mapping[str, Any], about: str) -> Iterator[str]:
     match answer:
         case {"results": [*hits], "search_source": _}:
-            yield from _hits(hits, nothing_relevant=answer["nothing_relevant"])
+            yield from _hits(hits, about, nothing_relevant=answer["nothing_relevant"])
         case {"memories": [*memories], **rest} if rest.get("success"):
             yield from (_row(memory, shown_time(memory["created_at"], seconds=False)) for memory in memories)
             if not memories:
@@ -71,7 +71,7 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"More: --cursor {answer['next_cursor']}"
 
 
-def _hits(hits: list[dict[str, Any]], *, nothing_relevant: bool) -> Iterator[str]:
+def _hits(hits: list[dict[str, Any]], about: str, *, nothing_relevant: bool) -> Iterator[str]:
     if not hits:
         yield "Nothing was found."
     elif nothing_relevant:
@@ -79,7 +79,7 @@ def _hits(hits: list[dict[str, Any]], *, nothing_relevant: bool) -> Iterator[str
     for rank, hit in enumerate(hits, start=1):
         plain = f"{hit['relevance']:6}"
         relevance = coloured(plain, hit["relevance"])
-        yield _row(hit, f"{rank:3}  {hit['score']:.3f}  {relevance}", hidden=len(relevance) - len(plain))
+        yield _row(hit, f"{rank:3}  {hit['score']:.3f}  {relevance}", about, hidden=len(relevance) - len(plain))
         if "explanation" in hit:
             yield f"{'':5}{_why(hit)}"
 
@@ -97,13 +97,25 @@ def _why(hit: Mapping[str, Any]) -> str:
     return "; ".join([*parts, f"seen as {hit['allowed_by']}"])
 
 
-def _row(memory: Mapping[str, Any], start: str, *, hidden: int = 0) -> str:
-    """Return a memory on one line; `hidden` characters of its start take no column."""
+def _row(memory: Mapping[str, Any], start: str, about: str = "", *, hidden: int = 0) -> str:
+    """Return a memory on one line, with a word that it is `about`; `hidden` characters of its start take no column."""
     tags = printable("".join(f"  #{tag}" for tag in memory.get("tags", ())))
     lead = len(start) - hidden + len(memory["memory_id"]) + 4
     columns = shutil.get_terminal_size((WIDTH, 0)).columns
-    text = clipped(memory["content"], max(columns - lead - len(tags), _LEAST))
+    room = max(columns - lead - len(tags), _LEAST)
+    text = clipped(_from_match(" ".join(memory["content"].split()), about, room), room)
     return f"{start}  {coloured(memory['memory_id'], 'faint')}  {text}{coloured(tags, 'tag')}"
+
+
+def _from_match(line: str, about: str, columns: int) -> str:
+    """Return a line from a little before the longest word that it is about, if that lies behind the columns."""
+    lower = line.lower()
+    places = (lower.find(word) for word in sorted(about.lower().split(), key=len, reverse=True))
+    place = next((place for place in places if place >= 0), 0)
+    if place < columns - _LEAST // 2:
+        return line
+    start = line.rfind(" ", 0, place - columns // 4) + 1
+    return f"…{line[start:]}"
 
 
 def _fields(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.shells.command import Command
-from tmws_cli.output import clipped, printable
+from tmws_cli.output import clipped, printable, show
 
 
 def test_memory_lives_through_all_commands(tmp_path: Path) -> None:
@@ -128,6 +128,22 @@ def test_terminal_without_arguments_gets_the_help(tmp_path: Path) -> None:
 def test_clipping_counts_columns_not_characters() -> None:
     assert clipped("日本語の文", 6) == "日本…"
     assert clipped("a\n b", 6) == "a b"
+
+
+@pytest.mark.parametrize(
+    ("begins", "shown"), [("The weather in the valley stays mild. " * 9, "…"), ("", "The dentist moved to Tuesday.")]
+)
+def test_a_long_hit_is_shown_from_a_word_of_the_query_on(
+    begins: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    content = f"{begins}The dentist moved to Tuesday. {'The river runs low. ' * 9}"
+    hit = {"memory_id": "0" * 36, "content": content, "score": 0.5, "relevance": "fair", "tags": []}
+    show({"results": [hit], "search_source": "exact", "nothing_relevant": False}, as_json=False, about="a dentist")
+    row = capsys.readouterr().out.rstrip()
+    assert f"{'0' * 36}  {shown}" in row
+    assert "The dentist moved to" in row
+    assert len(row) <= 120
 
 
 def test_terminal_is_never_told_what_to_do() -> None:
