@@ -1,17 +1,21 @@
 """The demonstration: TMWS reads its own documentation, and answers three questions from it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
+import anyio
 import attrs
 
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
 from tmws_cli.output import clipped
+from tmws_cli.progress import progress
 from tmws_cli.transfer.importing import Import
 from tmws_cli.transfer.pages import MarkdownPages
+from tmws_cli.transfer.records import Item, Record
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import PartUnavailable
@@ -23,6 +27,9 @@ QUESTIONS = (
     "What happens to my memories when Ollama is down?",
     "Who can read a private memory?",
 )
+
+PARTS = ("README.md", "explanation/", "how-to/")
+"""The pages that are read: 220 sections that say what is so; with tutorial, reference and decisions it would be 390."""
 
 _EXCERPT_COLUMNS = 100
 
@@ -58,6 +65,24 @@ class Answer:
         return clipped(next(lines, ""), _EXCERPT_COLUMNS)
 
 
+@attrs.define
+class _Part:
+    """A Source: what stands in some of the pages."""
+
+    items: list[Item]
+    position: int = 0
+
+    @property
+    def total(self) -> int:
+        """Return how many there are."""
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Item]:
+        for item in self.items:
+            self.position += 1
+            yield item
+
+
 @attrs.frozen(kw_only=True)
 class Demonstration:
     """What the demonstration did."""
@@ -71,25 +96,29 @@ class Demonstration:
 async def demonstrate(settings: Settings) -> Demonstration:
     """Import the documentation into a store that is thrown away afterwards, and ask the questions.
 
-    The user's own store is not opened, whatever the settings say; their embedder is used.
+    The user's own store is not opened, whatever the settings say; their embedder is used. How far it is, stderr shows
+    where it is a terminal.
 
     Raises:
         PartUnavailable: the documentation is not installed.
     """
     started = perf_counter()
-    sources = [MarkdownPages.at(path, ignore_unknown=False) for path in _places()]
+    parts = _parts()
     with TemporaryDirectory(prefix="tmws-demo-") as home:
         temporary = attrs.evolve(settings, home=Path(home), database_url="")
         async with open_app(temporary) as app:
             caller = temporary.operator("cli")
-            run = Import(app=app, caller=caller, on_refusal=lambda _: None)
-            for source in sources:
-                await run.run(source, lambda _position, _memories: None)
+            runs = [Import(app=app, caller=caller, on_refusal=lambda _: None) for _ in parts]
+            with progress("demo", sum(part.total for part in parts)) as report:
+                # At once, so that no processor waits: each import embeds one batch after the other.
+                async with anyio.create_task_group() as tasks:
+                    for run, part in zip(runs, parts, strict=True):
+                        tasks.start_soon(run.run, part, lambda _, __: report(sum(each.tally.done for each in runs), 0))
             seconds = perf_counter() - started
             answers = [await _ask(app, caller, question) for question in QUESTIONS]
     return Demonstration(
-        pages=sum(source.pages for source in sources),
-        memories=run.tally.stored,
+        pages=len({item.request.session_id for part in parts for item in part.items if isinstance(item, Record)}),
+        memories=sum(run.tally.stored for run in runs),
         seconds=round(seconds, 2),
         answers=tuple(answer for answer in answers if answer is not None),
     )
@@ -98,6 +127,13 @@ async def demonstrate(settings: Settings) -> Demonstration:
 async def _ask(app: App, caller: Caller, question: str) -> Answer | None:
     found = await app.call(caller, SearchMemories(query=question, limit=1, max_chars=ALL, details=True))
     return next((Answer(question=question, hit=hit, milliseconds=found.latency_ms) for hit in found.results), None)
+
+
+def _parts() -> list[_Part]:
+    """Return what is read, in parts that can be stored at once."""
+    items = [item for path in _places() for item in MarkdownPages.at(path, ignore_unknown=False)]
+    pages = [[item for item in items if isinstance(item, Record) and item.place.startswith(part)] for part in PARTS]
+    return [_Part([*found]) for found in pages if found]
 
 
 def _places() -> list[Path]:
