@@ -49,7 +49,7 @@ def test_of_the_marks_on_a_letter_as_many_are_indexed_as_a_language_writes() -> 
     enough = lexical_document("a" + "\u0316\u0301" * (MARKS // 2))
     assert lexical_document("a" + "\u0316\u0301" * 10_000) == enough
     assert lexical_document("a" + "\u0316\u200d\u0301" * 10_000) == enough
-    vietnamese = "Vie\u0323\u0302t Nam \u2014 2\u20e3\ufe0f"
+    vietnamese = "Vie\u0323\u0302t Nam \u2014 2\u20e3"
     assert lexical_document(vietnamese) == unicodedata.normalize("NFKC", vietnamese)
 
 

@@ -74,9 +74,12 @@ async def answers(world: World, eve: Caller) -> list[object]:
 
 
 async def settled(world: World) -> None:
-    """Wait until every memory has its vector."""
+    """Wait until every memory has its vector, and it is known what cosines mean: it has a part in relevance."""
+    waiting = """
+        SELECT 1 FROM memories_v2 WHERE model IS NULL UNION SELECT 1 FROM embedding_models WHERE related IS NULL LIMIT 1
+    """
     with anyio.fail_after(60):
-        while world.rows("SELECT 1 FROM memories_v2 WHERE model IS NULL LIMIT 1"):
+        while world.rows(waiting):
             # A search finds that the embedder is back.
             await world.app.call(world.operator, SearchMemories(query="back", mode=SearchMode.SEMANTIC))
             await anyio.sleep(0.05)

@@ -107,14 +107,15 @@ class StoreEmbedder:
         canary = await self.storage.canary(stored)
         if canary is None:
             return
-        calibration = canary.calibration
-        if calibration is None:
-            since, calibration = self.changes, await calibrated(self)
-            if since != self.changes:
-                return
+        since = self.changes
+        calibration = canary.calibration or await calibrated(self)
+        if since != self.changes:
+            return
+        # Before others can see that it is kept: who waits for that may search at once.
+        self._calibrated = {stored: calibration}
+        if canary.calibration is None:
             async with self.storage.write() as unit:
                 await unit.use_model(stored, attrs.evolve(canary, calibration=calibration))
-        self._calibrated = {stored: calibration}
 
     def _known_calibration(self, stored: EmbeddingModel) -> Calibration | None:
         return CALIBRATIONS.get(stored.digest) or self._calibrated.get(stored)
