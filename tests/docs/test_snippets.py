@@ -1,11 +1,13 @@
-"""What the documentation tells people to type works.
+"""What the documentation tells people to type works, and prints what the documentation shows.
 
-Blocks of `bash` and `python` run, page by page, in one shell and one directory with a fresh TMWS_HOME.
-`localhost:8000` in them stands for a port that is free, and `localhost:11434` for a double of Ollama.
+Blocks of `bash` and `python` run, page by page, in one shell and one home directory that is new, without any setting of
+TMWS. What stands in for the world is in `standing_in`: a free port for `localhost:8000`, a double of Ollama, servers of
+the tests for those at `example.com`.
 
-Blocks of `console` (commands that need what is not here, such as Claude Code or Ollama itself) and of `sh` (the two
-commands of the README, which `.ci/run` runs) are not run, but their `tmws` commands and options have to exist. Blocks
-of `text`, `json` and `ini` are shown only, and JSON has to be JSON.
+A block of `output` is what the nearest such block before it has printed: see `shown.py`. Blocks of `console` (what
+needs something that is not here, such as Claude Code) and of `sh` (the two commands of the README, which `.ci/run`
+runs) are not run, but their `tmws` commands and options have to exist, and the page is named in `NOT_RUN` with the
+reason. Blocks of `text`, `json`, `sql` and `ini` are shown only, and JSON has to be JSON.
 """
 
 import json
@@ -17,6 +19,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -24,11 +28,29 @@ import pytest
 
 from tests.contracts.ollama_double import ollama_double
 from tests.docs.pages import ROOT, Block, blocks, languages, name_of, pages
+from tests.docs.picture import PICTURE, pictured
+from tests.docs.shown import is_shown, split
+from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisProcess
+from tmws_adapters.onnx.files import find_files
 from tmws_cli.commands import root
 
-SHOWN_ONLY = {"text", "json", "ini"}
+SHOWN_ONLY = {"text", "json", "sql", "ini"}
 RUN = {"bash", "python"}
+COMPARED = {"output"}
 PARSED = {"console", "sh"}
+
+NOT_RUN = {
+    "README.md": "the lines that install are run by `.ci/run`, or would fetch packages; Claude Code is not here",
+    "docs/how-to/authenticate.md": "Claude Code is not here",
+    "docs/how-to/connect-a-client.md": "Claude Code is not here",
+    "docs/how-to/run-several-servers.md": "Docker is not here; the files are checked by tests/shells/test_compose.py",
+    "docs/how-to/run-the-server.md": "systemd is not here; `alembic` is run by tests/migrations",
+    "docs/how-to/uninstall.md": "Claude Code and systemd are not here, and nothing is installed for the test",
+    "docs/how-to/use-ollama.md": "Ollama is not here: a double answers in its place",
+    "docs/how-to/use-postgresql.md": "replicas, failover and PgBouncer have tests of their own in tests/contracts",
+}
+"""The pages of the tutorial and the how-tos with commands that are not run, or with none, and why."""
 
 SECONDS = 120
 """How long the blocks of one page may take; the slowest needs about 15."""
@@ -40,7 +62,11 @@ PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -m tmws_c
 PROGRAMS = ("curl", "sqlite3")
 """What the blocks use besides Python and what every system has."""
 
+POSTGRESQL = re.compile(r"postgresql://[^' ]*@db\.example\.com/[^' ]*")
+REDIS = "redis://:PASSWORD@redis.example.com:6379/0"
+
 RUNNABLE = [page for page in pages() if blocks(page, *RUN)]
+GUIDES = [page for page in pages() if page.name == "README.md" or page.parent.name in ("tutorial", "how-to")]
 
 
 def free_port() -> int:
@@ -51,7 +77,7 @@ def free_port() -> int:
 def script_of(page: Path, directory: Path) -> str:
     lines = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
     for block in blocks(page, *RUN):
-        lines.append(f"echo '--- {name_of(page)}:{block.line}' >&2")
+        lines.append(f"echo '{mark(page, block)}' >&2")
         if block.language == "bash":
             lines.append(block.text)
         else:
@@ -66,14 +92,33 @@ def environment(directory: Path, programs: Path) -> dict[str, str]:
         "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(directory),
         "PYTHONPATH": str(ROOT),
-        "TMWS_HOME": str(directory / "home"),
         "TMWS_OWNER_IDLE_SECONDS": "0",
         "LANG": "C.UTF-8",
     }
 
 
+@contextmanager
+def standing_in(text: str, port: int, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return a text whose addresses lead to what stands in for them: servers that are started for it, and no others."""
+    with ExitStack() as stack:
+        text = text.replace("localhost:8000", f"localhost:{port}")
+        if "http://localhost:11434" in text:
+            text = text.replace("http://localhost:11434", stack.enter_context(ollama_double()).url)
+        if POSTGRESQL.search(text):
+            postgres = request.getfixturevalue("postgres")
+            assert isinstance(postgres, PostgresServer)
+            text = POSTGRESQL.sub(stack.enter_context(postgres.database("template1")), text)
+        if REDIS in text:
+            redis = request.getfixturevalue("redis_server")
+            assert isinstance(redis, RedisProcess)
+            text = text.replace(REDIS, redis.url)
+        yield text
+
+
 @pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
-def test_snippets_of_a_page_run(page: Path, tmp_path: Path) -> None:
+def test_snippets_of_a_page_run_and_print_what_it_shows(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     require_programs(page)
     directory = tmp_path / "page"
     programs = tmp_path / "bin"
@@ -81,12 +126,40 @@ def test_snippets_of_a_page_run(page: Path, tmp_path: Path) -> None:
     programs.mkdir()
     (programs / "tmws").write_text(TMWS, encoding="utf-8")
     (programs / "tmws").chmod(0o755)
-    port = str(free_port())
-    with ollama_double() as ollama:
-        script = script_of(page, directory)
-        script = script.replace("localhost:8000", f"localhost:{port}").replace("http://localhost:11434", ollama.url)
-        code, output = run(script, directory, environment(directory, programs) | {"TMWS_PORT": port})
+    bring_model(directory)
+    port = free_port()
+    with standing_in(script_of(page, directory), port, request) as script:
+        code, output = run(script, directory, environment(directory, programs) | {"TMWS_PORT": str(port)})
     assert code == 0, output
+    for block, printed in compared(page, output):
+        assert is_shown(block.text, printed), f"line {block.line} shows\n{block.text}\nprinted was\n{printed}"
+    for command, printed in pictured() if PICTURE.name in page.read_text(encoding="utf-8") else ():
+        assert f"\n{command}\n" in script
+        assert is_shown(printed, output), f"the picture shows\n{printed}\nprinted was\n{output}"
+
+
+def bring_model(home: Path) -> None:
+    """Put a model where the page about models of one's own has it."""
+    bundled = find_files(None)
+    folder = home / "models" / "multilingual-e5-small"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").symlink_to(bundled.weights.path)
+    (folder / "tokenizer.json").symlink_to(bundled.tokenizer.path)
+
+
+def compared(page: Path, output: str) -> Iterator[tuple[Block, str]]:
+    """Return the blocks that show an output, each with what the nearest block before it has printed."""
+    parts = split(output, [mark(page, block) for block in blocks(page, *RUN)])
+    printed = ""
+    for block in blocks(page, *RUN, *COMPARED):
+        if block.language in COMPARED:
+            yield block, printed
+        else:
+            printed = parts[mark(page, block)]
+
+
+def mark(page: Path, block: Block) -> str:
+    return f"--- {name_of(page)}:{block.line}"
 
 
 def require_programs(page: Path) -> None:
@@ -132,7 +205,7 @@ def commands_in(block: Block) -> list[list[str]]:
     return found
 
 
-NOT_RUN = [
+PARSED_ONLY = [
     pytest.param(words, id=f"{name_of(page)}:{block.line}:{' '.join(words)}")
     for page in pages()
     for block in blocks(page, *PARSED)
@@ -140,7 +213,7 @@ NOT_RUN = [
 ]
 
 
-@pytest.mark.parametrize("words", NOT_RUN)
+@pytest.mark.parametrize("words", PARSED_ONLY)
 def test_commands_that_are_not_run_exist(words: list[str]) -> None:
     command: click.Command = root
     context = click.Context(root, info_name="tmws")
@@ -153,8 +226,12 @@ def test_commands_that_are_not_run_exist(words: list[str]) -> None:
 
 
 def test_every_block_says_how_it_is_checked() -> None:
-    unknown = {name_of(page): languages(page) - SHOWN_ONLY - RUN - PARSED for page in pages()}
+    unknown = {name_of(page): languages(page) - SHOWN_ONLY - RUN - COMPARED - PARSED for page in pages()}
     assert {name: found for name, found in unknown.items() if found} == {}
+
+
+def test_a_page_with_commands_that_are_not_run_is_named_with_the_reason() -> None:
+    assert {name_of(page) for page in GUIDES if blocks(page, *PARSED) or not blocks(page, *RUN)} == NOT_RUN.keys()
 
 
 @pytest.mark.parametrize("page", [page for page in pages() if blocks(page, "json")], ids=name_of)
