@@ -4,6 +4,9 @@ What a turn is about stands often in the one before ("Which colour?" - "Blue.").
 words and .731 without. Only turns with the same owner, namespace, access level and end lend their words to each other,
 and those that have been replaced stand alone, so nobody's answers are moved by words that they may not see, or that
 have ended. Of turns with the same sequence the one that was stored first comes first.
+
+A long turn keeps its place, but lends no words and borrows none: a change beside it never writes its text again, nor a
+text as long as it anywhere else. What former versions lent to it, or of it, goes when a turn beside it changes.
 """
 
 from collections import Counter
@@ -17,7 +20,7 @@ from tmws_adapters.postgres.readers import readers_of
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.postgres.words import counts_of
 from tmws_core.aside import each_aside
-from tmws_core.domain.memory import Memory
+from tmws_core.domain.memory import LENT_BYTES, Memory
 
 OWN, PREVIOUS, BEFORE_PREVIOUS = 6, 2, 1
 """What a word counts in a memory's own text, in the turn before it and in the one before that, in halves."""
@@ -36,12 +39,14 @@ _GROUP = f"""
     AND {_END.format("t")} = {_END.format("m")} AND t.superseded_at IS NULL
 """
 
+_LONG = f"octet_length({{0}}.content) > {LENT_BYTES}"
+
 _BEFORE = f"""
-    SELECT m.document, t.document FROM memories_v2 AS m CROSS JOIN LATERAL (
-        SELECT t.document, t.sequence FROM memories_v2 AS t
+    SELECT m.document, CASE WHEN NOT t.long THEN t.document END FROM memories_v2 AS m CROSS JOIN LATERAL (
+        SELECT t.document, t.sequence, {_LONG.format("t")} AS long FROM memories_v2 AS t
         WHERE {_GROUP} AND (t.sequence, t.document) < (m.sequence, m.document)
         ORDER BY t.sequence DESC, t.document DESC LIMIT {TURNS}
-    ) AS t WHERE m.document = ANY(%s::bigint[]) AND m.superseded_at IS NULL
+    ) AS t WHERE m.document = ANY(%s::bigint[]) AND m.superseded_at IS NULL AND NOT {_LONG.format("m")}
     ORDER BY m.document, t.sequence DESC, t.document DESC
 """  # noqa: S608 - texts are constants, values are bound
 
@@ -141,29 +146,37 @@ async def _write(
     wanted = sorted(new.keys() | refreshed)
     if not wanted:
         return
-    before: dict[int, list[int]] = {}
+    before: dict[int, list[int | None]] = {}
     turned = sorted(placed | refreshed)
     for document, turn in await session.rows(_BEFORE, (turned,)) if turned else ():
         before.setdefault(document, []).append(turn)
-    turns = {turn for each in before.values() for turn in each}
-    former = await _entries(session, sorted((turns | refreshed) - new.keys()))
+    lending = {turn for each in before.values() for turn in each if turn is not None}
+    former = await _entries(session, sorted((lending | refreshed) - new.keys()))
     own = {document: entry.own for document, entry in former.items()} | dict(new)
     known = {document: entry.readers for document, entry in former.items()} | dict(readers)
-    _remove(session, {document: former[document] for document in refreshed if document in former})
-    documents = [document for document in wanted if document in own]
-    _insert(session, own, {document: before.get(document, []) for document in documents}, known)
+    alone = {document for document in own if not lending.intersection(before.get(document, ()))}
+    kept = {
+        document
+        for document in alone & former.keys()
+        if former[document].tokens == own[document].total() and [*former[document].readers] == [*known[document]]
+    }
+    documents = [document for document in wanted if document in own.keys() - kept]
+    _remove(session, {document: former[document] for document in documents if document in former})
+    if documents:
+        _insert(session, own, {document: before.get(document, []) for document in documents}, known)
 
 
 def _insert(
     session: Session,
     own: Mapping[int, Counter[str]],
-    before: Mapping[int, Sequence[int]],
+    before: Mapping[int, Sequence[int | None]],
     readers: Mapping[int, Sequence[str]],
 ) -> None:
     entries: list[dict[str, object]] = []
     total = 0
     for document, turns in before.items():
-        texts = [own[document], *(own.get(turn, Counter()) for turn in turns)]
+        # A long turn, None, keeps its place.
+        texts = [own[document], *(Counter() if turn is None else own.get(turn, Counter()) for turn in turns)]
         weights: Counter[str] = Counter()
         for counts, weight in zip(texts, (OWN, PREVIOUS, BEFORE_PREVIOUS), strict=False):
             for word, count in counts.items():
