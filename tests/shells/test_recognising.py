@@ -19,6 +19,20 @@ WORDS = "Zürich 語 😀"
 LIST = json.dumps([{"text": WORDS}] * 3, ensure_ascii=False)
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"id": 1,\n"text": "a", "about":\n{"x": 1}\n}\n{"text": "b"}',
+        b'{"text": "torn\n{"text": "a"}\n{"text": "b"}\n',
+        b'no json\n{"text": "a"}\n\n{"text": "b"}\n',
+        b'{"text": NaN}\n{"text": "a"}\n{"text": "b"}\n',
+    ],
+)
+def test_objects_are_found_whether_each_has_a_line_or_not(raw: bytes) -> None:
+    _, items = read(raw)
+    assert [item.request.content for item in items if isinstance(item, Record)] == ["a", "b"]
+
+
 class _Slow(io.BytesIO):
     """A pipe whose writer gives a byte at a time."""
 

@@ -96,7 +96,7 @@ class Stream:
         within = _name_of(inner)
         if is_object and name is None and within:
             return self._document(within, opened=True)
-        if is_object and name not in _CONVERSATIONS and _holds_object_lines(begins):
+        if is_object and name not in _CONVERSATIONS and _is_in_lines(begins):
             return self._lines(name or _OURS)
         if name or (within and not is_object) or asked:
             return self._document(name or within or _OURS, opened=is_object and name is None)
@@ -180,6 +180,12 @@ def _name_of(keys: frozenset[str]) -> str | None:
     """Return who writes objects with these names, or None if they hold no text."""
     found = format_of(keys)
     return found.name if found else (_OURS if keys & {"content", HISTORY_OF} else None)
+
+
+def _is_in_lines(begins: bytes) -> bool:
+    """Tell whether an object ends with its line, or is torn off there within a text; otherwise it goes on behind it."""
+    first = begins.split(b"\n", 1)[0]
+    return _holds_object_lines(first) or (b'"' in _TOKEN.sub(b"", first) and _holds_object_lines(begins))
 
 
 def _holds_object_lines(head: bytes) -> bool:
