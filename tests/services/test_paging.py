@@ -1,13 +1,16 @@
-"""Pages of one search fit together, however deep they go."""
+"""Pages of one search fit together, however deep they go, and so do those of a list."""
 
+import threading
+from collections.abc import Sequence
 from itertools import product
 
+import anyio
 import attrs
 import pytest
 
-from tests.services.conftest import World
+from tests.services.conftest import World, word_counts
 from tmws_core.domain.agent import Caller
-from tmws_core.messages.memory import CreateMemories, CreateMemory
+from tmws_core.messages.memory import CreateMemories, CreateMemory, ListMemories
 from tmws_core.messages.search import MemoryHit, SearchMemories, SearchMode
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +52,32 @@ async def test_pages_of_any_size_show_the_same_hits_in_the_same_order_and_each_o
             assert least is None or all(hit.similarity is not None and hit.similarity >= least for hit in hits)
         assert len(set(orders[0])) == len(orders[0])
         assert orders[0] == orders[1] == orders[2], (mode, least)
+
+
+async def test_pages_with_the_oldest_first_show_what_is_stored_between_them(world: World) -> None:
+    athena, begun, going_on = world.agent("athena"), threading.Event(), threading.Event()
+
+    def vectors(texts: Sequence[str]) -> list[list[float]]:
+        if any("slow" in text for text in texts):
+            begun.set()
+            assert going_on.wait(60)
+        return word_counts(texts)
+
+    world.ollama.vectors = vectors
+    request = ListMemories(limit=2, oldest_first=True)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.app.call, athena, CreateMemory(content="A slow one.", idempotency_key="slow"))
+        assert await anyio.to_thread.run_sync(begun.wait, 60)
+        for number in range(3):
+            await world.app.call(athena, CreateMemory(content=f"Quick {number}."))
+        first = await world.app.call(athena, request)
+        going_on.set()
+    second = await world.app.call(athena, attrs.evolve(request, cursor=first.next_cursor))
+
+    shown = [each.content for each in (*first.memories, *second.memories)]
+    assert shown == ["Quick 0.", "Quick 1.", "Quick 2.", "A slow one."]
+    again = await world.app.call(athena, CreateMemory(content="A slow one.", idempotency_key="slow"))
+    assert again.memory_id == second.memories[-1].memory_id
 
 
 async def test_pages_reach_every_memory_that_a_list_holds(world: World) -> None:

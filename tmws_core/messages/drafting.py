@@ -22,7 +22,8 @@ IMPORTANCE = 0.5
 class Draft:
     """A memory that is about to be stored, as its request describes it; `place` leads to that, such as `memories[2].`.
 
-    `memory` has an id and a version already; what is stored may have other facts, if it was merged with a later one.
+    `memory` has a version already, and an id of its own until it is stored; what is stored may have other facts, if it
+    was merged with a later one.
     """
 
     place: str
@@ -44,10 +45,11 @@ class Draft:
         """Return what tells the request from another one; it is made once, since it takes a millisecond."""
         return request_hash(self.request, self.memory.namespace)
 
-    def stored(self, vector: Vector | None, lexical: str, now: datetime) -> NewMemory:
+    def stored(self, memory_id: str, vector: Vector | None, lexical: str, now: datetime) -> NewMemory:
         """Return what the store gets."""
+        embedded = vector is not None
         return NewMemory(
-            memory=attrs.evolve(self.memory, embedded=vector is not None, created_at=now, updated_at=now),
+            memory=attrs.evolve(self.memory, id=memory_id, embedded=embedded, created_at=now, updated_at=now),
             content_hash=self.identity.content_hash,
             lexical=lexical,
             vector=vector,

@@ -76,18 +76,23 @@ class Ledger:
         """Tell whether anything is to be written."""
         return bool(self.added or self.changed or self.keys)
 
-    def answers(self, embedded: Mapping[str, float]) -> list[MemoryCreated]:
-        """Return the answers; `embedded` has the milliseconds that the vectors of the added ones took."""
-        return [self._answer(each, embedded) for each in self.entries]
+    def used_keys(self, ids: Mapping[str, str]) -> list[UsedKey]:
+        """Return what is to be remembered of idempotency keys; `ids` are those that the added ones are stored with."""
+        return [attrs.evolve(each, memory_id=ids.get(each.memory_id, each.memory_id)) for each in self.keys.values()]
 
-    def _answer(self, entry: Entry, embedded: Mapping[str, float]) -> MemoryCreated:
+    def answers(self, ids: Mapping[str, str], embedded: Mapping[str, float]) -> list[MemoryCreated]:
+        """Return the answers; `embedded` has the milliseconds that the vectors of the added ones took, by those ids."""
+        return [self._answer(each, ids, embedded) for each in self.entries]
+
+    def _answer(self, entry: Entry, ids: Mapping[str, str], embedded: Mapping[str, float]) -> MemoryCreated:
         memory = self._memories[entry.memory_id]
+        memory_id = ids.get(memory.id, memory.id)
         return MemoryCreated(
-            memory_id=memory.id,
+            memory_id=memory_id,
             stored=entry.stored,
-            embedding_generated=memory.embedded or memory.id in embedded,
-            embedding_latency_ms=embedded.get(memory.id, 0.0) if entry.stored else 0.0,
-            duplicate_of=memory.id if entry.duplicate else None,
+            embedding_generated=memory.embedded or memory_id in embedded,
+            embedding_latency_ms=embedded.get(memory_id, 0.0) if entry.stored else 0.0,
+            duplicate_of=memory_id if entry.duplicate else None,
             merged=entry.merged or None,
         )
 
@@ -228,8 +233,8 @@ def _effort(memory: Memory) -> int:
 class Settling:
     """Settles requests, which are given by their places, and once more only where something is not what it was.
 
-    `ids` are for the memories that they become. The namespace that a request means is the one that its owner has at
-    first. What is large is worked on in a thread, and no longer than EFFORT allows.
+    `ids` tell the memories apart that they become, until these are stored. The namespace that a request means is the
+    one that its owner has at first. What is large is worked on in a thread, and no longer than EFFORT allows.
     """
 
     _requests: Mapping[str, CreateMemory]

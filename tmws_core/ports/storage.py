@@ -188,8 +188,8 @@ class MemoryReader(Protocol):
     async def page(self, scope: Scope, *, after: str | None, limit: int, order: Order) -> list[Memory]:
         """Return at most `limit` memories of the scope in the order of their ids, beginning behind the id `after`.
 
-        "newest" counts ids downwards. Ids sort by time of creation, so a page never shows a memory twice and never
-        leaves one out, whatever is written between two calls.
+        None is shown twice, nor left out if it was there at the first call. What is stored since comes behind in the
+        order "oldest", unless a unit beside it, in PostgreSQL or by another clock, was shown first and has higher ids.
         """
         ...
 
@@ -284,8 +284,8 @@ class MemoryWriter(Protocol):
 
         What it had replaced is replaced by its own successor, or is in force again if it has none, or none that the
         owner of what was replaced may see. Each of them has a new version, and was changed `at` that moment, or when
-        the deleted one was changed last. They are returned. InvalidField if that brings back turns of the deleted
-        memory's owner with more than BETWEEN others between them in their sessions.
+        the deleted one was changed last. They are returned. InvalidField if that brings back turns of the same owner
+        with more than BETWEEN others between them.
         """
         ...
 

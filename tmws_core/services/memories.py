@@ -229,18 +229,23 @@ class Memories:
             owners = {agent_id: standing.actor(agent_id) for agent_id in named}
             ledger = await settling.settled(unit.memories, standing.caller, owners, self.clock.now())
             if not ledger.writes:
-                return ledger.answers({})
+                return ledger.answers({}, {})
             # What is there no more since it was looked for, so that its repetition is stored after all.
             lexical |= await _lexical([each for each in ledger.added if each.memory.id not in lexical])
             vectors = await self._usable(unit, vectors, since)
             now = self.clock.now()
-            new = [each.stored(vectors.get(each.memory.id), lexical[each.memory.id], now) for each in ledger.added]
-            changed = await self._write(unit, new, ledger, now)
+            # In the order in which units begin to write, so that whoever pages by ids finds what comes later behind.
+            ids = {each.memory.id: self.ids.new() for each in ledger.added}
+            new = [
+                each.stored(memory_id, vectors.get(each.memory.id), lexical[each.memory.id], now)
+                for memory_id, each in zip(ids.values(), ledger.added, strict=True)
+            ]
+            changed = await self._write(unit, new, ledger, ids, now)
             await self._record(unit, caller, "memory.created", [item.memory for item in new])
             await self._record(unit, caller, "memory.updated", changed)
         await self._announce([*(item.memory for item in new), *changed])
         each = round(milliseconds / max(len(passages), 1), 3)
-        return ledger.answers(dict.fromkeys((item.memory.id for item in new if item.vector is not None), each))
+        return ledger.answers(ids, dict.fromkeys((item.memory.id for item in new if item.vector is not None), each))
 
     async def _expected(
         self, caller: Caller, requests: Mapping[str, CreateMemory], settling: Settling
@@ -270,7 +275,9 @@ class Memories:
                 return _Prepared(text, vectors, lexical)
         return _Prepared()
 
-    async def _write(self, unit: UnitOfWork, new: Sequence[NewMemory], ledger: Ledger, now: datetime) -> list[Memory]:
+    async def _write(
+        self, unit: UnitOfWork, new: Sequence[NewMemory], ledger: Ledger, ids: Mapping[str, str], now: datetime
+    ) -> list[Memory]:
         """Write what a ledger has settled, and return the memories that were changed by it."""
         changed = [
             (former, attrs.evolve(memory, updated_at=max(now, former.updated_at)))
@@ -286,7 +293,7 @@ class Memories:
                 NewMemory(memory=memory, content_hash=content_hash(memory.content), lexical="", vector=None),
             )
         await unit.changes.add(new)
-        await unit.changes.remember([*ledger.keys.values()])
+        await unit.changes.remember(ledger.used_keys(ids))
         await self.admission.check(unit.agents, owners | set(owned), owned)
         return [memory for _, memory in changed]
 
