@@ -124,7 +124,7 @@ _WILD = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(st.dictionaries(_NAMES, _WILD, max_size=6), st.sampled_from(list(_shapes())))
 def test_whatever_an_entry_holds_it_is_taken_or_refused(value: Any, shape: Callable[[Any], bytes]) -> None:
     try:

@@ -153,4 +153,3 @@ def test_an_import_that_cannot_note_what_it_made_says_so_and_stores(tmp_path: Pa
     done = command.ok("import", "note.md")
     assert done.out == "Stored 1, already there 0, refused 0\n"
     assert "is not noted (Is a directory)" in done.err
-    assert command.run("import", "-", "--prune", stdin='{"content": "x"}').code == 2
