@@ -16,6 +16,7 @@ from tmws_cli.failures import EXIT_CODES
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.output import printable
 from tmws_cli.progress import progress
+from tmws_cli.times import written_time
 from tmws_core.domain.audit import AuditRecord
 from tmws_core.domain.chain import Checkpoint
 from tmws_core.domain.proof import Doubt
@@ -47,15 +48,15 @@ DOUBTS = {
 
 
 class _Moment(click.ParamType[datetime]):
-    """A time in RFC 3339."""
+    """A time as people write it, or in RFC 3339."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         try:
-            moment = datetime.fromisoformat(value)
+            moment = datetime.fromisoformat(written_time("since", value))
         except ValueError:
-            self.fail(f"{value!r} is no time such as 2026-01-31T12:00:00Z.", param, ctx)
+            self.fail(f"{value!r} is no time such as 30d, yesterday or 2026-01-31T12:00:00Z.", param, ctx)
         if moment.tzinfo is None:
             self.fail(f"{value!r} has no time zone: write {value}Z for UTC.", param, ctx)
         return moment
@@ -69,7 +70,7 @@ def audit() -> None:
 @audit.command("query")
 @click.option("--event", default="", metavar="TYPE", help="Only events whose type begins so, such as `memory.`.")
 @click.option("--agent", metavar="ID", help="Only what this agent did.")
-@click.option("--since", type=_Moment(), metavar="TIME", help="Only from this time on, such as 2026-01-31T12:00:00Z.")
+@click.option("--since", type=_Moment(), metavar="TIME", help="Only from this time on, such as 30d or 2026-01-31.")
 @click.option("--until", type=_Moment(), metavar="TIME", help="Only before this time.")
 @click.option("--limit", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many at most.")
 @click.option("--before", type=int, metavar="ROW", help="Only rows before this one: the last one of the former page.")

@@ -65,11 +65,12 @@ def test_query_narrows_by_type_agent_and_time(command: Command) -> None:
     assert found("--agent", "grace") == [3]
     assert found("--since", "2020-01-01T00:00:00+02:00", "--until", tomorrow) == [3, 2, 1]
     assert found("--since", tomorrow) == []
+    assert found("--since", "yesterday", "--until", "tomorrow") == found("--since", "2h") == [3, 2, 1]
     assert found("--before", "3") == [2, 1]
     assert command.ok("audit", "query", "--agent", "nobody").out == "Nothing like that was recorded.\n"
 
 
-@pytest.mark.parametrize("time", ["yesterday", "2026-01-31T12:00:00"])
+@pytest.mark.parametrize("time", ["some day", "2026-13-31"])
 def test_a_time_that_is_none_is_a_mistake(tmp_path: Path, time: str) -> None:
     done = Command(tmp_path).run("audit", "query", "--since", time)
     assert (done.code, done.out) == (2, "")
