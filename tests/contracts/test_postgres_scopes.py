@@ -275,3 +275,13 @@ def test_a_scope_is_forgotten_at_the_moment_at_which_its_first_member_expires() 
     wanted = scope(at=NOON)
     scopes.keep(wanted, Members(array("q", [1]), NOON, scopes.place))
     assert scopes.find(wanted) is None
+
+
+def test_what_was_asked_before_all_was_forgotten_is_not_remembered_afterwards() -> None:
+    scopes = Scopes()
+    asked = scopes.place
+    scopes.forget()
+    scopes.keep(scope(), Members(array("q", [1]), None, asked))
+    assert scopes.find(scope()) is None
+    scopes.keep(scope(), Members(array("q", [1]), None, scopes.place))
+    assert scopes.find(scope()) is not None

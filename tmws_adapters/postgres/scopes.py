@@ -107,8 +107,10 @@ class Scopes:
             self._dropped += surplus
 
     def forget(self) -> None:
-        """Forget what all scopes hold: nobody knows what has changed."""
+        """Forget what all scopes hold, and what is being asked for: nobody knows what has changed."""
         self._members.clear()
+        self._dropped = self.place + 1
+        del self._log[:]
 
     def wanted_again(self, scope: Scope) -> bool:
         """Tell whether a scope that is not remembered was asked for before."""
