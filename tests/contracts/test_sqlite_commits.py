@@ -1,7 +1,12 @@
-"""A commit that SQLite refuses."""
+"""Commits that SQLite refuses, and how long units of work share one."""
 
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
+import anyio
+import attrs
 import pytest
 
 from tests.contracts.builders import memory, new, scope
@@ -33,3 +38,68 @@ async def test_what_a_failed_commit_was_to_store_is_not_stored_by_the_next_one(t
         async with storage.read() as snapshot:
             found = await snapshot.memories.page(scope(), after=None, limit=9, order="oldest")
     assert [each.id for each in found] == [kept.id]
+
+
+async def test_who_has_written_does_not_wait_for_all_that_come_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmws_adapters.sqlite.connections.GROUP", timedelta(0))
+    acknowledged = anyio.Event()
+    async with open_sqlite(tmp_path / "tmws.db") as store:
+
+        async def first() -> None:
+            async with store.storage.write() as unit:
+                await anyio.wait_all_tasks_blocked()
+                await unit.changes.add([new(memory())])
+            acknowledged.set()
+
+        async def behind() -> None:
+            async with store.storage.write() as unit:
+                await unit.changes.add([new(memory())])
+                with anyio.fail_after(60):
+                    await acknowledged.wait()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first)
+            tasks.start_soon(behind)
+
+
+@attrs.define
+class Clock:
+    """A monotonic clock that stands still until it is moved."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("pause", "rests"), [(0.5, True), (2.0, False)], ids=["short", "long"])
+async def test_a_process_that_writes_without_long_pauses_leaves_the_file_to_others_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pause: float, rests: bool
+) -> None:
+    """Of the pauses between two transactions none is long enough for who looks every 100 ms."""
+    monkeypatch.setattr("tmws_adapters.sqlite.connections.REST", timedelta(minutes=1))
+    monkeypatch.setattr("tmws_adapters.sqlite.connections.time", clock := Clock())
+    begun = anyio.Event()
+
+    async def write() -> None:
+        async with store.storage.write() as unit:
+            begun.set()
+            await unit.changes.add([new(memory())])
+            clock.now += 1.6
+
+    async with open_sqlite(tmp_path / "tmws.db") as store, anyio.create_task_group() as tasks:
+        await write()
+        begun = anyio.Event()
+        clock.now += pause
+        tasks.start_soon(write)
+        await anyio.wait_all_tasks_blocked()
+        if rests:
+            with closing(sqlite3.connect(tmp_path / "tmws.db", timeout=0)) as other:
+                other.execute("BEGIN IMMEDIATE")
+            assert not begun.is_set()
+            tasks.cancel_scope.cancel()
+        else:
+            with anyio.fail_after(60):
+                await begun.wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
@@ -195,7 +196,8 @@ async def test_tasks_cancelled_at_any_moment_among_others_take_nothing_from_them
     assert await storage.integrity() == []
 
 
-async def test_tasks_that_write_at_the_same_time_share_commits(tmp_path: Path) -> None:
+async def test_tasks_that_write_at_the_same_time_share_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmws_adapters.sqlite.connections.GROUP", timedelta(minutes=1))
     async with open_sqlite(tmp_path / "tmws.db") as store:
         async with anyio.create_task_group() as tasks:
             for _ in range(MANY):

@@ -33,6 +33,14 @@ INSTANCES = "CREATE VIRTUAL TABLE temp.memories_fts_instances USING fts5vocab(ma
 SWITCH_RETRY = timedelta(milliseconds=5)
 """Pause between attempts to switch a new file to write-ahead logging while other processes open it, too."""
 
+GROUP = timedelta(milliseconds=50)
+"""How long units join one transaction: none is durable before its end, and nobody else writes to the file until then.
+A commit takes 0.2 to 5 ms."""
+
+HELD, REST = timedelta(seconds=1), timedelta(milliseconds=120)
+"""How much longer than it leaves the file to others this process writes before it rests, and for how long: SQLite asks
+for a locked file every 100 ms (`sqliteDefaultBusyCallback`), and may miss shorter pauses again and again."""
+
 
 def _absolute(path: Path) -> Path:
     return path.absolute()
@@ -152,9 +160,14 @@ class ReaderPool:
 
 @attrs.define(eq=False)
 class _Commit:
-    """A commit to come of all units of work that have run since the one before; `failure` is why it cannot."""
+    """A commit to come of all units of work that have run since the one before; `failure` is why it cannot.
+
+    `since` is when the first of them began, on the monotonic clock; `waiting` are scopes to be left when it is done.
+    """
 
     units: int = 0
+    since: float = 0.0
+    waiting: set[anyio.CancelScope] = attrs.field(factory=set)
     done: bool = False
     failure: StorageUnavailable | None = None
 
@@ -165,7 +178,9 @@ class Connections:
 
     Units of work run one after the other and are committed together: after its last statement each queues once more,
     behind those that wait to run, and whoever comes first commits for all. One client waits for nobody; of eight, each
-    commit, which waits for the disk, carries several.
+    commit, which waits for the disk, carries several. A unit that comes to a transaction of GROUP commits it first, so
+    that however many wait, nobody who has written waits for all of them; and a process that writes without a pause
+    rests before other processes give up.
 
     `snapshots` serves whole snapshots, `lookups` single questions. They are apart because a snapshot's user may ask
     single questions while it holds its connection: with one pool, as many such users as connections would wait for
@@ -180,11 +195,15 @@ class Connections:
     _turn: anyio.Lock = attrs.field(factory=lambda: anyio.Lock(fast_acquire=True), init=False)
     _writing: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _commit: _Commit = attrs.field(factory=_Commit, init=False)
+    # For how many seconds this process has written more than it has left the file to others, and when it last did.
+    _held: float = attrs.field(default=0.0, init=False)
+    _left: float = attrs.field(default=0.0, init=False)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Session]:
         """Wait for this task's turn to write, in order of arrival; what the block did is durable when it has ended."""
         async with self._turn:
+            await self._make_way()
             session = Session(self._writer, "BEGIN IMMEDIATE", self._limiter, self.file, self._writing)
             try:
                 yield session
@@ -199,14 +218,44 @@ class Connections:
             # It shares its transaction with others now, and can no longer be given up.
             await in_any_case(partial(self._settle, commit))
 
+    async def _make_way(self) -> None:
+        """End a transaction that has taken its time, and rest where others have had no chance to write."""
+        if self._commit.units and time.monotonic() - self._commit.since >= GROUP.total_seconds():
+            await self._commit_units(self._commit)
+        if not self._commit.units:
+            self._held = max(self._held - (time.monotonic() - self._left), 0.0)
+            if self._held > HELD.total_seconds():
+                await anyio.sleep(REST.total_seconds())
+                self._held = 0.0
+            self._left = self._commit.since = time.monotonic()
+
     async def _settle(self, commit: _Commit) -> None:
-        async with self._turn:
-            if not commit.done:
-                # Nobody has the next turn before the thread has ended: it would write into this transaction.
-                await in_thread(partial(self._make_durable, commit), self._limiter)
+        with anyio.CancelScope() as waiting:
+            if commit.done:
+                waiting.cancel()
+            commit.waiting.add(waiting)
+            try:
+                await self._turn.acquire()
+            finally:
+                commit.waiting.discard(waiting)
+            try:
+                if not commit.done:
+                    await self._commit_units(commit)
+            finally:
+                self._turn.release()
         if commit.failure is not None:
             # Each unit has an error of its own to raise, with its own traceback.
             raise attrs.evolve(commit.failure) from commit.failure
+
+    async def _commit_units(self, commit: _Commit) -> None:
+        """Commit on behalf of all, which are told at once: their turns may be far away."""
+        try:
+            # Nobody has the next turn before the thread has ended: it would write into this transaction.
+            await in_thread(partial(self._make_durable, commit), self._limiter)
+        finally:
+            self._held += time.monotonic() - commit.since
+            self._left = time.monotonic()
+            _tell(commit)
 
     def _make_durable(self, commit: _Commit) -> None:
         with self._writing:
@@ -228,12 +277,18 @@ class Connections:
             commit = self._commit
             if commit.units and session.failure is not None and not self._writer.in_transaction:
                 self._commit, commit.done, commit.failure = _Commit(), True, session.failure
+                _tell(commit)
 
     def close(self) -> None:
         """Close all connections; the last one to a file folds the log into it."""
         self.snapshots.close()
         self.lookups.close()
         self._writer.close()
+
+
+def _tell(commit: _Commit) -> None:
+    for scope in commit.waiting:
+        scope.cancel()
 
 
 @asynccontextmanager
