@@ -131,7 +131,7 @@ def test_an_edit_of_the_front_matter_is_no_loss(command: Command) -> None:
     assert counts(command, "notes") == {"merged": 1}
     note(command, f"---\ntags: [ops, night]\nimportance: 0.9\n---\n{BACKUP}")
     assert counts(command, "notes") == {"stored": 1, "superseded": 1}
-    [memory] = command.ok("memory", "list", "--json").answer["memories"]
+    [memory] = command.ok("memory", "list", "--details", "--json").answer["memories"]
     assert (memory["tags"], memory["importance"]) == (["ops", "night"], 0.9)
 
 
