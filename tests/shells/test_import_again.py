@@ -8,6 +8,7 @@ import pytest
 
 from tests.shells.command import Command
 from tests.shells.test_import_export import exported, lines
+from tmws_core.messages.memory import ALL
 
 BACKUP = "# Backup\n\nThe backup of the ledger database starts every night at 03:45.\n"
 
@@ -27,7 +28,7 @@ def counts(command: Command, source: str) -> dict[str, int]:
 
 
 def current(command: Command) -> list[str]:
-    answer = command.ok("memory", "list", "--oldest-first", "--limit", "100", "--json").answer
+    answer = command.ok("memory", "list", "--oldest-first", "--limit", "100", "--max-chars", str(ALL), "--json").answer
     return [memory["content"] for memory in answer["memories"]]
 
 

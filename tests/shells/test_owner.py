@@ -231,7 +231,7 @@ def test_server_takes_over_from_the_owner_and_terminals_follow_it_and_go_on_afte
         with http_server(home) as server:
             assert (owner_of(home).kind, owner_of(home).url) == ("server", server.url)
             assert owner_of(home).pid == server.process.pid != former.pid
-            listed = terminal.ask(tool(2, "list_memories"))["result"]["structuredContent"]["memories"]
+            listed = terminal.ask(tool(2, "list_memories", details=True))["result"]["structuredContent"]["memories"]
             assert [memory["agent_id"] for memory in listed] == ["athena"]
             terminal.send(tool(3, "create_memory", content="more"))
             server.stop()

@@ -10,7 +10,7 @@ from tests.shells.test_rest import UNKNOWN_ID
 
 READING = [
     ("memory", "list"),
-    ("memory", "list", "--json"),
+    ("memory", "list", "--details", "--json"),
     ("memory", "get-stats", "--json"),
     ("memory", "search", "ferry"),
     ("memory", "get", UNKNOWN_ID),

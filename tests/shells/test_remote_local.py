@@ -28,7 +28,7 @@ from tmws_core.errors import (
     RequestTooLarge,
     StorageCorrupt,
 )
-from tmws_core.messages.memory import CreateMemories, CreateMemory, GetMemory, GetMemoryStats, ListMemories
+from tmws_core.messages.memory import ALL, CreateMemories, CreateMemory, GetMemory, GetMemoryStats, ListMemories
 from tmws_core.messages.system import GetSystemStats
 
 pytestmark = pytest.mark.anyio
@@ -136,7 +136,7 @@ async def test_requests_and_answers_of_several_megabytes_pass_and_larger_ones_ar
     memories = tuple(CreateMemory(content=f"{n} " + "x" * 65_000) for n in range(130))
     async with open_remote(settings) as app:
         await app.call(CreateMemories(memories=memories[:70]))
-        listed = await app.call(ListMemories(limit=100))
+        listed = await app.call(ListMemories(limit=100, max_chars=ALL))
         assert {memory.content for memory in listed.memories} == {memory.content for memory in memories[:70]}
         with pytest.raises(RequestTooLarge) as caught:
             await app.call(CreateMemories(memories=memories))

@@ -11,6 +11,7 @@ import pytest
 from tests.shells.command import Command
 from tests.shells.owners import is_owned, log_of, owner_of, place_in, until
 from tests.shells.serving import PATIENCE, Finished, conversation, environment, request, run_stdio, tool
+from tmws_core.messages.memory import ALL
 
 HEAVY = {"click", "attr", "attrs", "anyio", "typing", "pathlib", "subprocess", "hashlib", "threading", "asyncio"}
 
@@ -106,8 +107,8 @@ def test_large_messages_pass_in_both_directions(home: Path) -> None:
     with conversation(home, TMWS_ONNX_MODEL_DIR="missing") as terminal:
         stored = terminal.ask(tool(1, "create_memories", memories=[{"content": text} for text in texts]))
         assert len(stored["result"]["structuredContent"]["results"]) == 100
-        listed = terminal.ask(tool(2, "list_memories", limit=100))["result"]["structuredContent"]["memories"]
-    assert {memory["content"] for memory in listed} == set(texts)
+        listed = terminal.ask(tool(2, "list_memories", limit=100, max_chars=ALL))["result"]["structuredContent"]
+    assert {memory["content"] for memory in listed["memories"]} == set(texts)
 
 
 def test_long_input_is_answered_to_its_end(home: Path) -> None:

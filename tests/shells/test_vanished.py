@@ -17,7 +17,7 @@ from tmws_cli.transfer.made import Made
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
-from tmws_core.messages.memory import ListMemories
+from tmws_core.messages.memory import ALL, ListMemories
 
 
 def set_clock(patch: pytest.MonkeyPatch, moved: timedelta) -> None:
@@ -51,7 +51,7 @@ class Vault:
         return tally
 
     async def current(self) -> list[str]:
-        answer = await self.app.call(self.caller, ListMemories(limit=100, oldest_first=True))
+        answer = await self.app.call(self.caller, ListMemories(limit=100, oldest_first=True, max_chars=ALL))
         return [memory.content for memory in answer.memories]
 
 

@@ -25,7 +25,7 @@ _REACH = 32
 """Characters that a cut is moved by at most, to the end of a word or of what is written on one letter."""
 
 _LEAD = 3
-"""One part in so many of what an excerpt has room for beside a match stands before it."""
+"""One part in so many of what an excerpt has room for beside a match stands before it, and is given up at its end."""
 
 _KEPT, _TRIED = 20, 200
 """Places of one word of the query that are weighed, and places where its letters stand that are looked at."""
@@ -150,7 +150,7 @@ def _cut(text: str, start: int, size: int, beyond: int) -> int:
     end = start + (len(piece) if piece.isascii() else len(piece.encode()[:size].decode(errors="ignore")))
     if end >= len(text):
         return len(text)
-    lowest = min(max(end - _REACH, beyond, start + 1), end)
+    lowest = min(max(end - min(_REACH, size // _LEAD), beyond, start + 1), end)
     for place in range(end, lowest - 1, -1):
         if text[place].isspace() and not text[place - 1].isspace():
             return place
