@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,12 +22,19 @@ QUICK = {"TMWS_ONNX_MODEL_DIR": "missing", "TZ": "Europe/Paris", "COLUMNS": "140
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Iterator[Command]:
+@contextmanager
+def beside_owner(directory: Path) -> Iterator[Command]:
     """Yield the command beside an owner: each takes a tenth of the time."""
-    command = Command(tmp_path).using(**QUICK)
+    command = Command(directory).using(**QUICK)
     with conversation(command.home, **QUICK) as terminal:
         terminal.ask(request(1, "ping"))
+        yield command
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """Yield the command beside an owner whose memories all tests share."""
+    with beside_owner(tmp_path_factory.mktemp("daily")) as command:
         yield command
 
 
@@ -87,7 +95,8 @@ def test_short_forms_take_words_without_quotes_and_ids_by_their_beginning(comman
     assert command.run("memory", "delete", UNKNOWN[:30]).code == 3
 
 
-def test_list_that_is_empty_says_so(command: Command) -> None:
+def test_list_that_is_empty_says_so(tmp_path: Path) -> None:
+    command = Command(tmp_path).using(**QUICK)
     assert command.ok("memory", "list").out == "There are no memories.\n"
     assert command.ok("search", "anything").out == "Nothing was found.\n"
     assert command.ok("agent", "list").out == "There are no agents.\n"
@@ -136,7 +145,8 @@ def test_delete_asks_on_a_terminal_alone(command: Command) -> None:
     code, shown = on_terminal(command, "memory", "delete", unasked, "--yes")
     assert (code, "?" in shown) == (0, False)
     command.ok("memory", "delete", piped)
-    assert [row.split()[4] for row in command.ok("memory", "list").out.splitlines()] == ["Number"]
+    listed = command.ok("memory", "list").out
+    assert ("Number 0" in listed, listed.count("Number")) == (True, 1)
 
 
 def test_colours_are_for_terminals_that_want_them(command: Command) -> None:
@@ -174,11 +184,12 @@ def test_text_is_edited_and_what_cannot_be_stored_is_kept(command: Command) -> N
 
 
 @pytest.mark.embedded("a server of PostgreSQL needs no owner")
-def test_stop_ends_the_owner(command: Command) -> None:
-    pid = owner_of(command.home).pid
-    assert command.ok("stop", "--json").answer == {"success": True, "stopped": pid}
-    assert not is_owned(command.home)
-    assert command.ok("stop").out == "Nothing is running\n"
+def test_stop_ends_the_owner(tmp_path: Path) -> None:
+    with beside_owner(tmp_path) as command:
+        pid = owner_of(command.home).pid
+        assert command.ok("stop", "--json").answer == {"success": True, "stopped": pid}
+        assert not is_owned(command.home)
+        assert command.ok("stop").out == "Nothing is running\n"
 
 
 def test_shells_complete_commands_and_options(tmp_path: Path) -> None:
