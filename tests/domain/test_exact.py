@@ -70,6 +70,11 @@ def test_a_query_of_nothing_else_is_told_from_one_in_words(query: str, *, only: 
     assert ExactStrings.of(query).only is only
 
 
+def test_words_with_hyphens_are_not_worth_looking_through_more_texts() -> None:
+    assert not ExactStrings.of("self-care and/or rest").demand
+    assert ExactStrings.of("self-care since 2.4.7").demand
+
+
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_any_query_is_held_against_any_text(query: str, content: str) -> None:
     assert 0 <= ExactStrings.of(query).share(content) <= 1

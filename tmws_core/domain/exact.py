@@ -85,6 +85,11 @@ class ExactStrings:
         return bool(self.strings)
 
     @property
+    def demand(self) -> bool:
+        """Tell whether one of them is worth looking through more texts than the best."""
+        return any(string.weight == WHOLE for string in self.strings)
+
+    @property
     def text(self) -> str:
         """The strings as a query of their own."""
         return " ".join(string.text for string in self.strings)

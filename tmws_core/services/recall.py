@@ -127,7 +127,7 @@ class Recall:
         )
         (look,) = await each_aside(lambda query: SecondLook.of(query, self.boosts, scope.at), [request.query])
         findings = await self._find(scope, request, CANDIDATES)
-        head = findings.fused(request.min_similarity, max(CANDIDATES if look.strings else HEAD, wanted))
+        head = findings.fused(request.min_similarity, max(CANDIDATES if look.strings.demand else HEAD, wanted))
         tail = [] if len(head) >= wanted else await self._behind(head, findings, scope, request)
         others = await self._others(head, look.strings, scope, request)
         async with self.storage.read() as snapshot:
@@ -188,7 +188,12 @@ class Recall:
         self, head: Sequence[Ranked], strings: ExactStrings, scope: Scope, request: SearchMemories
     ) -> list[Ranked]:
         """Return what may have the query's exact strings besides the head, where other words are in their way."""
-        if not strings or strings.only or request.mode is SearchMode.SEMANTIC or request.min_similarity is not None:
+        if (
+            not strings.demand
+            or strings.only
+            or request.mode is SearchMode.SEMANTIC
+            or request.min_similarity is not None
+        ):
             return []
         known = {hit.document for hit in head}
         hits = await self.lexical.search(scope, query_terms(strings.text), CANDIDATES)
@@ -282,7 +287,7 @@ async def _second_look(
     If the query has exact strings, what has them comes to the head: of the hits behind it, and of `others`.
     """
     head, behind = ranked[:HEAD], ranked[HEAD:]
-    further = [*ranked[HEAD:CANDIDATES], *others] if look.strings else []
+    further = [*ranked[HEAD:CANDIDATES], *others] if look.strings.demand else []
     memories = await snapshot.memories.of_documents([hit.document for hit in (*head, *further)], scope)
     uses = await snapshot.memories.uses([hit.document for hit in head]) if look.boosts.use else {}
 
