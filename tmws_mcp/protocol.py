@@ -172,6 +172,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop(HTTPStatus.BAD_REQUEST)
         self._check_framing(self.parser.get_http_version())
         super().on_headers_complete()
+        if self.parser.should_upgrade():
+            # No other protocol is spoken here, and what follows in the same piece is not parsed: it is asked anew.
+            self.cycle.keep_alive = False
         self._in_head = False
         self._expect(None)
 

@@ -37,7 +37,13 @@ async def echo(scope: Scope, _: Receive, send: Send) -> None:
 def running(*proxies: str) -> Iterator[tuple[str, uvicorn.Server]]:
     """Run the protocol around `echo` in a thread."""
     config = uvicorn.Config(
-        echo, port=0, http=BoundedProtocol, lifespan="off", log_config=None, forwarded_allow_ips=list(proxies)
+        echo,
+        port=0,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        forwarded_allow_ips=list(proxies),
     )
     config.timeout_keep_alive = PATIENCE
     listener = socket.create_server(("127.0.0.1", 0))
@@ -193,3 +199,16 @@ def test_pipelined_request_begins_when_the_answer_before_it_is_read() -> None:
         assert ASKED.count("/large") == 1
         read(connection, 3 * len(LARGE))
         assert ASKED.count("/large") == 3
+
+
+@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket"])
+def test_a_connection_on_which_another_protocol_was_asked_for_ends_with_the_answer(upgrade: bytes) -> None:
+    with running() as (url, _), closing(connect(url)) as connection:
+        head = b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n"
+        connection.sendall(b"GET / HTTP/1.1\r\n" + HOST + head + b"\r\n" + b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nconnection: close\r\n" in answer
