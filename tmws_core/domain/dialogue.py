@@ -16,7 +16,7 @@ QUESTION = 0.06
 MOMENT = 0.12
 """For a memory with words of time, where the question asks for a time."""
 
-NEGATION = 0.2
+NEGATION = 0.1
 """For a memory that says what is not, where the question asks for that: nearly the same words say the contrary."""
 
 _SPEAKER = re.compile(r"([^\W\d_][\w.'-]*(?: [\w.'-]+){0,2}): ")
@@ -30,9 +30,7 @@ _MOMENT = re.compile(
     re.IGNORECASE,
 )
 
-_NEGATION = re.compile(
-    r"\b(?:not|never|no|none|nobody|nothing|neither|nor|without|cannot)\b|n['\u2019]t\b", re.IGNORECASE
-)
+_NEGATION = re.compile(r"\b(?:not|never|no|nobody|nothing|neither|nor|without|cannot)\b|n['\u2019]t\b", re.IGNORECASE)
 
 _WORD = re.compile(r"[^\W_]+")
 
