@@ -8,7 +8,7 @@ import pytest
 
 from tests.contracts.builders import DAY, EVERYTHING, NOON, fingerprint, memory, new, used_key, vector
 from tests.contracts.steps import get, replace, store
-from tmws_core.domain.memory import METADATA_BYTES, AccessLevel
+from tmws_core.domain.memory import KEYS, METADATA_BYTES, AccessLevel
 from tmws_core.ports.storage import ALIKE, ALIKE_BYTES, Known, Storage
 
 pytestmark = pytest.mark.anyio
@@ -132,3 +132,20 @@ async def test_whether_a_memory_has_former_texts_or_a_certain_one_is_told(storag
         told = [await snapshot.memories.rewritten(ids, text) for text in (None, "first", "second", "third")]
 
     assert told == [{stored.id}, {stored.id}, {stored.id}, set()]
+
+
+async def test_of_the_keys_that_came_with_repetitions_of_a_memory_so_many_are_kept(storage: Storage) -> None:
+    first, other = memory(), memory()
+    await store(storage, new(first), new(other), keys=[used_key(first, "own"), used_key(other, "x")])
+    many = [attrs.evolve(used_key(first, f"{place:04}"), duplicate=True) for place in range(3 * KEYS)]
+    many.append(attrs.evolve(used_key(other, "y"), duplicate=True))
+    async with storage.write() as unit:
+        await unit.changes.remember(many[1:])
+        await unit.changes.remember(many[-2:-1])
+        await unit.changes.remember(many[:1])
+        asked = [*(fingerprint(first, each.key) for each in many[:-1]), fingerprint(first, "own")]
+        known = await unit.memories.known([*asked, fingerprint(other, "x"), fingerprint(other, "y")])
+    used = [each.used.key for each in known if each.used is not None]
+    assert len(used) == KEYS + 3
+    assert used[0] == many[0].key
+    assert used[-3:] == ["own", "x", "y"]

@@ -11,7 +11,7 @@ from tmws_adapters.postgres.models import ACTIVE_MODEL, model_for, number_of
 from tmws_adapters.postgres.readers import owned_by, readers_of
 from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES, insert_memories, insert_shares, update_memory
 from tmws_adapters.postgres.session import Session
-from tmws_adapters.sql.memories import RELINK, written_anew
+from tmws_adapters.sql.memories import FORGET_KEYS, RELINK, written_anew
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import Memory, Uses
 from tmws_core.errors import MemoryNotFound
@@ -24,6 +24,8 @@ _ADD_USES = """
     JOIN memories_v2 AS m ON m.id = added.id ORDER BY m.id
     ON CONFLICT (memory_id) DO UPDATE SET uses = u.uses + excluded.uses, used_at = greatest(u.used_at, excluded.used_at)
 """
+
+_FORGET = FORGET_KEYS.format(theirs="memory_id = ANY(%s::text[])", new="(key = ANY(%s::text[]))")
 
 _RELINK = RELINK.format(id="%(id)s", at="%(at)s")
 
@@ -82,6 +84,9 @@ class PostgresMemoryWriter:
             lock_owners(self._session, (each.agent_id for each in keys))
             rows = [(each.agent_id, each.key, each.memory_id, each.request_hash, each.duplicate) for each in keys]
             self._session.later(_REMEMBER, [list(column) for column in zip(*rows, strict=True)])
+            if repeated := [each for each in keys if each.duplicate]:
+                values = [each.key for each in repeated], [each.memory_id for each in repeated]
+                self._session.later(_FORGET, values)
 
     async def replace(self, former: Memory, changed: NewMemory) -> None:
         """Put the changed memory in the place of the former one; MemoryNotFound if it is gone."""

@@ -11,6 +11,7 @@ import orjson
 
 from tmws_core.domain.memory import (
     BETWEEN,
+    KEYS,
     AccessLevel,
     Memory,
     MemoryStats,
@@ -123,6 +124,18 @@ It is replaced by nothing if there is no successor, or none that its owner may s
 that one. It is a change of each of them like any other, and tells which they are. Only columns of `m` have names that
 RETURNING may use alone.
 """
+
+
+FORGET_KEYS = f"""
+    DELETE FROM idempotency_keys WHERE (agent_id, key) IN (
+        SELECT agent_id, key FROM (
+            SELECT agent_id, key, row_number() OVER (PARTITION BY memory_id ORDER BY {{new}} DESC, key) AS place
+            FROM idempotency_keys WHERE duplicate AND {{theirs}}
+        ) AS kept
+        WHERE place > {KEYS}
+    )
+"""  # noqa: S608 - texts are constants, values are bound
+"""Removes the keys of memories beyond KEYS that came with repetitions, by what tells `theirs`, and the `new` ones."""
 
 
 def written_anew(returned: AbstractSet[int], behind: Iterable[int]) -> list[int]:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import attrs
+import orjson
 
-from tmws_adapters.sql.memories import RELINK, written_anew
+from tmws_adapters.sql.memories import FORGET_KEYS, RELINK, written_anew
 from tmws_adapters.sqlite.models import model_for
 from tmws_adapters.sqlite.rows import FORMS, SELECT_MEMORIES, WRITTEN_COLUMNS, insert_shares, values_of
 from tmws_adapters.sqlite.session import Session
@@ -28,6 +29,11 @@ _REMEMBER = """
     INSERT OR REPLACE INTO idempotency_keys (agent_id, key, memory_id, request_hash, duplicate) VALUES (?, ?, ?, ?, ?)
 """
 
+_FORGET = FORGET_KEYS.format(
+    theirs="memory_id IN (SELECT value FROM json_each(:memories))",
+    new="key IN (SELECT value FROM json_each(:keys))",
+)
+
 _RELINK = RELINK.format(id=":id", at=":at")
 
 
@@ -45,8 +51,19 @@ class SqliteMemoryWriter:
     async def remember(self, keys: Sequence[UsedKey]) -> None:
         """Remember which memories idempotency keys were answered with; a key that was used before is taken over."""
         rows = [(each.agent_id, each.key, each.memory_id, each.request_hash, each.duplicate) for each in keys]
+        repeated = [each for each in keys if each.duplicate]
+        values = {
+            "memories": orjson.dumps([each.memory_id for each in repeated]).decode(),
+            "keys": orjson.dumps([each.key for each in repeated]).decode(),
+        }
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(_REMEMBER, rows)
+            if repeated:
+                connection.execute(_FORGET, values)
+
         if rows:
-            await self._session.run(lambda connection: connection.executemany(_REMEMBER, rows))
+            await self._session.run(work)
 
     async def replace(self, former: Memory, changed: NewMemory) -> None:
         """Put the changed memory in the place of the former one; MemoryNotFound if it is gone."""

@@ -23,6 +23,8 @@ REPLACED = 1000
 BETWEEN = 100
 """Turns between those of the same owner that come back with such a deletion: each is indexed anew, in some 2 ms
 unless it is long."""
+KEYS = 32
+"""Idempotency keys of a memory beside the one that it was stored with: 16 KB of 256 characters and an entry's rest."""
 
 SHARES = 256
 BATCH = 1000

@@ -268,7 +268,7 @@ class MemoryWriter(Protocol):
         ...
 
     async def remember(self, keys: Sequence[UsedKey]) -> None:
-        """Remember which memories idempotency keys were answered with; a key that was used before is taken over."""
+        """Remember what keys were answered with, used ones too; KEYS of the repetitions of a memory are kept."""
         ...
 
     async def replace(self, former: Memory, changed: NewMemory) -> None:
