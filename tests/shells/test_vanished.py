@@ -102,6 +102,38 @@ async def test_what_was_pruned_is_in_force_again_when_it_is_back(vault: Vault) -
 
 
 @pytest.mark.anyio
+async def test_what_another_page_says_has_not_vanished(vault: Vault) -> None:
+    for name in ("a", "b"):
+        (vault.folder / name).mkdir()
+        vault.write(f"{name}/s.md", "Said twice.\n")
+    assert await vault.imported("a") == {"stored": 1}
+    assert await vault.imported("b") == {"already_there": 1}
+    (vault.folder / "a/s.md").unlink()
+    assert await vault.imported("a", prune=True) == {}
+    assert await vault.imported("b") == {"already_there": 1}
+    assert await vault.current() == ["s\n\nSaid twice."]
+    vault.write("a/s.md", "Said twice.\n")
+    assert await vault.imported("a") == {"already_there": 1}
+    for name in ("a", "b"):
+        (vault.folder / name / "s.md").unlink()
+    assert await vault.imported(prune=True) == {"vanished": 1, "pruned": 1}
+    vault.write("b/s.md", "Said twice.\n")
+    assert await vault.imported("b") == {"stored": 1}
+    assert await vault.current() == ["s\n\nSaid twice."]
+
+
+@pytest.mark.anyio
+async def test_what_vanished_from_a_folder_that_was_moved_is_told(vault: Vault) -> None:
+    (vault.folder / "a").mkdir()
+    vault.write("a/s.md", "Here.\n")
+    assert await vault.imported("a") == {"stored": 1}
+    (vault.folder / "a").rename(vault.folder / "b")
+    assert await vault.imported("b") == {"already_there": 1}
+    (vault.folder / "b/s.md").unlink()
+    assert await vault.imported("b", prune=True) == {"vanished": 1, "pruned": 1}
+
+
+@pytest.mark.anyio
 async def test_what_was_refused_or_lies_elsewhere_has_not_vanished(vault: Vault) -> None:
     vault.write("a.md", "One.\n")
     vault.write("b.md", "Two.\n")

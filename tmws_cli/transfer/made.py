@@ -11,7 +11,7 @@ import orjson
 
 from tmws_adapters.drafts import write_durably
 from tmws_adapters.private import read_regular
-from tmws_cli.transfer.pages import MarkdownPages
+from tmws_cli.transfer.pages import MarkdownPages, may_be_there
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import MemoryNotFound
@@ -35,14 +35,15 @@ class Vanished:
 
 @attrs.define
 class Made:
-    """What imports have made of pages, by the page, and what was pruned of it; nothing where that is not known.
+    """What imports have made of pages, by the page, and the memories that were pruned; nothing where that is not known.
 
+    Pages in two folders that say the same in the same place share a memory, so that several sections may stand for one.
     Losing it costs nothing but that what vanished before is not noticed.
     """
 
     _path: Path
     _pages: dict[str, _Sections] = attrs.field(factory=dict, init=False)
-    _pruned: _Sections = attrs.field(factory=dict, init=False)
+    _pruned: set[str] = attrs.field(factory=set, init=False)
 
     @classmethod
     def beside(cls, store: Path) -> "Made":
@@ -51,35 +52,50 @@ class Made:
         with suppress(OSError, orjson.JSONDecodeError):
             kept = orjson.loads(read_regular(str(made._path), _BYTES))
             made._pages = {page: _texts(sections) for page, sections in _object(_object(kept).get("pages")).items()}
-            made._pruned = _texts(_object(kept).get("pruned"))
+            pruned = _object(kept).get("pruned")
+            made._pruned = {each for each in pruned if isinstance(each, str)} if isinstance(pruned, list) else set()
         return made
 
     def note(self, page: str, key: str, memory_id: str) -> bool:
         """Note which memory stands for a section, and tell whether it is one that was pruned."""
         self._pages.setdefault(page, {})[key] = memory_id
-        return self._pruned.pop(key, None) == memory_id
+        was_pruned = memory_id in self._pruned
+        self._pruned.discard(memory_id)
+        return was_pruned
 
     async def vanished(self, app: App, caller: Caller, pages: MarkdownPages) -> list[Vanished]:
-        """Return what pages that were read to their end have no more; what is not in force by now is forgotten."""
-        found: list[Vanished] = []
+        """Return what pages that were read to their end have no more, each memory once.
+
+        What is not in force by now is forgotten, and so is what another section stands for, too.
+        """
+        lost: list[tuple[str, str, str]] = []
+        said: set[str] = set()
         for page, sections in self._pages.items():
-            for key in [key for key in sections if pages.lacks(page, key)]:
-                memory = await _in_force(app, caller, sections[key])
-                if memory is None:
-                    del sections[key]
-                else:
-                    found.append(Vanished(page=page, key=key, memory=memory))
+            is_there = may_be_there(page)
+            for key, memory_id in sections.items():
+                if pages.lacks(page, key):
+                    lost.append((page, key, memory_id))
+                elif is_there:
+                    said.add(memory_id)
+        found: list[Vanished] = []
+        for page, key, memory_id in lost:
+            memory = None if memory_id in said else await _in_force(app, caller, memory_id)
+            if memory is None:
+                del self._pages[page][key]
+            else:
+                found.append(Vanished(page=page, key=key, memory=memory))
+                said.add(memory_id)
         return found
 
     async def prune(self, app: App, caller: Caller, vanished: Vanished) -> None:
         """Let the memory expire; it is in force again when its section is back."""
         await app.call(caller, UpdateMemory(memory_id=vanished.memory.memory_id, expires_at=app.now()))
-        self._pruned[vanished.key] = self._pages[vanished.page].pop(vanished.key)
+        self._pruned.add(self._pages[vanished.page].pop(vanished.key))
 
     async def keep(self) -> None:
         """Write it down."""
         pages = {page: sections for page, sections in self._pages.items() if sections}
-        content = orjson.dumps({"pages": pages, "pruned": self._pruned})
+        content = orjson.dumps({"pages": pages, "pruned": sorted(self._pruned)})
         await anyio.to_thread.run_sync(write_durably, self._path, content)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from tmws_cli.transfer.files import Found, check_regular, composed, label, markdown_below, read_page
+from tmws_cli.transfer.files import Found, check_regular, composed, found_path, label, markdown_below, read_page
 from tmws_cli.transfer.formats import basic_memory
 from tmws_cli.transfer.front import FrontMatter, front_matter_of, readable
 from tmws_cli.transfer.inline import with_inline
@@ -176,6 +176,12 @@ class _Note:
         said = basic_memory.said(section.text) if self._is_basic else {}
         metadata = {"metadata": {**said, **self._shared.get("metadata", {})}} if said else {}
         return with_inline(self._shared | own | metadata, section.text)
+
+
+def may_be_there(page: str) -> bool:
+    """Tell whether a page is a file of this machine, or one of another machine, of which nothing is known."""
+    machine, _, path = page.rstrip("\0").partition(":")
+    return machine != platform.node() or found_path(Path(path)).exists()
 
 
 def _below(page: str, folder: Path) -> bool:
