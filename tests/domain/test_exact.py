@@ -1,9 +1,12 @@
 """Strings that are meant as they stand."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.domain.test_text import BLOWN_UP
 from tmws_core.domain.exact import PLAIN, WITHIN, ExactStrings
 
 
@@ -78,3 +81,11 @@ def test_words_with_hyphens_are_not_worth_looking_through_more_texts() -> None:
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_any_query_is_held_against_any_text(query: str, content: str) -> None:
     assert 0 <= ExactStrings.of(query).share(content) <= 1
+
+
+@pytest.mark.parametrize("sign", ["_", "_-", "a_", "-", "."])
+def test_a_name_of_many_words_is_read_in_one_way(sign: str) -> None:
+    before = time.thread_time()
+    for count in (24, 90):
+        assert ExactStrings.of(f"a{sign * count}1").only
+    assert time.thread_time() - before < BLOWN_UP

@@ -39,8 +39,11 @@ _COMPOUND = re.compile(
 
 _VERSION = re.compile(r"^v(?=\d)", re.IGNORECASE)
 
-_NAME = re.compile(rf"[^\W\d]+(?:[{_JOINERS}]+[^\W\d]+)*")
-"""What has neither digits nor signs at its ends, and may be written with other signs, or none, between its words."""
+_NAME = re.compile(rf"_*+[^\W\d_]++(?:[{_JOINERS}]++[^\W\d_]++)*+_*+")
+"""What has neither digits nor signs at its ends, and may be written with other signs, or none, between its words.
+
+No part of it can be matched in two ways: many underscores would take for ever.
+"""
 
 _WORDS = re.compile(r"[^\W\d_]+(?:[-/][^\W\d_]+)+|[^\W\d_](?:\.[^\W\d_])+")
 """Words with hyphens or slashes, and abbreviations such as `e.g`."""
