@@ -165,7 +165,8 @@ async def repeat_others(world: World, cases: Counter[str], random: Random) -> No
 async def name_successors(walk: Walk) -> None:
     """Try to replace an own memory by each that is not seen."""
     own = [each for each in walk.world.memories if each.agent_id == walk.caller.agent_id]
-    changeable = [each for each in own if may_write(walk.policy, each)]
+    # To name the successor that it has already changes nothing, and asks for fewer rights.
+    changeable = [each for each in own if may_write(walk.policy, each) and each.superseded_by != NOWHERE]
     hidden = [each for each in walk.world.memories if each.id not in walk.known]
     if not changeable:
         return
