@@ -191,7 +191,7 @@ class Settings:
         metadata=doc("Where clients reach this server, such as `https://tmws.example.com`; empty: as they call it."),
     )
     trusted_proxies: tuple[str, ...] = attrs.field(
-        default=("127.0.0.1",),
+        default=("127.0.0.1", "::1"),
         metadata=doc("Proxies whose X-Forwarded-For, or X-Real-IP alone, is believed: a JSON list or comma-separated."),
     )
     license_key: str = attrs.field(
