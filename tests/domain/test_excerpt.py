@@ -1,6 +1,8 @@
 """Excerpts: what an answer shows of long texts."""
 
 import time
+from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,6 +21,9 @@ TEXTS = texts(CONTENT_BYTES)
 FILLER = "The weather in the valley stays mild. "
 
 SHOWN = "\u2026"
+
+PLACES = 50_000
+"""Places of words that are looked for in the texts of one answer at most."""
 
 
 def about(query: str, *parts: str, size: int = 120) -> str:
@@ -125,3 +130,25 @@ def test_an_excerpt_of_any_text_takes_time_that_grows_with_its_length(name: str)
     shown = excerpts([text], 300, text)
     assert time.thread_time() - before < BLOWN_UP
     assert size_of(shown[0].text) <= 300
+
+
+def test_an_answer_looks_at_so_many_places_whatever_its_texts_are_and_begins_what_is_behind() -> None:
+    sought: list[str] = []
+
+    class Counted(str):
+        __slots__ = ()
+
+        def lower(self) -> "Counted":
+            return self
+
+        def find(self, stem: str, *bounds: Any) -> int:
+            sought.append(stem)
+            return super().find(stem, *bounds)
+
+    terms = ["".join(pair) for pair in product("bcdfghjk", repeat=2)]
+    inside = "".join(f"a{term}" for term in terms)
+    contents = [Counted(" ".join([*[inside] * 9, *terms, *[inside] * 220])) for _ in range(20)]
+    first, *_, last = excerpts(contents, 6000, " ".join(terms))
+    assert " ".join(terms) in first.text
+    assert last.offset == 0
+    assert len(terms) < len(sought) <= PLACES

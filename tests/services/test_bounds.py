@@ -3,11 +3,15 @@
 import json
 from typing import Any
 
+import anyio
+import anyio.from_thread
 import pytest
 
+from tests.contracts import builders
 from tests.services.conftest import World
 from tmws_core.domain.memory import CONTENT_BYTES, TAGS, AccessLevel
 from tmws_core.errors import InvalidField
+from tmws_core.messages import views
 from tmws_core.messages.memory import ALL, RANGE, ROOM, CreateMemory, GetMemory, ListMemories, UpdateMemory
 from tmws_core.messages.search import SearchMemories
 
@@ -160,3 +164,21 @@ async def test_another_agent_s_memory_says_whose_it_is(world: World) -> None:
         await world.app.call(world.agent(agent_id), request)
     listed = await world.app.call(world.agent("athena"), ListMemories())
     assert [memory.agent_id for memory in listed.memories] == ["artemis", None]
+
+
+async def test_no_more_excerpts_are_made_for_who_has_gone() -> None:
+    looked: list[str] = []
+
+    class Leaving(str):
+        __slots__ = ()
+
+        def lower(self) -> str:
+            looked.append(self)
+            anyio.from_thread.run_sync(asker.cancel)
+            return super().lower()
+
+    contents = [Leaving(long(f"Dentist {number}.")) for number in range(3)]
+    with anyio.CancelScope() as asker:
+        await views.shown([builders.memory(content=content) for content in contents], 300, "dentist")
+    assert asker.cancelled_caught
+    assert looked == contents[:1]

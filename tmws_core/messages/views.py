@@ -5,10 +5,10 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
-from tmws_core.aside import aside
+from tmws_core.aside import aside, each_aside
 from tmws_core.domain.access import Visibility, may_manage, visibility_of
 from tmws_core.domain.agent import Caller
-from tmws_core.domain.excerpt import Excerpt, excerpts, size_of
+from tmws_core.domain.excerpt import Excerpt, cutter, excerpts, size_of
 from tmws_core.domain.memory import Memory, Share
 from tmws_core.messages.memory import MemoryView, ShareView
 from tmws_core.ports.storage import MemoryReader
@@ -89,7 +89,9 @@ def fields(memory: Memory, caller: Caller, naming: Collection[str]) -> dict[str,
 async def shown(memories: Sequence[Memory], room: int, query: str | None = None) -> list[Excerpt]:
     """Return what an answer with so much `room` shows of each of the memories: see `excerpts`."""
     texts = [memory.content for memory in memories]
-    return await aside(partial(excerpts, texts, room, query), long=sum(map(len, texts)) > _LIGHT)
+    if sum(map(len, texts)) <= _LIGHT:
+        return excerpts(texts, room, query)
+    return await each_aside(await aside(partial(cutter, texts, room, query), long=True), texts)
 
 
 def brief(memory: Memory, caller: Caller, naming: Collection[str], shown: Excerpt, *, details: bool) -> dict[str, Any]:
