@@ -25,6 +25,7 @@ import attrs
 from tests.pathological import repetitions, texts
 from tests.shells.serving import HttpServer, http_server
 from tmws_core.domain.memory import CONTENT_BYTES
+from tmws_core.messages.memory import ALL
 from tmws_mcp.bodies import BODY_BYTES
 
 ROUNDS = 5
@@ -153,10 +154,13 @@ def cases() -> Iterator[tuple[str, list[Request]]]:
     yield "batch of 1,000 short texts", [call("create_memories", memories=short)]
     for name, memories in repetitions():
         yield f"batch: {name}", [call("create_memories", memories=memories)] * 2
-    yield "lists of 6 MB over REST", [call("list_memories", limit=100)] * 5
-    yield "lists of 6 MB over MCP", [over_mcp("list_memories", HEADERS, limit=100)] * 5
-    yield "lists of 6 MB over MCP, no sessions", [over_mcp("list_memories", MODERN, limit=100)] * 5
-    yield "searches of 6 MB over REST", [call("search_memories", query="word", mode="lexical", limit=100)] * 5
+    yield "lists of 6 MB over REST", [call("list_memories", limit=100, max_chars=ALL)] * 5
+    yield "lists of 6 MB over MCP", [over_mcp("list_memories", HEADERS, limit=100, max_chars=ALL)] * 5
+    yield "lists of 6 MB over MCP, no sessions", [over_mcp("list_memories", MODERN, limit=100, max_chars=ALL)] * 5
+    yield (
+        "searches of 6 MB over REST",
+        [call("search_memories", query="word", mode="lexical", limit=100, max_chars=ALL)] * 5,
+    )
     for piece in "[]", '"a"', '{"a":1}', "1":
         many = BODY_BYTES // (len(piece) + 1) - 100
         body = f'{{"tags":[{",".join([piece] * many)}]}}'.encode()

@@ -13,6 +13,7 @@ from tests.faults.journal import Journal, check, note, settings_of
 from tests.shells.owners import until
 from tests.shells.serving import HttpServer, http_server
 from tests.stacks import FALLBACK
+from tmws_core.messages.memory import ALL
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +42,7 @@ def search_by_meaning(server: HttpServer, content: str) -> dict[str, Any]:
 
 def found_in_time(server: HttpServer, content: str, **request: str) -> dict[str, Any]:
     started = time.monotonic()
-    found: dict[str, Any] = server.call("search_memories", **request).json()
+    found: dict[str, Any] = server.call("search_memories", **request, max_chars=ALL).json()
     assert time.monotonic() - started < REQUEST_SECONDS
     assert found["success"], found
     assert content in [hit["content"] for hit in found["results"]]
@@ -125,9 +126,8 @@ async def test_an_ollama_that_comes_and_goes_makes_no_answer_wrong(
         ollama.start()
         until(lambda: waiting(server) == 0)
         for content in chance.sample(contents, 20):
-            hits = server.call("search_memories", query=content, mode="semantic", limit=1, explain=True).json()[
-                "results"
-            ]
+            request = {"query": content, "mode": "semantic", "limit": 1, "explain": True, "max_chars": ALL}
+            hits = server.call("search_memories", **request).json()["results"]
             assert [(hit["content"], hit["similarity"]) for hit in hits] == [(content, pytest.approx(1.0, abs=1e-3))]
         server.stop()
 

@@ -17,7 +17,7 @@ from tests.shells.serving import PATIENCE
 from tests.stacks import rows
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
-from tmws_core.messages.memory import CreateMemories, CreateMemory
+from tmws_core.messages.memory import ALL, CreateMemories, CreateMemory
 from tmws_core.messages.search import SearchMemories, SearchMode
 
 pytestmark = pytest.mark.anyio
@@ -116,7 +116,7 @@ async def test_texts_get_their_vectors_however_often_the_work_in_the_background_
     assert await check(settings, journal, contents, chance) == 0
     async with open_app(settings) as app:
         for content in chance.sample(contents, 20):
-            query = SearchMemories(query=content, mode=SearchMode.SEMANTIC, limit=1, explain=True)
+            query = SearchMemories(query=content, mode=SearchMode.SEMANTIC, limit=1, explain=True, max_chars=ALL)
             [hit] = (await app.call(settings.operator("test"), query)).results
             assert hit.content == content
             assert hit.similarity == pytest.approx(1.0, abs=1e-3)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.faults.journal import Journal, check, note, settings_of
 from tests.shells.serving import PATIENCE, HttpServer, http_server
+from tmws_core.messages.memory import ALL
 
 pytestmark = [pytest.mark.anyio, pytest.mark.embedded("the file is locked")]
 
@@ -81,7 +82,7 @@ def read_for(server: HttpServer, seconds: float, content: str, longest: float) -
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         started = time.monotonic()
-        found = server.call("search_memories", query=content.split(maxsplit=1)[0]).json()
+        found = server.call("search_memories", query=content.split(maxsplit=1)[0], max_chars=ALL).json()
         assert content in [hit["content"] for hit in found["results"]]
         assert server.call("list_memories", limit=1).json()["memories"]
         assert server.client.get("/health").json()["status"] == "healthy"
