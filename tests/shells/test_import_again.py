@@ -106,6 +106,18 @@ def test_two_edits_without_an_import_between_leave_the_last_one(command: Command
     assert command.ok("import", "notes").out.splitlines()[1] == "Replaced 1 by what stands in their places now"
 
 
+def test_further_texts_under_one_id_are_no_editions(command: Command) -> None:
+    head, python, rust = "key,value\n", "favourite-language,Ana: Python\n", "favourite-language,Bob: Rust\n"
+    note(command, head + python + rust, "said.csv")
+    assert counts(command, "said.csv") == {"stored": 2}
+    assert counts(command, "said.csv") == {"already_there": 2}
+    note(command, head + rust + python, "said.csv")
+    assert counts(command, "said.csv") == {"stored": 1, "already_there": 1, "superseded": 1}
+    note(command, head + python.replace("Python", "Go") + rust, "said.csv")
+    assert counts(command, "said.csv") == {"stored": 2, "superseded": 1}
+    assert sorted(current(command)) == ["Ana: Go", "Ana: Python", "Bob: Rust"]
+
+
 def test_equal_sections_of_a_page_are_two_and_are_edited_one_by_one(command: Command) -> None:
     page = "# Log\n\n## Day\n\nAll quiet.\n\n## Day\n\nAll quiet.\n"
     note(command, page)

@@ -309,6 +309,25 @@ def test_dumps_of_unknown_programs_are_read_if_they_have_a_text() -> None:
     assert isinstance(refusal, Refusal)
 
 
+def test_an_id_of_an_unknown_program_is_one_of_its_file_alone() -> None:
+    moment = "2024-01-15T10:00:00"
+    for raw in (
+        b"id,note\n" + moment.encode() + b",a\n",
+        lines({"id": moment, "text": "a"}),
+        document([{"id": moment, "text": "a"}]),
+    ):
+        found = [
+            record
+            for path in (Path("one/x"), Path("two/x"), Path("two/x"), None)
+            for record in Stream(path, io.BytesIO(raw), len(raw), ignore_unknown=False).recognised("auto").source
+            if isinstance(record, Record)
+        ]
+        assert [record.is_edition for record in found] == [True, True, True, False]
+        one, two, again, piped = (record.request.idempotency_key for record in found)
+        assert two == again
+        assert len({one, two, piped}) == 3
+
+
 def test_an_import_of_chats_is_seen_before_and_done_once(tmp_path: Path) -> None:
     command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
     path = tmp_path / "export.bin"

@@ -17,11 +17,14 @@ class JsonDocument:
     _elements: Elements
     total: int | None
     _ignore_unknown: bool
+    _file_place: str | None
 
     @classmethod
-    def of(cls, file: BinaryIO, total: int | None, *, ignore_unknown: bool, opened: bool) -> "JsonDocument":
-        """Begin with the first element."""
-        return cls(Elements(file, opened), total, ignore_unknown)
+    def of(
+        cls, file: BinaryIO, total: int | None, *, ignore_unknown: bool, opened: bool, place: str | None
+    ) -> "JsonDocument":
+        """Begin with the first element of the file at a place; stdin has none."""
+        return cls(Elements(file, opened), total, ignore_unknown, place)
 
     @property
     def position(self) -> int:
@@ -41,4 +44,4 @@ class JsonDocument:
             yield Refusal(place=f"behind {place}", reason=reason_of(error))
 
     def _items(self, place: str, raw: bytes) -> Iterator[Item]:
-        return items_in(place, raw, ignore_unknown=self._ignore_unknown, in_lines=False)
+        return items_in(place, raw, ignore_unknown=self._ignore_unknown, in_lines=False, file=self._file_place)

@@ -1,6 +1,7 @@
 """Files that somebody else has put there: found in a folder, opened and read within bounds, whatever they are."""
 
 import os
+import platform
 import re
 import stat
 import unicodedata
@@ -35,6 +36,11 @@ def label(path: str) -> str:
 def composed(path: str) -> str:
     """Return a path as most systems write it; macOS and its archives write accents as characters of their own."""
     return unicodedata.normalize("NFC", path)
+
+
+def place_of(path: Path) -> str:
+    """Return what tells a file from others, also after a system that encodes accents otherwise has copied it."""
+    return f"{platform.node()}:{composed(os.path.realpath(path))}"
 
 
 def found_path(path: Path) -> Path:

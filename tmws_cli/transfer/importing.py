@@ -100,7 +100,7 @@ class Import:
     """One import, in the name of the caller; `on_refusal` hears of each refusal as it happens.
 
     With `strict` the first refusal ends it, after what stands before is stored. `made` hears what stands for the
-    sections of pages.
+    sections of pages. `_places` are the keys of the entries so far that have ids of their own, 130 bytes each.
     """
 
     app: App
@@ -112,6 +112,8 @@ class Import:
     _links: Links = attrs.field(init=False)
     _open: Retelling | None = attrs.field(default=None, init=False)
     _going_on: str | None = attrs.field(default=None, init=False)
+    _places: set[str] = attrs.field(factory=set, init=False)
+    _superseded: set[str] = attrs.field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._links = Links(self.app, self.caller)
@@ -144,7 +146,7 @@ class Import:
 
     def _take(self, items: Iterator[Item]) -> list[Item]:
         found: list[Item] = []
-        for item in items:
+        for item in map(self._first_of_its_place, items):
             found.append(item)
             match item:
                 case Refusal():
@@ -158,6 +160,18 @@ class Import:
             if ends or len(found) == BATCH:
                 break
         return found
+
+    def _first_of_its_place(self, item: Item) -> Item:
+        """Return an item; a further text that a file has under one id is no edition of the first."""
+        if not isinstance(item, Record) or not item.is_edition or item.page is not None:
+            return item
+        key = item.request.idempotency_key
+        if key is not None and key not in self._places:
+            self._places.add(key)
+            return item
+        return attrs.evolve(
+            item, request=attrs.evolve(item.request, idempotency_key=exact_key(item.request)), is_edition=False
+        )
 
     async def _store(self, records: list[Record]) -> None:
         if not records:
@@ -177,9 +191,10 @@ class Import:
                 if self.strict and self.tally.refused:
                     break
             return
-        for record, result in zip(records, results, strict=True):
-            self._count(result)
+        for record, created in zip(records, results, strict=True):
             try:
+                result = await self._in_force(record, created)
+                self._count(result)
                 await self._complete(record, result)
             except Exception as error:
                 if not _concerns_one(error):
@@ -221,7 +236,14 @@ class Import:
         """Replace the memory of a former edition, and let the key of its place stand for the present one."""
         await self.app.call(self.caller, UpdateMemory(memory_id=former, superseded_by=created.memory_id))
         self.tally.superseded += 1
+        self._superseded.add(former)
         await self._call(memory)
+
+    async def _in_force(self, record: Record, created: MemoryCreated) -> MemoryCreated:
+        """Return what was created, anew if it was superseded in one place just now and stands in another."""
+        if created.stored or created.memory_id not in self._superseded:
+            return created
+        return await self._call(attrs.evolve(beginning(record), idempotency_key=None))
 
     async def _complete(self, record: Record, result: MemoryCreated) -> None:
         """Restore what creating a memory cannot say, and note what it was created for."""

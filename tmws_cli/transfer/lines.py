@@ -21,6 +21,7 @@ class JsonLines:
     _file: BinaryIO
     total: int | None
     _ignore_unknown: bool
+    _file_place: str | None = None
     position: int = attrs.field(default=0, init=False)
 
     def __iter__(self) -> Iterator[Item]:
@@ -39,7 +40,7 @@ class JsonLines:
             yield Refusal(place=f"behind line {number}", reason=reason_of(error))
 
     def _items(self, place: str, line: bytes) -> Iterator[Item]:
-        return items_in(place, line, ignore_unknown=self._ignore_unknown, in_lines=True)
+        return items_in(place, line, ignore_unknown=self._ignore_unknown, in_lines=True, file=self._file_place)
 
     def _skip_the_rest(self, part: bytes) -> None:
         while part and not part.endswith(b"\n"):

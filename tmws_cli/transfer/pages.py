@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from tmws_cli.transfer.files import Found, check_regular, composed, found_path, label, markdown_below, read_page
+from tmws_cli.transfer.files import Found, check_regular, found_path, label, markdown_below, place_of, read_page
 from tmws_cli.transfer.formats import basic_memory
 from tmws_cli.transfer.front import FrontMatter, front_matter_of, readable
 from tmws_cli.transfer.inline import with_inline
@@ -133,8 +133,8 @@ class MarkdownPages:
         return record_of(place, fields, ignore_unknown=self._ignore_unknown, edition_of=edition_of)
 
     def _name(self, path: Path) -> str:
-        """Return what tells a page from others, also after it was copied by a system that encodes accents otherwise."""
-        name = f"{platform.node()}:{composed(os.path.realpath(path))}"
+        """Return what tells a page from others."""
+        name = place_of(path)
         return name if name not in self._sections else f"{name}\0"  # where both stand side by side, they are two
 
 
@@ -186,7 +186,7 @@ def may_be_there(page: str) -> bool:
 
 def _below(page: str, folder: Path) -> bool:
     """Tell whether a page lies in a folder of this machine, or below."""
-    return page.startswith(f"{platform.node()}:{composed(os.path.realpath(folder))}{os.sep}")
+    return page.startswith(f"{place_of(folder)}{os.sep}")
 
 
 def _size(path: Path) -> int:

@@ -10,7 +10,7 @@ import attrs
 import orjson
 
 from tmws_cli.transfer.documents import JsonDocument
-from tmws_cli.transfer.files import label
+from tmws_cli.transfer.files import label, place_of
 from tmws_cli.transfer.formats.known import format_of
 from tmws_cli.transfer.importing import Source
 from tmws_cli.transfer.lines import JsonLines
@@ -112,14 +112,20 @@ class Stream:
         delimiter = delimiter_in(self.head)
         return None if delimiter is None else self._table(delimiter)
 
+    @property
+    def _place(self) -> str | None:
+        return None if self.path is None else place_of(self.path)
+
     def _lines(self, name: str) -> Recognised:
-        return Recognised(JsonLines(self.file, self.total, self.ignore_unknown), name)
+        return Recognised(JsonLines(self.file, self.total, self.ignore_unknown, self._place), name)
 
     def _table(self, delimiter: str) -> Recognised:
-        return Recognised(CsvTable(self.file, self.total, delimiter), "CSV")
+        return Recognised(CsvTable(self.file, self.total, delimiter, self._place), "CSV")
 
     def _document(self, name: str, *, opened: bool) -> Recognised:
-        source = JsonDocument.of(self.file, self.total, ignore_unknown=self.ignore_unknown, opened=opened)
+        source = JsonDocument.of(
+            self.file, self.total, ignore_unknown=self.ignore_unknown, opened=opened, place=self._place
+        )
         return Recognised(source, name)
 
     def _nothing(self) -> InvalidField:

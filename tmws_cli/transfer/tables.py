@@ -46,6 +46,7 @@ class CsvTable:
     _file: BinaryIO
     total: int | None
     _delimiter: str
+    _file_place: str | None
 
     @property
     def position(self) -> int:
@@ -69,14 +70,14 @@ class CsvTable:
                     names = [cell.strip() for cell in row]
                 elif any(cell.strip() for cell in row):
                     place = f"line {rows.line_num}"
-                    yield from contained(place, _record(place, names, row))
+                    yield from contained(place, _record(place, names, row, self._file_place))
         except (OSError, UnicodeError) as error:
             yield Refusal(place=f"behind line {rows.line_num}", reason=reason_of(error))
         finally:
             text.detach()
 
 
-def _record(place: str, names: Sequence[str], row: Sequence[str]) -> Iterator[Record]:
+def _record(place: str, names: Sequence[str], row: Sequence[str], file: str | None) -> Iterator[Record]:
     told: dict[str, Any] = {}
     for number, cell in enumerate(row):
         name = names[number] if number < len(names) and names[number] else f"column {number + 1}"
@@ -85,7 +86,8 @@ def _record(place: str, names: Sequence[str], row: Sequence[str]) -> Iterator[Re
             told[plain if plain in _KNOWN else name] = _value(plain, _decoded(cell))
     content = next((told.pop(name) for name in TEXTS if name in told), None)
     identity = next((str(told[name]) for name in _IDENTITIES if name in told), None)
-    yield Entry(program="csv", content=content, identity=identity, told=told, meant=_MEANT_HERE).record(place)
+    entry = Entry(program="csv", is_known=False, content=content, identity=identity, told=told, meant=_MEANT_HERE)
+    yield entry.record(place, file)
 
 
 _KNOWN = {*TEXTS, *_IDENTITIES, *_MEANT_HERE, "tags", "tag", "metadata", "date", "created", "created_at", "timestamp"}

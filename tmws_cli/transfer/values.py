@@ -22,8 +22,10 @@ from tmws_cli.transfer.records import (
 from tmws_core.doubles import check_doubles
 
 
-def items_in(place: str, raw: bytes, *, ignore_unknown: bool, in_lines: bool) -> Iterator[Item]:
+def items_in(place: str, raw: bytes, *, ignore_unknown: bool, in_lines: bool, file: str | None) -> Iterator[Item]:
     """Yield what JSON says; `in_lines`, which is how we write it, what has no mark of another program is ours.
+
+    `file` as in `Entry.record`.
 
     Raises:
         InvalidField: it is no object, or says something that no memory can have.
@@ -39,7 +41,7 @@ def items_in(place: str, raw: bytes, *, ignore_unknown: bool, in_lines: bool) ->
     elif HISTORY_OF in values:
         yield continuation_of(place, values)
     elif (entries := _entries(values, in_lines=in_lines)) is not None:
-        yield from _foreign(place, entries)
+        yield from _foreign(place, entries, file)
     else:
         yield record_of(place, values, ignore_unknown=ignore_unknown)
 
@@ -52,14 +54,14 @@ def _entries(values: Mapping[str, Any], *, in_lines: bool) -> Iterator[Entry] | 
     return other.entries(values) if "content" in values and not in_lines and not values.keys() <= OWN_NAMES else None
 
 
-def _foreign(place: str, entries: Iterator[Entry]) -> Iterator[Item]:
+def _foreign(place: str, entries: Iterator[Entry], file: str | None) -> Iterator[Item]:
     number = 0
     for number, entry in enumerate(entries, 1):
         spot = place if number == 1 else f"{place}, part {number}"
-        yield from contained(spot, _record(spot, entry))
+        yield from contained(spot, _record(spot, entry, file))
     if not number:
         yield Skip(place=place, reason="holds no text")
 
 
-def _record(place: str, entry: Entry) -> Iterator[Record]:
-    yield entry.record(place)
+def _record(place: str, entry: Entry, file: str | None) -> Iterator[Record]:
+    yield entry.record(place, file)

@@ -28,18 +28,20 @@ read it."""
 class Entry:
     """An entry of another program: its text, what else is said of it, and the fields that follow from where it stands.
 
-    `identity` is its id there. Of `told`, what no field can be becomes metadata, and so does what is not `meant`.
+    `identity` is its id there; that of a program that is not known is one in its file alone. Of `told`, what no field
+    can be becomes metadata, and so does what is not `meant`.
     """
 
     program: str
     content: Any
     identity: str | None = None
+    is_known: bool = True
     told: Mapping[str, Any] = attrs.field(factory=dict)
     fields: Mapping[str, Any] = attrs.field(factory=dict)
     meant: frozenset[str] = MEANT
 
-    def record(self, place: str) -> Record:
-        """Return it as a memory.
+    def record(self, place: str, file: str | None) -> Record:
+        """Return it as a memory; `file` tells its file from others, None where nothing does.
 
         Raises:
             InvalidField: it has no text, or one that no memory can have.
@@ -50,9 +52,11 @@ class Entry:
         fields = known | {name: value for name, value in self.fields.items() if value is not None}
         content = readable(self.content) if isinstance(self.content, str) else self.content
         fields |= {"content": content, "tags": tags, "source": label(fields.get("source") or self.program)}
-        if self.identity is None or len(self.identity) < _LASTING_CHARACTERS:
+        within = "" if self.is_known else file
+        if self.identity is None or within is None or len(self.identity) < _LASTING_CHARACTERS:
             return record_of(place, fields | {"memory_id": self.identity}, ignore_unknown=False)
-        return record_of(place, fields, ignore_unknown=False, edition_of=f"{self.program}\0{self.identity}")
+        spot = "\0".join(filter(None, (self.program, within, self.identity)))
+        return record_of(place, fields, ignore_unknown=False, edition_of=spot)
 
 
 @attrs.frozen(kw_only=True)

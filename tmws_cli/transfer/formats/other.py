@@ -28,4 +28,4 @@ def entries(values: Mapping[str, Any]) -> Iterator[Entry]:
     name = next(name for name in TEXTS if name in values)
     identity = next((str(values[each]) for each in _IDENTITIES if isinstance(values.get(each), str | int)), None)
     told = {each: value for each, value in values.items() if each != name}
-    yield Entry(program="import", content=values[name], identity=identity, told=told)
+    yield Entry(program="import", is_known=False, content=values[name], identity=identity, told=told)
