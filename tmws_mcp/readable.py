@@ -11,6 +11,9 @@ import orjson
 
 _INDENT = "   "
 
+_BREAKS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
+"""What ends a line, and stands as it is in JSON."""
+
 _CUT = "\u2026 stands for what is cut: get_memory has the whole, and reads from a character on with offset."
 
 
@@ -65,7 +68,7 @@ def _head(memory: Mapping[str, Any]) -> Iterator[str]:
     yield memory.get("occurred_at", memory["created_at"])[:10]
     if "relevance" in memory:
         yield memory["relevance"]
-    yield from (f"#{_quoted(tag)}" for tag in memory["tags"])
+    yield from (f"#{_word(tag)}" for tag in memory["tags"])
     if "more_tags" in memory:
         yield f"and {memory['more_tags']} tags more"
     for name in ("agent_id", "superseded_by", "expires_at"):
@@ -100,7 +103,16 @@ def _quoted(value: object) -> str:
     """Return a value on one line: a plain string as it is, others as JSON."""
     if isinstance(value, str) and value.isprintable():
         return value
-    return orjson.dumps(value).decode()
+    return _json(value)
+
+
+def _word(text: str) -> str:
+    """Return a text beside others on a line: one without white space as it is, others as JSON."""
+    return _json(text) if " " in text else _quoted(text)
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode().translate(_BREAKS)
 
 
 def _indented(text: str) -> str:
