@@ -4,22 +4,23 @@ import difflib
 from collections.abc import Collection
 
 from tmws_cli.descriptions import described
+from tmws_core.domain.nearest import WORDS
 
 _LONGEST = 40
 """Characters of a word that may be a mistyped command; the longest operation has 21."""
 
 _VERBS = {
-    "add": ("store", "save", "remember", "put", "new", "create", "insert", "write", "note"),
-    "search": ("find", "query", "recall", "ask", "grep", "retrieve", "lookup"),
-    "memory list": ("ls", "list", "recent", "all"),
-    "memory get": ("show", "cat", "get", "read", "view", "open"),
-    "memory delete": ("rm", "remove", "forget", "del", "delete"),
-    "memory update": ("change", "update", "set"),
-    "memory share": ("share",),
-    "memory get-stats": ("stats", "count"),
-    "edit": ("vi", "vim", "nano"),
-    "system health-check": ("health", "ping"),
+    "add": WORDS["create_memory"],
+    "search": WORDS["search_memories"],
+    "memory list": WORDS["list_memories"],
+    "memory get": WORDS["get_memory"],
+    "memory delete": WORDS["delete_memory"],
+    "memory update": WORDS["update_memory"],
+    "memory share": WORDS["share_memory"],
+    "memory get-stats": WORDS["get_memory_stats"],
+    "system health-check": WORDS["health_check"],
     "doctor": ("status", "check", "diagnose"),
+    "edit": ("vi", "vim", "nano"),
     "serve": ("start", "server", "run", "http"),
     "stop": ("quit", "kill", "end", "shutdown"),
     "agent list": ("agents", "who"),
