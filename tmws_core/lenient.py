@@ -30,8 +30,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("top_k", "topk", "k", "n", "n_results", "num_results", "max_results", "count", "page_size", "size"), ("limit",)
     ),
-    **dict.fromkeys(("tag", "label", "labels", "keywords"), ("tags",)),
-    **dict.fromkeys(("type", "kind", "category"), ("memory_type",)),
+    **dict.fromkeys(("tag", "label", "labels", "keywords", "category", "categories"), ("tags",)),
+    **dict.fromkeys(("type", "kind"), ("memory_type",)),
     **dict.fromkeys(("meta", "meta_data", "properties"), ("metadata",)),
     **dict.fromkeys(("session", "conversation_id", "thread_id", "run_id"), ("session_id",)),
     **dict.fromkeys(("access", "visibility"), ("access_level",)),
