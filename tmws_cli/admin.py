@@ -115,6 +115,8 @@ def _print_gone(memory_id: str) -> None:
 
 def _print_demonstration(done: Demonstration) -> None:
     print(f"{done.memories} memories from {done.pages} pages, stored and searchable after {done.seconds:g} s.\n")
+    if done.waiting:
+        print(f"{done.waiting} of them wait for a vector, and are found by their words alone: see `tmws doctor`.\n")
     for answer in done.answers:
         print(f"? {answer.question}")
         print(f"  {answer.hit.session_id}  (score {answer.hit.score:.3f}, {answer.milliseconds:.0f} ms)")
