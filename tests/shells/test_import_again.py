@@ -166,3 +166,15 @@ def test_an_export_with_equal_texts_and_expired_ones_is_the_same_elsewhere(comma
         return [json.dumps({name: memory.get(name) for name in kept}) for memory in exported(of)]
 
     assert facts(elsewhere) == facts(command)
+
+
+def test_an_export_comes_back_to_its_own_store_without_a_second_of_anything(command: Command) -> None:
+    stored = command.ok("memory", "create", "The first text", "--json").answer["memory_id"]
+    command.ok("memory", "update", stored, "--content", "The last text")
+    command.ok("memory", "create", "For a moment", "--expires-at", "2020-01-01T00:00:00Z")
+    command.ok("memory", "create", "For long", "--expires-at", "2999-01-01T00:00:00Z")
+    command.ok("export", "all.jsonl")
+    before = command.ok("memory", "list", "--include-expired", "--json").answer
+
+    assert counts(command, "all.jsonl") == {"already_there": 3}
+    assert command.ok("memory", "list", "--include-expired", "--json").answer == before

@@ -8,7 +8,7 @@ import attrs
 from tmws_cli.transfer.records import HISTORY_OF, HISTORY_TOTAL, Record, exact_key
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
-from tmws_core.errors import MemoryNotFound
+from tmws_core.errors import InvalidField, MemoryNotFound
 from tmws_core.messages.memory import ALL, CreateMemory, FormerText, GetMemory, MemoryBrief, MemoryView, UpdateMemory
 from tmws_core.wire import unstructure
 
@@ -73,6 +73,23 @@ def beginning(record: Record) -> CreateMemory:
 def former_beginning(record: Record) -> CreateMemory:
     """Return what stored a memory with former texts before it began in a session of its own; its key says so."""
     return attrs.evolve(record.request, content=record.former[0])
+
+
+async def is_here(app: App, caller: Caller, record: Record) -> bool:
+    """Tell whether a memory that has changed or expired comes back to the very store that it was exported from.
+
+    Creating would find neither: one would begin with its first text, the other is no repetition of what has expired.
+    """
+    if record.identity is None or not (record.former or record.request.expires_at):
+        return False
+    request = GetMemory(memory_id=record.identity, include_history=True, oldest_first=True, max_chars=ALL)
+    try:
+        found = await app.call(caller, request)
+    except (MemoryNotFound, InvalidField):
+        return False
+    texts = tuple(text.content for text in found.history or ())
+    same = found.memory.content == record.request.content and found.memory.expires_at == record.request.expires_at
+    return same and texts[: len(record.former)] == record.former[: len(texts)] and bool(texts) == bool(record.former)
 
 
 @attrs.define

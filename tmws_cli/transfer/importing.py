@@ -8,7 +8,7 @@ from typing import Protocol
 import anyio.to_thread
 import attrs
 
-from tmws_cli.transfer.history import Retelling, beginning, former_beginning
+from tmws_cli.transfer.history import Retelling, beginning, former_beginning, is_here
 from tmws_cli.transfer.links import Links
 from tmws_cli.transfer.made import Made
 from tmws_cli.transfer.pages import MarkdownPages
@@ -177,6 +177,16 @@ class Import:
         if not records:
             return
         self._going_on = records[-1].identity if records[-1].goes_on else None
+        here = [await is_here(self.app, self.caller, record) for record in records]
+        if any(here):
+            self.tally.already_there += sum(here)
+            await self._store_new([record for record, there in zip(records, here, strict=True) if not there])
+        else:
+            await self._store_new(records)
+
+    async def _store_new(self, records: list[Record]) -> None:
+        if not records:
+            return
         try:
             results = await self._create([(record, beginning(record)) for record in records])
         except Exception as error:
@@ -187,7 +197,7 @@ class Import:
                 return
             # All or none: one of them was refused, and only one by one shows which.
             for record in records:
-                await self._store([record])
+                await self._store_new([record])
                 if self.strict and self.tally.refused:
                     break
             return
