@@ -10,6 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.shells.test_other_programs import document, lines, read
+from tmws_cli.transfer.elements import Elements
+from tmws_cli.transfer.formats.basic_memory import said
+from tmws_cli.transfer.front import front_matter_in
+from tmws_cli.transfer.labels import told_fields
 from tmws_cli.transfer.moments import moment_of
 from tmws_cli.transfer.recognising import Stream
 from tmws_cli.transfer.records import Record, Refusal, Skip
@@ -83,6 +87,20 @@ def test_a_time_is_read_in_any_of_its_forms(value: Any) -> None:
 @pytest.mark.parametrize("value", [2024, "yesterday", "", None, True, float("nan"), "2024-13-01", [], 10**30])
 def test_what_is_no_time_is_none(value: Any) -> None:
     assert moment_of(value) is None
+
+
+def test_what_stands_in_files_takes_time_that_grows_with_its_length() -> None:
+    # Each took minutes or more where the time grew with the square of the length.
+    blanks = " " * 200_000
+    assert front_matter_in(f"tags:\n- #a{blanks}x") is not None
+    with pytest.raises(InvalidField):
+        front_matter_in(f"title: a: b\nk{blanks}x")
+    assert told_fields({"tags": "a"}, written={"tags": (f"a{blanks}b",)}, not_meant=frozenset())
+    assert said(f"- {blanks * 20}x") == {}
+    escaped = b'"' + b'\\"' * 100_000
+    assert [each.raw for each in Elements(io.BytesIO(b"{" + escaped), opened=True)] == []
+    with pytest.raises(InvalidField):
+        Stream(None, io.BytesIO(b"{" + escaped), None, ignore_unknown=False).recognised("auto")
 
 
 def _shapes() -> Iterator[Callable[[Any], bytes]]:

@@ -18,7 +18,8 @@ _OUTSIDE, _IN_TEXT, _BEHIND_BACKSLASH = range(3)
 
 _TO_A_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _TO_THE_QUOTE = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["{}\[\]]|[^\s",:{}\[\]]++', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+("|\\?\Z)|[{}\[\]]|[^\s",:{}\[\]]++', re.DOTALL)
+"""A text that does not end is one, too: those that seem to begin within it are not looked for one by one."""
 
 
 @attrs.frozen
@@ -63,22 +64,23 @@ class Elements:
         return opening == ord("[") or self._opened
 
     def _token(self) -> bytes:
-        """Go behind the next text, number, word or bracket and return it; empty at the end of the file."""
+        """Go behind the next text, number, word or bracket and return it; empty at the end of the file.
+
+        Of a text that does not end, or is too long, the first quotation mark stands for it.
+        """
         while True:
             found = _TOKEN.search(self._chunk, self._place)
             start = len(self._chunk) if found is None else found.start()
-            whole = (
-                found is not None and found[0] != b'"' and (found.end() < len(self._chunk) or found[0][0] in b'"{}[]')
-            )
-            if found is not None and (whole or not self._read_on(start)):
-                self._place = found.end()
-                return found[0]
-            if found is None and not self._read_on(start):
+            if (found is None or self._is_cut(found)) and self._read_on(start):
+                continue
+            if found is None:
                 return b""
+            self._place = found.end()
+            return found[0] if found[1] in (None, b'"') else b'"'
 
     def _is_cut(self, found: re.Match[bytes]) -> bool:
         """Tell whether a token may go on behind the chunk: a text that does not end, or a word at its end."""
-        return found[0] == b'"' or (found.end() == len(self._chunk) and found[0][0] not in b'"{}[]')
+        return found.end() == len(self._chunk) and found[1] != b'"' and found[0][0] not in b"{}[]"
 
     def _read_on(self, start: int) -> bool:
         """Read more behind what is left of the chunk, and tell whether there was any."""

@@ -34,7 +34,7 @@ _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _BREAKS = re.compile(r"[\x0b\x0c]")
 
 _TAG_LINES = re.compile(r"(?m)^tags?:[ \t]*(?:#.*|\r?(?:\n[ \t]*-.*)+)")
-_COMMENT = re.compile(r"(?m)((?:^tags?:|-)[ \t]+)(#\w.*?)[ \t\r]*$")
+_COMMENT = re.compile(r"(?m)((?:^tags?:|-)[ \t]+)(#\w.*)")
 """Tags as they are written in texts; YAML takes them for comments."""
 
 
@@ -65,7 +65,7 @@ def front_matter_in(source: str) -> FrontMatter | None:
     """
     if len(source) > FRONT_BYTES:
         raise InvalidField(name="front matter", reason=f"is longer than {FRONT_BYTES} bytes", hint="Shorten it")
-    source = _TAG_LINES.sub(lambda lines: _COMMENT.sub(lambda tag: tag[1] + json.dumps(tag[2]), lines[0]), source)
+    source = _TAG_LINES.sub(lambda lines: _COMMENT.sub(_quoted_tag, lines[0]), source)
     try:
         return _loaded(source)
     except yaml.MarkedYAMLError as error:
@@ -154,9 +154,13 @@ for _name in ("int", "float", "timestamp"):
     )
 
 
-_LINE = re.compile(r"( *(?:- +)?)(?:([\w][\w -]*?) *:(?= |$))? *(.*)")
+_LINE = re.compile(r"( *(?:- +)?)(?:(\w[\w -]*+):(?= |$))? *(.*)")
 _SAYS_WHAT_IT_IS = re.compile(r"[\w.+-]*|(?:[\[|>&!#]|- ).*|\{(?!\{).*|'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*\"")
 """Values of YAML that are left as they are: words, numbers, days, and all that a special character begins."""
+
+
+def _quoted_tag(tag: re.Match[str]) -> str:
+    return tag[1] + json.dumps(tag[2].rstrip(" \t\r"))
 
 
 def _quoted(source: str) -> str | None:
@@ -169,7 +173,7 @@ def _quoted(source: str) -> str | None:
             return None
         plain = _SAYS_WHAT_IT_IS.fullmatch(text.rstrip()) is None
         value = json.dumps(text.rstrip()) if plain else text
-        lines.append(f"{indent}{'' if name is None else f'{name}: '}{value}")
+        lines.append(f"{indent}{'' if name is None else f'{name.rstrip()}: '}{value}")
         changed = changed or plain
     return "\n".join(lines) if changed else None
 

@@ -19,7 +19,7 @@ _OF_THE_PLACE = frozenset({"content", "source", "session_id", "sequence", "idemp
 """Fields that follow from the place of a section: what a note says by these names is metadata."""
 
 _TAGS = ("tags", "tag")
-_APART = re.compile(r",|\s+(?=#)")
+_APART = re.compile(r",|(?<!\s)\s++(?=#)")
 """Between tags in one text."""
 
 _DATES = ("date", "created", "created_at", "createdAt", "timestamp", "create_time")

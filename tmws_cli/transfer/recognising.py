@@ -24,7 +24,9 @@ HEAD_BYTES = 64 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
-_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(\s*+:)?|[{}\[\]]', re.DOTALL)
+_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)("|\\?\Z)(\s*+:)?|[{}\[\]]', re.DOTALL)
+"""A text that does not end is one, too: those that seem to begin within it are not looked for one by one."""
+
 _IN_ARRAYS = (b"[{", b"{[{", b"{{[{")
 """What is open around the names of an element: also the answers of programs, and their `data`, hold arrays."""
 
@@ -191,7 +193,11 @@ def _name_of(keys: frozenset[str]) -> str | None:
 def _is_in_lines(begins: bytes) -> bool:
     """Tell whether an object ends with its line, or is torn off there within a text; otherwise it goes on behind it."""
     first = begins.split(b"\n", 1)[0]
-    return _holds_object_lines(first) or (b'"' in _TOKEN.sub(b"", first) and _holds_object_lines(begins))
+    return _holds_object_lines(first) or (_is_torn(first) and _holds_object_lines(begins))
+
+
+def _is_torn(line: bytes) -> bool:
+    return any(token[2] not in (None, b'"') for token in _TOKEN.finditer(line))
 
 
 def _holds_object_lines(head: bytes) -> bool:
@@ -216,6 +222,6 @@ def _outline(head: bytes) -> tuple[frozenset[str], frozenset[str]]:
             if around == b"{" or (around in _IN_ARRAYS and inner):
                 break
             around = around[:-1]
-        elif token[2] is not None and around in (b"{", *_IN_ARRAYS):
+        elif token[3] is not None and around in (b"{", *_IN_ARRAYS):
             (outer if around == b"{" else inner).add(token[1].decode(errors="replace"))
     return frozenset(outer), frozenset(inner)

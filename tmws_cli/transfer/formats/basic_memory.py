@@ -14,7 +14,11 @@ _CATEGORY = r"(?!x\]|X\])([^\s\[\]()][^\[\]()\n]{0,63})"
 
 _LINE = re.compile(rf"[-*][ \t]+\[{_CATEGORY}\][ \t]+\S.*")
 _OBSERVATION = re.compile(rf"\[{_CATEGORY}\] ")
-_RELATION = re.compile(r"(?m)^[-*][ \t]+([^\[\]\n]{1,64}?)[ \t]+\[\[([^\[\]\n|]{1,500})(?:\|[^\[\]\n]*)?\]\]")
+_RELATION = re.compile(r"(?m)^[-*][ \t]++([^\[\]\n]++)(?<=[ \t])\[\[([^\[\]\n|]{1,500})(?:\|[^\[\]\n]*)?\]\]")
+
+_BLANK = " \t"
+_KIND_CHARACTERS = 64
+"""The longest type of a relation; what is longer is a sentence that ends with a link."""
 
 
 def is_note(values: Mapping[str, Any]) -> bool:
@@ -40,5 +44,9 @@ def said(text: str) -> dict[str, Any]:
     observation = _OBSERVATION.match(text)
     if observation is not None:
         return {"category": observation[1]}
-    relations = [{"type": found[1], "to": found[2].strip()} for found in _RELATION.finditer(text)]
+    relations = [
+        {"type": kind, "to": found[2].strip()}
+        for found in _RELATION.finditer(text)
+        if len(kind := found[1].rstrip(_BLANK)) <= _KIND_CHARACTERS
+    ]
     return {"relations": relations} if relations else {}
