@@ -39,8 +39,12 @@ def composed(path: str) -> str:
 
 
 def place_of(path: Path) -> str:
-    """Return what tells a file from others, also after a system that encodes accents otherwise has copied it."""
-    return f"{platform.node()}:{composed(os.path.realpath(path))}"
+    """Return what tells a file from others, also after a system that encodes accents otherwise has copied it.
+
+    Bytes of its name that are no UTF-8 are escaped, since no JSON can hold them.
+    """
+    real = composed(os.path.realpath(path)).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return f"{platform.node()}:{real}"
 
 
 def found_path(path: Path) -> Path:
