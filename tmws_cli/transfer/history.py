@@ -82,8 +82,8 @@ async def is_here(app: App, caller: Caller, record: Record) -> bool:
     """
     if record.identity is None or not (record.former or record.request.expires_at):
         return False
-    request = GetMemory(memory_id=record.identity, include_history=True, oldest_first=True, max_chars=ALL)
     try:
+        request = GetMemory(memory_id=record.identity, include_history=True, oldest_first=True, max_chars=ALL)
         found = await app.call(caller, request)
     except (MemoryNotFound, InvalidField):
         return False
