@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -121,6 +122,10 @@ class Watch:
         waits.worked.append(min(waited, cpu_of(self.pid) - worked))
 
 
+WHOLE: Mapping[str, Any] = {"max_chars": ALL, "details": True}
+"""All texts and all metadata, which an answer has only if asked for."""
+
+
 def call(name: str, headers: Mapping[str, str] = HEADERS, **arguments: object) -> Request:
     return f"/mcp/tools/{name}", json.dumps(arguments, ensure_ascii=False).encode(), headers
 
@@ -154,12 +159,12 @@ def cases() -> Iterator[tuple[str, list[Request]]]:
     yield "batch of 1,000 short texts", [call("create_memories", memories=short)]
     for name, memories in repetitions():
         yield f"batch: {name}", [call("create_memories", memories=memories)] * 2
-    yield "lists of 6 MB over REST", [call("list_memories", limit=100, max_chars=ALL)] * 5
-    yield "lists of 6 MB over MCP", [over_mcp("list_memories", HEADERS, limit=100, max_chars=ALL)] * 5
-    yield "lists of 6 MB over MCP, no sessions", [over_mcp("list_memories", MODERN, limit=100, max_chars=ALL)] * 5
+    yield "lists of 6 MB over REST", [call("list_memories", limit=100, **WHOLE)] * 5
+    yield "lists of 6 MB over MCP", [over_mcp("list_memories", HEADERS, limit=100, **WHOLE)] * 5
+    yield "lists of 6 MB over MCP, no sessions", [over_mcp("list_memories", MODERN, limit=100, **WHOLE)] * 5
     yield (
         "searches of 6 MB over REST",
-        [call("search_memories", query="word", mode="lexical", limit=100, max_chars=ALL)] * 5,
+        [call("search_memories", query="word", mode="lexical", limit=100, **WHOLE)] * 5,
     )
     for piece in "[]", '"a"', '{"a":1}', "1":
         many = BODY_BYTES // (len(piece) + 1) - 100
