@@ -18,6 +18,7 @@ from tmws_adapters.settings import Settings, load_settings
 from tmws_adapters.sqlite import open_sqlite
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
+from tmws_core.messages.search import SearchMemories
 
 
 @attrs.frozen
@@ -34,6 +35,16 @@ class World:
 
     def agent(self, agent_id: str, namespace: str = "acme") -> Caller:
         return Caller(agent_id=agent_id, namespace=namespace, transport="test")
+
+    async def pages(self, request: SearchMemories) -> list[str]:
+        """Return the ids of the hits on all pages of a search by athena, in their order."""
+        seen: list[str] = []
+        while True:
+            found = await self.app.call(self.agent("athena"), request)
+            seen += [hit.memory_id for hit in found.results]
+            if found.next_cursor is None:
+                return seen
+            request = attrs.evolve(request, cursor=found.next_cursor)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return rows(self.settings, sql)

@@ -57,14 +57,7 @@ async def test_a_list_begins_with_the_oldest_if_asked_to(world: World) -> None:
 
 async def test_pages_of_a_search_hold_every_hit_once(world: World) -> None:
     ids = await _fill(world, 25)
-    seen: list[str] = []
-    request = SearchMemories(query="gardens", limit=10)
-    while True:
-        found = await world.app.call(world.agent("athena"), request)
-        seen += [hit.memory_id for hit in found.results]
-        if found.next_cursor is None:
-            break
-        request = attrs.evolve(request, cursor=found.next_cursor)
+    seen = await world.pages(SearchMemories(query="gardens", limit=10))
     assert sorted(seen) == sorted(ids)
 
 

@@ -85,14 +85,7 @@ async def test_a_string_is_found_behind_hundreds_with_rarer_words(world: World) 
 
 async def test_pages_of_a_search_for_a_string_hold_every_hit_once(world: World) -> None:
     ids = await _store(world, *(f"Release {n}.4.7 is out, after {n - 1}.4.7." for n in range(1, 60)))
-    seen: list[str] = []
-    request = SearchMemories(query="Which release is 2.4.7?", limit=10)
-    while True:
-        found = await world.app.call(world.agent("athena"), request)
-        seen += [hit.memory_id for hit in found.results]
-        if found.next_cursor is None:
-            break
-        request = attrs.evolve(request, cursor=found.next_cursor)
+    seen = await world.pages(SearchMemories(query="Which release is 2.4.7?", limit=10))
     assert sorted(seen) == sorted(ids)
     assert set(seen[:2]) == {ids[1], ids[2]}
 
