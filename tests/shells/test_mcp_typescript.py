@@ -34,19 +34,18 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "client.mjs"
 
 
+def answer_of(home: Path, *command: str) -> dict[str, Any]:
+    """Run a client, and return the JSON that it prints."""
+    done = subprocess.run(command, capture_output=True, cwd=home, env=environment(home), timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
 @pytest.mark.parametrize("way", ["stdio", "http"])
 def test_typescript_client_lists_stores_and_searches(client: Path, way: str, server: HttpServer, home: Path) -> None:
     target = [f"{server.url}/mcp"] if way == "http" else STDIO
-    done = subprocess.run(
-        ["node", str(client), way, *target],
-        capture_output=True,
-        cwd=home,
-        env=environment(home),
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    seen = json.loads(done.stdout)
+    seen = answer_of(home, "node", str(client), way, *target)
     text = f"Over {way}, the gardener prunes the pear tree in March."
     assert seen["server"] == "tmws"
     assert {"create_memory", "search_memories", "health_check"} <= set(seen["tools"])
@@ -59,27 +58,15 @@ def test_typescript_client_lists_stores_and_searches(client: Path, way: str, ser
 @pytest.mark.parametrize("way", ["stdio", "http"])
 def test_command_line_of_the_inspector_stores_and_finds(client: Path, way: str, server: HttpServer, home: Path) -> None:
     target = ["--transport", "http", "--server-url", f"{server.url}/mcp"] if way == "http" else STDIO
-    inspector = ["node", str(client.parent / "node_modules" / ".bin" / "mcp-inspector"), "--cli", *target]
-
-    def inspect(*words: str) -> dict[str, Any]:
-        done = subprocess.run(
-            [*inspector, *words],
-            capture_output=True,
-            cwd=home,
-            env=environment(home),
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr.decode()
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+    inspector = ("node", str(client.parent / "node_modules" / ".bin" / "mcp-inspector"), "--cli", *target)
 
     def call(tool: str, *words: str) -> dict[str, Any]:
-        found: dict[str, Any] = inspect("--method", "tools/call", "--tool-name", tool, *words)["structuredContent"]
+        answer = answer_of(home, *inspector, "--method", "tools/call", "--tool-name", tool, *words)
+        found: dict[str, Any] = answer["structuredContent"]
         return found
 
     text = f"Over {way}, the beekeeper feeds the bees in October."
     created = call("create_memory", "--tool-arg", f"content={text}", 'tags=["bees"]', "importance=0.7")
     found = call("search_memories", "--tool-arg", "query=When are the bees fed?", "limit=5", 'tags_any=["bees"]')
     assert created["memory_id"] in [hit["memory_id"] for hit in found["results"]]
-    assert inspect("--method", "prompts/list") == {"prompts": []}
+    assert answer_of(home, *inspector, "--method", "prompts/list") == {"prompts": []}
