@@ -25,7 +25,10 @@ _QUOTED = re.compile('["\u201c\u201e]([^"\n\u201c\u201d\u201e]{2,200})["\u201c\u
 _OPENING = "\"'`([{<,;!?\u2018\u201c\u201e\u00ab\u00bf\u00a1"
 _CLOSING = "\"'`)]}>,;!?.:\u2019\u201d\u00bb\u3002\u3001\u2026"
 
-_JOINERS = r".\-/:#+_@\\"
+_SIGNS = ".-/:#+_@\\"
+"""What stands between the parts of one string."""
+
+_JOINERS = re.escape(_SIGNS)
 
 _COMPOUND = re.compile(
     rf"""
@@ -142,6 +145,6 @@ def _standing(text: str, start: int, end: int) -> float:
 def _joins(beside: str, edge: str) -> bool:
     """Tell whether what stands beside a string, read away from it, makes it a part of something longer."""
     joiner, further = beside[:1], beside[1:]
-    if not joiner or joiner not in ".-/:#+_@\\":
+    if not joiner or joiner not in _SIGNS:
         return False
     return further.isalnum() or joiner == edge or joiner in "#+"
