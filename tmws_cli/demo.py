@@ -136,14 +136,14 @@ async def demonstrate(settings: Settings) -> Demonstration:
 
 async def _without_vectors(app: App, caller: Caller) -> int:
     """Wait until all have their vector, for as long as the work gets on; return how many have none."""
-    fewest = None
+    fewest = waiting = (await app.call(caller, GetSystemStats())).unembedded
     with anyio.move_on_after(STANDSTILL_SECONDS) as patience:
-        while waiting := (await app.call(caller, GetSystemStats())).unembedded:
-            if fewest is None or waiting < fewest:
-                fewest, patience.deadline = waiting, anyio.current_time() + STANDSTILL_SECONDS
+        while waiting:
             await anyio.sleep(_LOOK_SECONDS)
-        fewest = 0
-    return fewest or 0
+            waiting = (await app.call(caller, GetSystemStats())).unembedded
+            if waiting < fewest:
+                fewest, patience.deadline = waiting, anyio.current_time() + STANDSTILL_SECONDS
+    return fewest
 
 
 async def _ask(app: App, caller: Caller, question: str) -> Answer | None:

@@ -4,7 +4,7 @@ import errno
 import ipaddress
 import logging
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from tmws_adapters.authentication import check_authentication
@@ -52,14 +52,10 @@ def listen(hosts: Sequence[str], port: int) -> tuple[socket.socket, ...]:
                 listeners.append(_listen(host, first.getsockname()[1]))
     except ConfigurationError:
         if port:
-            _close(listeners)
+            for listener in listeners:
+                listener.close()
             raise
     return tuple(listeners)
-
-
-def _close(listeners: Iterable[socket.socket]) -> None:
-    for listener in listeners:
-        listener.close()
 
 
 class _Absent(ConfigurationError):
