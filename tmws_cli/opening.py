@@ -6,8 +6,9 @@ from typing import Any
 import anyio
 
 from tmws_adapters.bootstrap import open_app
-from tmws_adapters.local.asking import LINE_BYTES, TooLong
+from tmws_adapters.local.asking import TooLong
 from tmws_adapters.local.finding import Link
+from tmws_adapters.local.limits import LINE_BYTES
 from tmws_adapters.local.patience import GRACE_SECONDS, told_by
 from tmws_adapters.remote import OutcomeUnknown
 from tmws_adapters.settings import Settings

@@ -7,13 +7,13 @@ import anyio
 import attrs
 from anyio.abc import TaskGroup
 
+from tmws_adapters.local.limits import LINE_BYTES
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import MalformedRequest, RequestTooLarge, TmwsError
 from tmws_mcp.answers import written
 from tmws_mcp.bodies import parse_object
 from tmws_mcp.failure import error_body, new_request_id, unexpected
-from tmws_mcp.limits import LINE_BYTES
 from tmws_mcp.room import Room, Taken, most_of
 from tmws_mcp.wire import Wire
 

@@ -6,11 +6,11 @@ from typing import Any, cast
 import anyio
 import attrs
 
+from tmws_adapters.local.limits import LINE_BYTES
 from tmws_core.domain.memory import BATCH
 from tmws_core.lenient import boolean, integer, known_names
 from tmws_core.messages.memory import PAGE
 from tmws_core.operation import Operation
-from tmws_mcp.limits import LINE_BYTES
 
 ROOM = PAGE
 """Memories that may be on their way to one client, of 80 KB each at most: one full page, 8 MB.

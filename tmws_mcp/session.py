@@ -21,10 +21,10 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types.jsonrpc import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 from mcp_types.version import LATEST_HANDSHAKE_VERSION
 
+from tmws_adapters.local.limits import LINE_BYTES, TOO_LONG
 from tmws_core.operation import Operation
 from tmws_mcp.bulk import Bulk, bulk_of
 from tmws_mcp.frames import BadFrame, parse, written_frame
-from tmws_mcp.limits import LINE_BYTES, TOO_LONG
 from tmws_mcp.room import Room, Taken, most_in
 from tmws_mcp.tools import Context
 from tmws_mcp.wire import Wire

@@ -10,9 +10,9 @@ import anyio
 import attrs
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tmws_adapters.local.limits import LINE_BYTES
 from tmws_core.errors import Overloaded, RateLimited, TmwsError
 from tmws_mcp.limiting import WAITING, caller_of, network_of
-from tmws_mcp.limits import LINE_BYTES
 from tmws_mcp.room import CALLS, ROOM, Room
 
 SHARES = 8

@@ -14,12 +14,12 @@ from collections.abc import Collection, Mapping
 
 from tmws_adapters.local.finding import refusal, silent
 from tmws_adapters.local.greeting import Refused, Silent
+from tmws_adapters.local.limits import LINE_BYTES, TOO_LONG
 from tmws_adapters.local.patience import GRACE_SECONDS
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.starting import advice
 from tmws_mcp.connection import Connection, connect
 from tmws_mcp.ids import counted_as, id_at_end, id_in
-from tmws_mcp.limits import LINE_BYTES, TOO_LONG
 from tmws_mcp.pipes import Incoming, Outgoing, Overlong
 from tmws_mcp.unanswered import INVALID_REQUEST, Unanswered
 from tmws_mcp.unanswered import refusal as unanswerable

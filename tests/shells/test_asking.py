@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tmws_adapters.local.asking import LINE_BYTES, Lost, TooLong, ask
+from tmws_adapters.local.asking import Lost, TooLong, ask
 from tmws_adapters.local.finding import Link
 from tmws_adapters.local.greeting import Refused
+from tmws_adapters.local.limits import LINE_BYTES
 from tmws_adapters.local.patience import GRACE_SECONDS
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import Record

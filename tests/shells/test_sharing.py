@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.shells.serving import PATIENCE
+from tmws_adapters.local.limits import LINE_BYTES
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import Overloaded, RateLimited, TmwsError
 from tmws_mcp.bodies import BODY_BYTES, SMALL, read_body
 from tmws_mcp.limiting import Places
-from tmws_mcp.limits import LINE_BYTES
 from tmws_mcp.room import CALLS, ROOM
 from tmws_mcp.sharing import BODIES, SHARES, SPARE, UNTIL_READ, Claims, claim_of
 

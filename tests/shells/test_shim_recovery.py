@@ -14,8 +14,8 @@ import pytest
 from tests.shells.owners import is_owned, kill_owner, owner_of, place_in, scripted_owner, until
 from tests.shells.serving import PATIENCE, Conversation, conversation, request, run_stdio, tool
 from tests.stacks import rows, settings_in
+from tmws_adapters.local.limits import LINE_BYTES
 from tmws_adapters.local.record import read
-from tmws_mcp.limits import LINE_BYTES
 from tmws_mcp.unanswered import REPLAYED
 
 INITIALIZE = request(

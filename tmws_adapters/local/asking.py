@@ -7,12 +7,10 @@ from collections.abc import Mapping
 
 from tmws_adapters.local.finding import Link, find
 from tmws_adapters.local.greeting import Refused
+from tmws_adapters.local.limits import LINE_BYTES
 from tmws_adapters.local.patience import GRACE_SECONDS, told_by
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.version import VERSION
-
-LINE_BYTES = 8 * 1024 * 1024
-"""The longest line that an owner reads; it has the same limit for the lines of MCP and for HTTP bodies."""
 
 _CHUNK = 64 * 1024
 """Bytes a read."""

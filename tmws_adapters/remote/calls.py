@@ -12,8 +12,9 @@ import attrs
 import orjson
 from anyio.abc import TaskGroup
 
-from tmws_adapters.local.asking import LINE_BYTES, Lost
+from tmws_adapters.local.asking import Lost
 from tmws_adapters.local.finding import Link
+from tmws_adapters.local.limits import LINE_BYTES
 from tmws_adapters.local.patience import GRACE_SECONDS, told_by
 from tmws_adapters.remote.failures import PART, ServiceUnreachable, error_of
 from tmws_core.errors import RequestTimedOut, RequestTooLarge
