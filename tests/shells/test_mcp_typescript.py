@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.shells.serving import PATIENCE, STDIO, HttpServer, environment
+from tests.shells.serving import PATIENCE, STDIO, HttpServer, environment, run_stdio, tool
 
 SOURCES = Path(__file__).parent / "typescript"
 
@@ -57,7 +57,10 @@ def test_typescript_client_lists_stores_and_searches(client: Path, way: str, ser
 
 @pytest.mark.parametrize("way", ["stdio", "http"])
 def test_command_line_of_the_inspector_stores_and_finds(client: Path, way: str, server: HttpServer, home: Path) -> None:
-    target = ["--transport", "http", "--server-url", f"{server.url}/mcp"] if way == "http" else STDIO
+    # It starts a server with none of its own variables but HOME, PATH and the like.
+    given = [f"{name}={value}" for name, value in environment(home).items() if name.startswith(("TMWS_", "PYTHONPATH"))]
+    started = [*STDIO, *(word for each in given for word in ("-e", each))]
+    target = ["--transport", "http", "--server-url", f"{server.url}/mcp"] if way == "http" else started
     inspector = ("node", str(client.parent / "node_modules" / ".bin" / "mcp-inspector"), "--cli", *target)
 
     def call(tool: str, *words: str) -> dict[str, Any]:
@@ -69,4 +72,6 @@ def test_command_line_of_the_inspector_stores_and_finds(client: Path, way: str, 
     created = call("create_memory", "--tool-arg", f"content={text}", 'tags=["bees"]', "importance=0.7")
     found = call("search_memories", "--tool-arg", "query=When are the bees fed?", "limit=5", 'tags_any=["bees"]')
     assert created["memory_id"] in [hit["memory_id"] for hit in found["results"]]
+    if way == "stdio":  # and it is in this home, not in that of the user
+        assert run_stdio(home, tool(1, "get_memory", memory_id=created["memory_id"])).content(1)["success"]
     assert answer_of(home, *inspector, "--method", "prompts/list") == {"prompts": []}
