@@ -13,6 +13,9 @@ from tmws_cli.times import shown_time
 WIDTH = 120
 """Columns of a hit where stdout is no terminal."""
 
+CLOSEST = 3
+"""Hits that are shown where none is relevant: people and models take a long list for an answer."""
+
 _LEAST = 20
 """Columns of a text that are shown however narrow the terminal is."""
 
@@ -75,11 +78,14 @@ def _hits(hits: list[dict[str, Any]], about: str, *, nothing_relevant: bool) -> 
     if not hits:
         yield "Nothing was found."
     elif nothing_relevant:
-        yield "Nothing relevant was found; nearest:"
-    for rank, hit in enumerate(hits, start=1):
+        which = f"the {CLOSEST} closest of {len(hits)} (--json has all)" if len(hits) > CLOSEST else "closest"
+        yield f"Nothing relevant was found; {which}:"
+    for rank, hit in enumerate(hits[:CLOSEST] if nothing_relevant else hits, start=1):
         plain = f"{hit['relevance']:6}"
         relevance = coloured(plain, hit["relevance"])
-        yield _row(hit, f"{rank:3}  {hit['score']:.3f}  {relevance}", about, hidden=len(relevance) - len(plain))
+        # A score compares the hits of one answer: of weak ones the best has a high one, too.
+        score = "" if nothing_relevant else f"{hit['score']:.3f}  "
+        yield _row(hit, f"{rank:3}  {score}{relevance}", about, hidden=len(relevance) - len(plain))
         if "explanation" in hit:
             yield f"{'':5}{_why(hit)}"
 

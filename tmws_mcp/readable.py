@@ -9,6 +9,9 @@ from typing import Any
 
 import orjson
 
+CLOSEST = 3
+"""Hits that are told where none is relevant: a model takes a long list for an answer. The JSON has all."""
+
 _INDENT = "   "
 
 _BREAKS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
@@ -32,11 +35,10 @@ def readable_error(error: Mapping[str, Any]) -> str:
 def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
     match answer:
         case {"results": [*hits], "search_source": _}:
-            yield _count(hits, "best first")
-            if answer.get("nothing_relevant"):
-                yield "None of them seems to answer the question."
+            weak = bool(hits) and bool(answer.get("nothing_relevant"))
+            yield _closest(hits) if weak else _count(hits, "best first")
             yield from (f"Missing: {reason}" for reason in answer.get("degraded", ()))
-            yield from _memories(hits)
+            yield from _memories(hits[:CLOSEST] if weak else hits)
         case {"memories": [*memories]}:
             yield _count(memories, "in order")
             yield from _memories(memories)
@@ -47,6 +49,11 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
             yield from _fields(answer)
     if "next_cursor" in answer:
         yield f"More follow: cursor {answer['next_cursor']}"
+
+
+def _closest(hits: list[Any]) -> str:
+    which = f"The {CLOSEST} closest of {len(hits)}" if len(hits) > CLOSEST else "Closest"
+    return f"Nothing relevant was found. {which}:"
 
 
 def _count(memories: list[Any], order: str) -> str:

@@ -64,8 +64,8 @@ def test_search_shows_rank_score_id_and_text_and_json_is_the_wire(tmp_path: Path
     assert {"success", "search_source", "latency_ms"} <= answer.keys()
 
     odd = command.ok("memory", "search", "quantum physics of black holes").out.splitlines()
-    assert odd[0] == "Nothing relevant was found; nearest:"
-    assert [row.split()[2] for row in odd[1:]] == ["weak", "weak"]
+    assert odd[0] == "Nothing relevant was found; closest:"
+    assert [row.split()[:2] for row in odd[1:]] == [["1", "weak"], ["2", "weak"]]
 
     (tmp_path / "batch.json").write_text(json.dumps([{"content": "one more"}]), encoding="utf-8")
     command.ok("memory", "create-batch", "batch.json")
@@ -144,6 +144,17 @@ def test_a_long_hit_is_shown_from_a_word_of_the_query_on(
     assert f"{'0' * 36}  {shown}" in row
     assert "The dentist moved to" in row
     assert len(row) <= 120
+
+
+def test_of_weak_hits_the_closest_are_shown_without_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    hit = {"memory_id": "0" * 36, "content": "Tea.", "score": 1.0, "relevance": "weak", "tags": []}
+    answer = {"results": [hit] * 10, "search_source": "exact", "nothing_relevant": True}
+    show(answer, as_json=False)
+    first, *rows = capsys.readouterr().out.splitlines()
+    assert first == "Nothing relevant was found; the 3 closest of 10 (--json has all):"
+    assert [row.split()[:2] for row in rows] == [["1", "weak"], ["2", "weak"], ["3", "weak"]]
+    show(answer, as_json=True)
+    assert capsys.readouterr().out.count("Tea.") == 10
 
 
 def test_terminal_is_never_told_what_to_do() -> None:

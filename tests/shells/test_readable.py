@@ -18,10 +18,9 @@ def found(*hits: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def test_hits_are_listed_with_what_is_needed_to_go_on() -> None:
     cut = hit("\u2026moved to\nTuesday.\u2026", truncated=True, offset=7, length=900, more_tags=3, agent_id="ana")
-    told = readable(found(hit("Short."), cut, nothing_relevant=True, degraded=["vectors: none"], next_cursor="abc"))
+    told = readable(found(hit("Short."), cut, nothing_relevant=False, degraded=["vectors: none"], next_cursor="abc"))
     assert told.splitlines() == [
         "2 memories, best first:",
-        "None of them seems to answer the question.",
         "Missing: vectors: none",
         f'1. {ID}  2026-01-31  fair  #people  #"two words"',
         "   Short.",
@@ -32,6 +31,21 @@ def test_hits_are_listed_with_what_is_needed_to_go_on() -> None:
         "More follow: cursor abc",
     ]
     assert readable(found()) == "No memories."
+
+
+def test_of_weak_hits_the_closest_are_told_and_that_nothing_is_relevant() -> None:
+    def told(number: int) -> list[str]:
+        hits = [hit(f"Text {place}.", relevance="weak") for place in range(number)]
+        return readable(found(*hits, nothing_relevant=True)).splitlines()
+
+    assert told(10)[0] == "Nothing relevant was found. The 3 closest of 10:"
+    assert told(10)[2::2] == ["   Text 0.", "   Text 1.", "   Text 2."]
+    assert told(1) == [
+        "Nothing relevant was found. Closest:",
+        f'1. {ID}  2026-01-31  weak  #people  #"two words"',
+        "   Text 0.",
+    ]
+    assert told(0) == ["No memories."]
 
 
 def test_a_stored_text_cannot_pass_for_what_the_server_says() -> None:
