@@ -15,7 +15,7 @@ from tmws_cli.demo import Demonstration, demonstrate
 from tmws_cli.doctor import examine, lines
 from tmws_cli.exits import FAILURE
 from tmws_cli.options import invocation_of
-from tmws_cli.output import print_json
+from tmws_cli.output import counted, print_json
 from tmws_cli.progress import progress
 from tmws_cli.serving import serve_http
 from tmws_cli.transfer.exporting import Export, check_target
@@ -74,7 +74,7 @@ def export(context: click.Context, path: str, format_: str) -> None:
     if invocation.as_json:
         print_json({"success": True, "path": path, "memories": count})
     else:
-        print(f"Exported {count} memories to {path}")
+        print(f"Exported {counted(count, 'memory', 'memories')} to {path}")
 
 
 @click.command("doctor")

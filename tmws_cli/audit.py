@@ -14,7 +14,7 @@ from tmws_adapters.settings import Settings
 from tmws_cli.exits import FAILURE
 from tmws_cli.failures import EXIT_CODES
 from tmws_cli.options import invocation_of, with_common_options
-from tmws_cli.output import printable
+from tmws_cli.output import counted, printable
 from tmws_cli.progress import progress
 from tmws_cli.times import written_time
 from tmws_core.domain.audit import AuditRecord
@@ -152,7 +152,7 @@ def prune(context: click.Context, days: int | None) -> None:
     if invocation.as_json:
         _print_json({"success": True, "deleted": deleted, "days": days})
     elif days:
-        print(f"Deleted {deleted} rows that were older than {days} days.")
+        print(f"Deleted {counted(deleted, 'row that was', 'rows that were')} older than {counted(days, 'day')}.")
     else:
         print("Deleted nothing: the log is kept for ever.")
 
@@ -191,7 +191,8 @@ async def examine_log(parts: Parts, *, deep: bool) -> tuple[Literal["ok", "warni
     standing = await parts.auditing.standing()
     last = standing.checkpoint
     signed = f"signed up to row {last.end.id} on {last.created_at[:10]}" if last else "nothing of it is signed yet"
-    detail = f"{standing.end.id if standing.end else 'unknown'} rows were written, {signed}"
+    written = counted(standing.end.id, "row was", "rows were") if standing.end else "unknown rows were"
+    detail = f"{written} written, {signed}"
     if standing.cut and standing.kept is not None:
         reason = f"{detail}; but row {standing.kept.end.id} was signed on {standing.kept.created_at[:10]}"
         remedy = "An older copy of the database, or none: find out why; `tmws audit sign --accept` then goes on with it"
@@ -239,13 +240,13 @@ def _verified(found: Verification) -> dict[str, Any]:
 def _print_verification(found: Verification, where: str) -> None:
     if found.breach is not None:
         print(f"Row {found.breach.id} {found.breach.reason}.")
-        print(f"The {found.rows} rows before it follow one another, up to row {found.end.id}.")
+        print(f"The chain before it holds: {counted(found.rows, 'row')}, up to row {found.end.id}.")
     elif found.doubt is not None:
         reason, remedy = _doubt(found, where)
         print(f"Nothing proves that the audit log is what was written: {reason}. {remedy}.", file=sys.stderr)
-        print(f"{found.rows} rows follow one another, the last one {found.end.id}.")
+        print(f"The chain holds: {counted(found.rows, 'row')}, the last one {found.end.id}.")
     else:
-        print(f"The audit log is what was written: {found.rows} rows, the last one {found.end.id}.")
+        print(f"The audit log is what was written: {counted(found.rows, 'row')}, the last one {found.end.id}.")
     print(f"Hash: {found.end.hash.hex()}")
     print(f"Signed up to row: {found.signed or 'none'}")
 

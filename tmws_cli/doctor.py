@@ -29,6 +29,7 @@ from tmws_adapters.settings import Settings
 from tmws_adapters.settings.files import NAME
 from tmws_cli.audit import examine_log
 from tmws_cli.index import loaded
+from tmws_cli.output import counted
 from tmws_core.errors import IndexUnavailable, PartUnavailable, TmwsError
 
 State = Literal["ok", "warning", "broken"]
@@ -203,7 +204,8 @@ async def _store(settings: Settings, path: Path, *, deep: bool) -> AsyncIterator
 async def _database(parts: Parts, name: str, *, deep: bool) -> AsyncIterator[Check]:
     health = await parts.storage.health()
     size = health.bytes_on_disk / _MEBIBYTE
-    yield Check("database", "ok", f"{name}, schema {health.version}, {health.memories} memories, {size:.1f} MiB")
+    held = counted(health.memories, "memory", "memories")
+    yield Check("database", "ok", f"{name}, schema {health.version}, {held}, {size:.1f} MiB")
     for replica, ask in parts.beside.items():
         yield await _replica(replica, ask)
     if health.caution:
@@ -218,7 +220,9 @@ async def _database(parts: Parts, name: str, *, deep: bool) -> AsyncIterator[Che
     yield Check("audit log", *await examine_log(parts, deep=deep))
     if health.unembedded:
         remedy = "They get theirs while a server runs, once the embedder works"
-        yield Check("vectors", "warning", f"{health.unembedded} texts wait for a vector", remedy)
+        yield Check(
+            "vectors", "warning", f"{counted(health.unembedded, 'text waits', 'texts wait')} for a vector", remedy
+        )
     else:
         yield Check("vectors", "ok", "every text has one")
     if parts.follower is not None:
@@ -228,7 +232,8 @@ async def _database(parts: Parts, name: str, *, deep: bool) -> AsyncIterator[Che
             yield Check("vector index", "warning", f"{error.problem}; searches are exact meanwhile", error.remedy)
         else:
             documents = sum(standing.index.partitions.values())
-            yield Check("vector index", "ok", f"{documents} documents, {standing.waiting} wait")
+            held, waiting = counted(documents, "document"), counted(standing.waiting, "waits", "wait")
+            yield Check("vector index", "ok", f"{held}, {waiting}")
 
 
 async def _replica(name: str, ask: Callable[[], Awaitable[int | None]]) -> Check:
@@ -236,7 +241,7 @@ async def _replica(name: str, ask: Callable[[], Awaitable[int | None]]) -> Check
         behind = await ask()
     except PartUnavailable as error:
         return Check(name, "warning", error.reason, error.remedy)
-    return Check(name, "ok", f"up, {behind or 0} bytes behind the primary")
+    return Check(name, "ok", f"up, {counted(behind or 0, 'byte')} behind the primary")
 
 
 async def _license(settings: Settings, parts: Parts) -> Check:

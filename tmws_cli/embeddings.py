@@ -11,6 +11,7 @@ import click
 from tmws_adapters.bootstrap import Parts, open_parts
 from tmws_adapters.settings import Settings
 from tmws_cli.options import invocation_of, with_common_options
+from tmws_cli.output import counted
 from tmws_cli.progress import progress
 from tmws_core.domain.audit import Detail
 from tmws_core.domain.embedding import KnownModel
@@ -105,7 +106,7 @@ async def _forget(settings: Settings) -> Answer:
     async with open_parts(_without_index(settings)) as parts:
         count = await _migrating(parts).forget()
         await _record(parts, settings, "embeddings.forgotten", vectors=count)
-    return {"forgotten": count}, [f"Deleted {count} vectors of the former model."]
+    return {"forgotten": count}, [f"Deleted {counted(count, 'vector')} of the former model."]
 
 
 async def _record(parts: Parts, settings: Settings, event_type: str, **details: Detail) -> None:
@@ -132,9 +133,10 @@ def _without_index(settings: Settings) -> Settings:
 def _outcome(done: Migrated) -> list[str]:
     if not done.switched or done.former is None:
         return [f"Nothing to change: {done.model.name} is the model of the settings already."]
-    lines = [f"Changed from {done.former.name} to {done.model.name}; {done.embedded} texts embedded now."]
+    lines = [f"Changed from {done.former.name} to {done.model.name}; {counted(done.embedded, 'text')} embedded now."]
     if done.refused:
-        lines.append(f"The model refused {done.refused} texts: they are found by their words only.")
+        found = "it is found by its" if done.refused == 1 else "they are found by their"
+        lines.append(f"The model refused {counted(done.refused, 'text')}: {found} words only.")
     return [*lines, "Restart every running TMWS with these settings: until then it searches by words only."]
 
 
@@ -160,14 +162,17 @@ def _model(known: KnownModel | None) -> dict[str, Any] | None:
 
 def _lines(standing: ModelStanding) -> list[str]:
     lines = [f"Model: {_described(standing.active) if standing.active else 'none yet'}"]
-    lines.append(f"Memories: {standing.memories}, {standing.memories - standing.embedded} of them wait for a vector")
+    waiting = counted(standing.memories - standing.embedded, "of them waits", "of them wait")
+    lines.append(f"Memories: {standing.memories}, {waiting} for a vector")
     if standing.next is not None:
         lines.append(
             f"Changing to: {_described(standing.next)}, {standing.prepared} done, "
             f"{standing.memories - standing.prepared} missing"
         )
     if standing.former is not None:
-        lines.append(f"Former model: {_described(standing.former)}, {standing.kept} vectors kept for --rollback")
+        lines.append(
+            f"Former model: {_described(standing.former)}, {counted(standing.kept, 'vector')} kept for --rollback"
+        )
     return lines
 
 

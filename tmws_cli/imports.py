@@ -13,7 +13,7 @@ from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
 from tmws_cli.exits import FAILURE
 from tmws_cli.options import invocation_of
-from tmws_cli.output import WIDTH, clipped, print_json, printable
+from tmws_cli.output import WIDTH, clipped, counted, print_json, printable
 from tmws_cli.progress import progress
 from tmws_cli.transfer.files import check_regular, found_path, is_markdown, opened
 from tmws_cli.transfer.importing import Import, Source, Tally
@@ -57,6 +57,8 @@ def import_(
                 raise click.UsageError("--prune is about Markdown: nothing else is imported by its place.")
             tally = anyio.run(_import, invocation.settings(), found.source, strict, prune)
             facts = {"format": found.format, **_tally_facts(tally)}
+    if isinstance(found.source, MarkdownPages) and not (found.source.pages or tally.vanished):
+        print(printable(f"warning: {path} holds no Markdown: name other files one by one"), file=sys.stderr)
     if invocation.as_json:
         print_json({"success": not tally.refused, **facts})
     elif dry_run:
@@ -76,8 +78,6 @@ def _recognised(path: str, format_: str, *, ignore_unknown: bool) -> Iterator[Re
     place = found_path(Path(path))
     if format_ == "markdown" or (format_ == "auto" and (place.is_dir() or is_markdown(path))):
         pages = MarkdownPages.at(place, ignore_unknown=ignore_unknown)
-        if not pages.pages:
-            print(printable(f"warning: {path} holds no Markdown: name other files one by one"), file=sys.stderr)
         yield Recognised(pages, "Markdown")
         return
     size = check_regular(place)
@@ -145,7 +145,8 @@ def _coming_facts(format_: str, coming: Preview) -> dict[str, Any]:
 
 
 def _print_coming(format_: str, coming: Preview) -> None:
-    print(f"{format_}: {coming.memories} memories would come, refused {coming.tally.refused}; nothing is stored")
+    would_come = counted(coming.memories, "memory", "memories")
+    print(f"{format_}: {would_come} would come, refused {coming.tally.refused}; nothing is stored")
     for example in coming.examples:
         day = example.occurred_at.date().isoformat() if example.occurred_at else "-" * 10
         print(clipped(f"  {day}  {example.source or ''}  {example.content}", WIDTH))
@@ -166,11 +167,11 @@ def _print_tally(tally: Tally) -> None:
         print(printable(f"{done} what is not there any more, {tally.vanished}: {', '.join(tally.missing)}{more}"))
     _print_left_out(tally)
     if tally.without_vector:
-        print(f"warning: {tally.without_vector} of them wait for a vector: see `tmws doctor`", file=sys.stderr)
+        waits = counted(tally.without_vector, "of them waits", "of them wait")
+        print(f"warning: {waits} for a vector: see `tmws doctor`", file=sys.stderr)
     if tally.unlinked:
-        print(
-            f"warning: {tally.unlinked} memories stay current: what replaced them is not behind them", file=sys.stderr
-        )
+        stays = f"{counted(tally.unlinked, 'memory stays', 'memories stay')} current"
+        print(f"warning: {stays}: what replaced the text is not in the file behind it", file=sys.stderr)
 
 
 def _print_left_out(tally: Tally) -> None:

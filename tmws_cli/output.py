@@ -39,6 +39,11 @@ def print_json(facts: Mapping[str, Any]) -> None:
     print(json.dumps(facts, ensure_ascii=False))
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts: `1 memory`, `2 memories`; the plural of most words is `one` with an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def clipped(text: str, columns: int) -> str:
     """Return the text on one line, cut to the columns of a terminal."""
     line = printable(" ".join(text.split()))
@@ -69,7 +74,7 @@ def _lines(answer: Mapping[str, Any], about: str) -> Iterator[str]:
             lines = list(_fields(answer))
             yield from lines or (f"There are no {name}." for name, value in answer.items() if value == [])
     if "next_offset" in answer:
-        yield f"More of the text, of {answer['length']} characters: --offset {answer['next_offset']}"
+        yield f"More of the text, of {counted(answer['length'], 'character')}: --offset {answer['next_offset']}"
     if "next_cursor" in answer:
         yield f"More: --cursor {answer['next_cursor']}"
 

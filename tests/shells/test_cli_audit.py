@@ -134,7 +134,7 @@ def test_verify_names_the_first_wrong_row_and_fails(command: Command) -> None:
     doctor = command.run("doctor", "--deep", "--json")
 
     assert done.code == answer.code == doctor.code == 1
-    assert done.out.startswith("Row 2 was changed, moved or inserted.\nThe 1 rows before it")
+    assert done.out.startswith("Row 2 was changed, moved or inserted.\nThe chain before it holds: 1 row, up to row 1.")
     assert answer.answer["success"] is False
     assert answer.answer["breach"] == {"id": 2, "reason": "was changed, moved or inserted"}
     assert check_named(doctor, "audit log")["state"] == "broken"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.shells.command import Command
-from tmws_cli.output import clipped, printable, show
+from tmws_cli.output import clipped, counted, printable, show
 
 
 def test_memory_lives_through_all_commands(tmp_path: Path) -> None:
@@ -128,6 +128,11 @@ def test_terminal_without_arguments_gets_the_help(tmp_path: Path) -> None:
 def test_clipping_counts_columns_not_characters() -> None:
     assert clipped("日本語の文", 6) == "日本…"
     assert clipped("a\n b", 6) == "a b"
+
+
+def test_one_of_a_thing_is_counted_in_the_singular() -> None:
+    assert [counted(number, "text") for number in (0, 1, 2)] == ["0 texts", "1 text", "2 texts"]
+    assert [counted(number, "memory", "memories") for number in (1, 2)] == ["1 memory", "2 memories"]
 
 
 @pytest.mark.parametrize(

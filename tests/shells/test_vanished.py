@@ -185,3 +185,17 @@ def test_an_import_that_cannot_note_what_it_made_says_so_and_stores(tmp_path: Pa
     done = command.ok("import", "note.md")
     assert done.out == "Stored 1, already there 0, refused 0\n"
     assert "is not noted (Is a directory)" in done.err
+
+
+def test_an_empty_folder_is_warned_of_unless_its_last_page_vanished(tmp_path: Path) -> None:
+    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    (tmp_path / "vault").mkdir()
+    page = tmp_path / "vault" / "a.md"
+    page.write_text("One.", encoding="utf-8")
+    coming = command.ok("import", "vault", "--dry-run").out
+    assert coming.startswith("Markdown: 1 memory would come, refused 0; nothing is stored\n")
+    command.ok("import", "vault")
+    page.unlink()
+    pruned = command.ok("import", "vault", "--prune")
+    assert (pruned.out.splitlines()[1], pruned.err) == ("Let expire what is not there any more, 1: a.md#", "")
+    assert "vault holds no Markdown" in command.ok("import", "vault").err
