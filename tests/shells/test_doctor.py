@@ -46,7 +46,7 @@ def test_doctor_reads_the_whole_database_if_it_is_asked_to(tmp_path: Path) -> No
     store = {"database", "integrity", "audit log", "vectors", "licence", "embedder"}
     shared = {"redis"} if PRODUCTION else set()
     assert {"versions", "settings", "home directory", "owner process", "port"} | store | shared == set(states(done))
-    assert "1 memories" in check_named(done, "database")["detail"]
+    assert "1 memory" in check_named(done, "database")["detail"]
 
 
 @pytest.mark.embedded("the file is damaged")
