@@ -16,7 +16,7 @@ from tmws_cli.failures import EXIT_CODES
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.output import counted, printable
 from tmws_cli.progress import progress
-from tmws_cli.times import written_time
+from tmws_cli.times import EXAMPLES, written_time
 from tmws_core.domain.audit import AuditRecord
 from tmws_core.domain.chain import Checkpoint
 from tmws_core.domain.proof import Doubt
@@ -56,7 +56,7 @@ class _Moment(click.ParamType[datetime]):
         try:
             moment = datetime.fromisoformat(written_time("since", value))
         except ValueError:
-            self.fail(f"{value!r} is no time such as 30d, yesterday or 2026-01-31T12:00:00Z.", param, ctx)
+            self.fail(f"{value!r} is no time such as {EXAMPLES}.", param, ctx)
         if moment.tzinfo is None:
             self.fail(f"{value!r} has no time zone: write {value}Z for UTC.", param, ctx)
         return moment

@@ -1,7 +1,7 @@
 """Commands that derive from the operations, with what makes them worth typing."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from tmws_cli.options import Invocation, invocation_of, with_common_options
 from tmws_cli.output import clipped, show
 from tmws_cli.parameters import listed, parameters_of, request_of
 from tmws_cli.picking import LAST, memory_id_of
+from tmws_cli.typed import Command, Option, unmarked
 
 _QUOTED_COLUMNS = 60
 """Columns of a text in a question."""
@@ -27,32 +28,42 @@ def command_of(operation: Described, name: str | None = None) -> click.Command:
 
     extra = _EXTRA.get(operation.name, _ASKED if operation.effect == "delete" else ())
     return with_common_options(
-        click.Command(
+        Command(
             name or operation.command,
-            params=[*parameters_of(operation.schema), *(click.Option(words, **about) for words, about in extra)],
+            params=[*parameters_of(operation.schema), *(kind(words, **about) for kind, words, about in extra)],
             callback=run,
             help=operation.description,
         )
     )
 
 
-_ASKED: tuple[tuple[list[str], dict[str, Any]], ...] = (
-    (["--yes", "-y"], {"is_flag": True, "help": "Do not ask, as is done on a terminal."}),
+_Extra = tuple[Callable[..., click.Parameter], list[str], dict[str, Any]]
+
+_ASKED: tuple[_Extra, ...] = (
+    (click.Option, ["--yes", "-y"], {"is_flag": True, "help": "Do not ask, as is done on a terminal."}),
 )
-_EXTRA = {
-    "update_memory": tuple(
-        ([f"--{word}-tag"], {"multiple": True, "metavar": "TAG", "help": f"{text}; several as a,b"})
-        for word, text in (("add", "Add a tag to those that it has"), ("remove", "Take a tag away"))
-    )
+_TAGS: tuple[_Extra, ...] = (
+    (Option, ["--tags", "tags"], {"multiple": True, "hidden": True, "others": ("--tag", "--label", "--labels")}),
+)
+_EXTRA: Mapping[str, tuple[_Extra, ...]] = {
+    "update_memory": (
+        (click.Argument, ["text"], {"nargs": -1, "metavar": "[CONTENT]..."}),
+        *(
+            (click.Option, [f"--{word}-tag"], {"multiple": True, "metavar": "TAG", "help": f"{text}; several as a,b"})
+            for word, text in (("add", "Add a tag to those that it has"), ("remove", "Take a tag away"))
+        ),
+    ),
+    "search_memories": _TAGS,
+    "list_memories": _TAGS,
 }
-"""The options of commands that their operations do not have."""
+"""What commands take that their operations do not have."""
 
 
 def _run(context: click.Context, operation: Described, values: dict[str, Any]) -> None:
     invocation = invocation_of(context)
     added, removed = (listed(values.pop(name, ())) for name in ("add_tag", "remove_tag"))
     unasked = values.pop("yes", False)
-    arguments = request_of(operation.schema, values)
+    arguments = request_of(operation.schema, _meant(context, operation, values))
     picked = arguments.get("memory_id")
     # An operation that takes the beginning of an id finds the memory by itself.
     if picked is not None and (picked.lower() == LAST or operation.name != "get_memory"):
@@ -63,6 +74,29 @@ def _run(context: click.Context, operation: Described, values: dict[str, Any]) -
         context.exit(FAILURE)
     answer = call(invocation, operation.name, arguments)
     show(answer, as_json=invocation.as_json, about=arguments.get("query", ""))
+
+
+def _meant(context: click.Context, operation: Described, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was typed under the names of fields; a text that is missing is on stdin, which is no terminal then.
+
+    Raises:
+        click.UsageError: a text is missing, is given twice, or several tags can mean two things.
+    """
+    meant = {name: unmarked(value) for name, value in values.items()}
+    text, required = meant.pop("text", ()), operation.schema.get("required", ())
+    if text and meant["content"] is not None:
+        raise click.UsageError("Give the text as CONTENT or as --content, not both.", context)
+    if text:
+        meant["content"] = text
+    if "tags_any" in meant and (tags := listed(meant.pop("tags"))):
+        if len(tags) > 1:
+            either = ",".join(tags)
+            raise click.UsageError(f"Say --tags-any {either} (one of them) or --tags-all {either} (all).", context)
+        meant["tags_any"] = (*meant["tags_any"], *tags)
+    missing = [each for each in context.command.params if each.name in required and meant[each.name] == ()]
+    if missing and (sys.stdin is None or sys.stdin.isatty()):
+        raise click.MissingParameter(ctx=context, param=missing[0])
+    return meant | {str(each.name): "-" for each in missing}
 
 
 def _tag(invocation: Invocation, arguments: dict[str, Any], added: list[str], removed: list[str]) -> None:

@@ -49,6 +49,12 @@ def helps() -> dict[str, str]:
     return read
 
 
+def others() -> dict[str, list[str]]:
+    """Return the fields that a name of other programs can mean, by the name; the first that there is, is meant."""
+    read: dict[str, list[str]] = _file()["aliases"]
+    return read
+
+
 def of_group(group: str) -> Iterator[Described]:
     """Yield the operations of a group, in the order of its help."""
     yield from sorted((each for each in described().values() if each.group == group), key=lambda each: each.command)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 
 import attrs
@@ -28,6 +29,10 @@ EXIT_CODES = {
 }
 
 
+_EXAMPLE = re.compile(r"[.;] For example: \{.*\}$")
+"""The arguments as JSON with which a refusal of the wire ends: nobody types those."""
+
+
 @attrs.frozen(kw_only=True)
 class Failure:
     """Why a command failed."""
@@ -45,7 +50,8 @@ class Failure:
             error = {name: fact for name, fact in facts.items() if fact is not None}
             print(json.dumps({"success": False, "error": error}, ensure_ascii=False))
         else:
-            print(f"{coloured('error:', 'error', sys.stderr)} {line}", file=sys.stderr)
+            told = _EXAMPLE.sub("", line)
+            print(f"{coloured('error:', 'error', sys.stderr)} {told}", file=sys.stderr)
 
 
 def failure_of(error: Exception) -> Failure:

@@ -38,6 +38,15 @@ class LazyGroup(click.Group):
             self.commands[cmd_name] = self.known[cmd_name].make()
         return self.commands.get(cmd_name)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the words apart: `help` asks for the help of what follows, `version` for the version."""
+        word = args[0] if args and args[0] not in self.known else ""
+        if word == "help":
+            args = [*args[1:], "--help"]
+        elif word == "version":
+            args = ["--version", *args[1:]]
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -49,7 +58,7 @@ class LazyGroup(click.Group):
         if args and args[0] not in self.known and not args[0].startswith("-") and not ctx.resilient_parsing:
             from tmws_cli.suggestions import meant  # noqa: PLC0415 - only a mistake needs it
 
-            near = meant(args[0], here=self.known, path=ctx.command_path)
+            near = meant(args, here=self.known, path=ctx.command_path)
             more = f" Did you mean `{near}`?" if near else ""
             raise click.UsageError(f"No such command {args[0]!r}.{more}", ctx)
         return super().resolve_command(ctx, args)

@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
-from tmws_cli.times import written_time
+from tmws_cli.descriptions import others
+from tmws_cli.times import EXAMPLES, is_time, written_time
+from tmws_cli.typed import Option
 
 JsonSchema = dict[str, Any]
 
@@ -13,6 +15,9 @@ CLEAR = "clear"
 """The option that names the fields which are to be empty; no field has this name."""
 
 _TYPES = {"integer": click.INT, "number": click.FLOAT}
+
+_SHORT = {"limit": "-n"}
+"""The options that have a short name."""
 
 
 def parameters_of(schema: JsonSchema) -> list[click.Parameter]:
@@ -24,7 +29,9 @@ def parameters_of(schema: JsonSchema) -> list[click.Parameter]:
     properties = _without_null(schema)
     alone = len(required) == 1
     parameters: list[click.Parameter] = [_argument(name, properties[name], alone=alone) for name in required]
-    parameters += [_option(name, field) for name, field in properties.items() if name not in required]
+    parameters += [
+        _option(name, field, _others_of(name, properties)) for name, field in properties.items() if name not in required
+    ]
     clearable = [name for name, field in schema["properties"].items() if field != properties[name]]
     return [*parameters, _clear_option(clearable)] if clearable else parameters
 
@@ -34,7 +41,7 @@ def request_of(schema: JsonSchema, values: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         click.UsageError: a field is given and cleared.
-        TmwsError: see `tmws_cli.piped`.
+        TmwsError: see `tmws_cli.piped`; or what should be a time is none.
         OSError: a file cannot be read.
     """
     properties = _without_null(schema)
@@ -69,25 +76,40 @@ def _argument(name: str, field: JsonSchema, *, alone: bool) -> click.Argument:
     if _holds_objects(field):
         return click.Argument([name], metavar="FILE")
     # A text may be typed without quotes: several words are one text.
-    several = field["type"] == "array" or (alone and field["type"] == "string" and "pattern" not in field)
+    is_text = alone and field["type"] == "string" and "pattern" not in field
+    several = is_text or field["type"] == "array"
     words = f"{name.upper()}..." if several else name.upper()
-    return click.Argument([name], metavar=words, nargs=-1 if several else 1, required=True)
+    # Without words, the one text of a command is on stdin.
+    return click.Argument([name], metavar=words, nargs=-1 if several else 1, required=not is_text)
 
 
-def _option(name: str, field: JsonSchema) -> click.Option:
-    words = [f"--{name.replace('_', '-')}", name]
+def _others_of(name: str, properties: Mapping[str, JsonSchema]) -> tuple[str, ...]:
+    """Return the options by which other programs would name a field."""
+    meant = {
+        other: next((field for field in fields if field in properties), "")
+        for other, fields in others().items()
+        if other not in properties
+    }
+    return tuple(
+        f"{'--' if len(other) > 1 else '-'}{other.replace('_', '-')}" for other, field in meant.items() if field == name
+    )
+
+
+def _option(name: str, field: JsonSchema, known_as: tuple[str, ...]) -> click.Option:
+    words = [f"--{name.replace('_', '-')}", *([_SHORT[name]] if name in _SHORT else []), name]
+    other = tuple(each for each in known_as if each not in words)
     help_text = _help(field)
     match field:
         case {"type": "boolean", "default": True}:
-            return click.Option([f"{words[0]}/--no-{words[0][2:]}", name], default=None, help=help_text)
+            return Option([f"{words[0]}/--no-{words[0][2:]}", name], others=other, default=None, help=help_text)
         case {"type": "boolean"}:
-            return click.Option(words, is_flag=True, default=None, help=help_text)
+            return Option(words, others=other, is_flag=True, default=None, help=help_text)
         case {"type": "array"}:
-            return click.Option(words, multiple=True, metavar="TEXT", help=f"{help_text}; several as a,b")
+            return Option(words, others=other, multiple=True, metavar="TEXT", help=f"{help_text}; several as a,b")
         case {"enum": choices}:
-            return click.Option(words, type=click.Choice(choices), help=help_text)
+            return Option(words, others=other, type=click.Choice(choices), help=help_text)
         case _:
-            return click.Option(words, type=_TYPES.get(field["type"]), metavar=_metavar(field), help=help_text)
+            return Option(words, others=other, type=_TYPES.get(field["type"]), metavar=_metavar(field), help=help_text)
 
 
 def _metavar(field: JsonSchema) -> str:
@@ -109,7 +131,7 @@ def _range(field: JsonSchema) -> str:
         case {"minimum": low}:
             return f"at least {low}"
         case {"format": "date-time"}:
-            return "such as 30d, tomorrow, 2026-12-31 or 2026-01-31T12:00:00Z"
+            return "such as 30d, tomorrow, 14:30 or 2026-12-31"
         case _:
             return ""
 
@@ -125,9 +147,18 @@ def _json_value(name: str, field: JsonSchema, value: Any) -> Any:
         case "string" if value == "-":
             return _value_in(name, field, value)
         case "string" if field.get("format") == "date-time":
-            return written_time(name, value)
+            return _time(name, value)
         case _:
             return value
+
+
+def _time(name: str, value: str) -> str:
+    written = written_time(name, value)
+    if not is_time(written):
+        from tmws_core.errors import InvalidField  # noqa: PLC0415 - only a mistake needs it
+
+        raise InvalidField(name=name, reason=f"{value[:40]!r} is not a time", hint=f"Give one such as {EXAMPLES}")
+    return written
 
 
 def _value_in(name: str, field: JsonSchema, value: str) -> Any:

@@ -1,13 +1,17 @@
 """What somebody probably meant who typed a command that there is not."""
 
 import difflib
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Sequence
 
 from tmws_cli.descriptions import described
 from tmws_core.domain.nearest import WORDS
 
 _LONGEST = 40
 """Characters of a word that may be a mistyped command; the longest operation has 21."""
+
+_REST = 200
+"""Characters of what follows a command that are repeated with it."""
 
 _VERBS = {
     "add": WORDS["create_memory"],
@@ -30,12 +34,17 @@ _VERBS = {
 """What people and other programs call a command: the first words that are tried."""
 
 
-def meant(word: str, *, here: Collection[str], path: str) -> str:
-    """Return the whole command that a word probably means, or the empty string.
+def meant(words: Sequence[str], *, here: Collection[str], path: str) -> str:
+    """Return the whole line that is probably meant, or the empty string; what follows the command only if it is short.
 
-    `here` are the commands of the group at `path`, such as `tmws memory`. The word may be the name of an operation as
-    agents know it, such as `create_memory`.
+    `here` are the commands of the group at `path`, such as `tmws memory`. The first word may be the name of an
+    operation as agents know it, such as `create_memory`.
     """
+    command, rest = _meant(words[0], here=here, path=path), shlex.join(words[1:])
+    return f"{command} {rest}" if command and 0 < len(rest) <= _REST else command
+
+
+def _meant(word: str, *, here: Collection[str], path: str) -> str:
     spelt, program = word.lower().replace("-", "_"), path.partition(" ")[0]
     if len(word) > _LONGEST:
         return ""

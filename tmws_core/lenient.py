@@ -16,38 +16,11 @@ import attrs
 
 from tmws_core.domain.constraints import UUID_PATTERN, UUID_START_PATTERN, Items, Text
 from tmws_core.domain.ids import start_of_id
+from tmws_core.domain.nearest import ALIASES
 from tmws_core.errors import InvalidField
 from tmws_core.wire import build, clearable_fields, rfc3339, structure
 
 T = TypeVar("T")
-
-ALIASES: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("text", "body", "note", "message"), ("content", "query")),
-    **dict.fromkeys(("q", "question", "search", "search_query", "search_text"), ("query",)),
-    **dict.fromkeys(("id", "uuid"), ("memory_id",)),
-    **dict.fromkeys(("memory",), ("memory_id", "content")),
-    **dict.fromkeys(("agent", "agent_name"), ("agent_id",)),
-    **dict.fromkeys(
-        ("top_k", "topk", "k", "n", "n_results", "num_results", "max_results", "count", "page_size", "size"), ("limit",)
-    ),
-    **dict.fromkeys(("tag", "label", "labels", "keywords", "category", "categories"), ("tags",)),
-    **dict.fromkeys(("type", "kind"), ("memory_type",)),
-    **dict.fromkeys(("meta", "meta_data", "properties"), ("metadata",)),
-    **dict.fromkeys(("session", "conversation_id", "thread_id", "run_id"), ("session_id",)),
-    **dict.fromkeys(("access", "visibility"), ("access_level",)),
-    **dict.fromkeys(("share_with", "readers"), ("shared_with",)),
-    **dict.fromkeys(("date", "timestamp", "event_date"), ("occurred_at",)),
-    **dict.fromkeys(("expires", "expiry", "expiration", "expiration_date"), ("expires_at",)),
-    **dict.fromkeys(("url", "source_url"), ("source",)),
-    **dict.fromkeys(("next_cursor", "page_token"), ("cursor",)),
-    **dict.fromkeys(("history", "with_history"), ("include_history",)),
-    **dict.fromkeys(("max_characters", "max_length", "max_content_length"), ("max_chars",)),
-    **dict.fromkeys(("start_index",), ("offset",)),
-    **dict.fromkeys(("min_score", "threshold", "score_threshold", "similarity_threshold"), ("min_similarity",)),
-    **dict.fromkeys(("search_mode", "search_type"), ("mode",)),
-    **dict.fromkeys(("items", "entries", "notes", "documents", "texts"), ("memories",)),
-}
-"""Names that other servers of memory and models use, and the field that each can only mean; the first that there is."""
 
 IGNORED = frozenset(
     {

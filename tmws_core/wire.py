@@ -16,7 +16,7 @@ from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from tmws_core.domain.constraints import Items
-from tmws_core.domain.nearest import nearest
+from tmws_core.domain.nearest import EITHER, nearest
 from tmws_core.domain.unset import Unset
 from tmws_core.errors import InvalidField
 
@@ -141,7 +141,8 @@ def _problems_of_item(item: object, item_type: Any) -> Iterator[InvalidField]:
 
 def _unknown(name: str, cls: type) -> InvalidField:
     names = [field.name for field in attrs.fields(cls)]
-    near = nearest(name, names)
+    either = [field for field in EITHER.get(name[:_SHOWN].lower(), ()) if field in names]
+    near = " or ".join(either) or nearest(name, names)
     hint = f"Did you mean {near}?" if near else f"Known are: {', '.join(names)}"
     return InvalidField(name=name[:_SHOWN], reason="is unknown", hint=hint)
 

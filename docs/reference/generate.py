@@ -20,6 +20,7 @@ from tmws_cli import by_hand
 from tmws_cli.descriptions import FILE
 from tmws_cli.failures import EXIT_CODES
 from tmws_core.app import SERVICES
+from tmws_core.domain.nearest import ALIASES
 from tmws_core.errors import TmwsError
 from tmws_core.operation import Operation, operations_described_by
 from tmws_core.schema import schema_of
@@ -75,7 +76,7 @@ def descriptions() -> dict[str, Any]:
         }
         for each in operations().values()
     ]
-    return {"operations": described, "helps": dict(helps())}
+    return {"operations": described, "helps": dict(helps()), "aliases": dict(ALIASES)}
 
 
 def helps() -> Iterator[tuple[str, str]]:

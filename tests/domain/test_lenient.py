@@ -7,8 +7,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tmws_core.domain.nearest import ALIASES
 from tmws_core.errors import InvalidField
-from tmws_core.lenient import ALIASES, IGNORED, known_names, request_of, understood
+from tmws_core.lenient import IGNORED, known_names, request_of, understood
 from tmws_core.messages.agents import GetAgent, RegisterAgent
 from tmws_core.messages.memory import (
     CreateMemories,

@@ -7,16 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.shells.command import ROOT, Command
 from tests.shells.owners import is_owned, owner_of
 from tests.shells.serving import PATIENCE, conversation, environment, request
+from tmws_cli.times import written_time
 
 QUICK = {"TMWS_ONNX_MODEL_DIR": "missing", "TZ": "Europe/Paris", "COLUMNS": "140"}
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -119,8 +122,34 @@ def test_times_are_typed_and_shown_in_the_zone_of_the_machine(command: Command) 
     assert command.ok("memory", "list", "--created-before", "1h ago").out == "There are no memories.\n"
     shown = command.ok("memory", "get", "last").out
     assert re.search(r"^created_at: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d CES?T$", shown, re.MULTILINE)
-    wrong = command.run("memory", "list", "--created-after", "some day")
-    assert (wrong.code, wrong.err.startswith("error: created_after")) == (2, True)
+    for unknown in ("some day", "tomorrow 25:00", "999999y"):
+        wrong = command.run("memory", "list", "--created-after", unknown)
+        assert (wrong.code, wrong.err.startswith(f"error: created_after: '{unknown}' is not a time.")) == (2, True)
+        assert "30d, 2h ago, tomorrow, 14:30" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "read"),
+    [
+        ("expires_at", "14:30", "2026-03-01T14:30:00+00:00"),
+        ("expires_at", "09:15", "2026-03-02T09:15:00+00:00"),
+        ("created_after", "09:15", "2026-03-01T09:15:00+00:00"),
+        ("expires_at", "tomorrow at 9:15", "2026-03-02T09:15:00+00:00"),
+        ("created_after", "yesterday 09:15", "2026-02-28T09:15:00+00:00"),
+        ("created_after", "3 days", "2026-02-26T12:00:00+00:00"),
+        ("created_after", "2 hours ago", "2026-03-01T10:00:00+00:00"),
+        ("expires_at", "in 1 week", "2026-03-08T12:00:00+00:00"),
+        ("expires_at", "24:00", "24:00"),
+    ],
+)
+def test_times_are_read_by_the_clock_of_the_machine(field: str, written: str, read: str) -> None:
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        patch.setattr("tmws_cli.times.time", SimpleNamespace(time=lambda: noon))
+        assert written_time(field, written) == read
+    time.tzset()
 
 
 def test_what_was_meant_is_named(command: Command) -> None:
@@ -133,7 +162,52 @@ def test_what_was_meant_is_named(command: Command) -> None:
     }.items():
         assert f"Did you mean `{meant}`?" in command.run(typed).err
     assert "Did you mean `tmws agent list`?" in command.run("agent", "ls").err
+    assert "`tmws memory update last 'two words'`?" in command.run("update", "last", "two words").err
+    assert "Did you mean `tmws search --help`?" in command.run("help", "serach").err
     assert "Did you mean" not in command.run("x" * 50).err
+
+
+def test_help_and_version_are_words_as_well(command: Command) -> None:
+    assert command.ok("version").out == command.ok("--version").out
+    assert command.ok("help").out == command.ok("--help").out
+    usage = "Usage: tmws memory update [OPTIONS] MEMORY_ID [CONTENT]..."
+    assert usage in command.ok("help", "memory", "update").out
+    assert usage in command.ok("memory", "help", "update").out
+
+
+def test_a_text_may_begin_with_a_dash_or_come_on_stdin(command: Command) -> None:
+    assert got(command, add(command, "-5 degrees", "outside", "--tags", "cold"))["content"] == "-5 degrees outside"
+    assert got(command, add(command, "- one\n- two"))["content"] == "- one\n- two"
+    piped = command.ok("add", "--tags", "piped", "--json", stdin="From a pipe.\n").answer["memory_id"]
+    assert (got(command, piped)["content"], got(command, piped)["tags"]) == ("From a pipe.", ["piped"])
+    command.ok("memory", "update", "last", "Another", "text")
+    assert got(command, piped)["content"] == "Another text"
+    both = command.run("memory", "update", "last", "one", "--content", "two")
+    assert (both.code, "not both" in both.err) == (2, True)
+    assert "out of range" in command.run("memory", "update", "last", "--importance", "-5").err
+    nothing = command.run("add")
+    assert (nothing.code, nothing.err.startswith("error: content: is empty")) == (2, True)
+    code, shown = on_terminal(command, "add")
+    assert (code, "Missing argument 'CONTENT...'" in shown) == (2, True)
+
+
+def test_options_are_known_by_their_names_in_other_programs(command: Command) -> None:
+    first = add(command, "Ten gulls.", "--tag", "gull", "--label", "bird", "--type", "semantic", "--date", "2026-01-31")
+    assert got(command, first)["tags"] == ["gull", "bird"]
+    assert (got(command, first)["memory_type"], got(command, first)["occurred_at"]) == (
+        *("semantic", "2026-01-30T23:00:00Z"),
+    )
+    for option in ("-n", "-k", "--top-k"):
+        assert command.ok("memory", "list", option, "1").out.count("Ten gulls.") == 1
+    assert first in command.ok("search", "gulls", "--tags", "gull").out
+    for typed, told in (
+        (("--tags", "a,b"), "--tags-any a,b (one of them) or --tags-all a,b (all)"),
+        (("--since", "1d"), "--created-after (stored at this time or later) or --occurred-after (happened"),
+        (("--query", "x"), "Write the query without it"),
+        (("--min-importance", "8"), "from 0 to 1\n"),
+    ):
+        refused = command.run("search", "gulls", *typed)
+        assert (refused.code, told in refused.err) == (2, True), refused
 
 
 def test_delete_asks_on_a_terminal_alone(command: Command) -> None:

@@ -13,7 +13,7 @@ from tmws_core.errors import Kind
 UNKNOWN_ID = str(uuid.UUID(int=7))
 
 BAD_INPUT = {
-    "no content": (["memory", "create"], "CONTENT"),
+    "no content": (["memory", "create"], "content: is empty"),
     "empty content": (["memory", "create", " "], "content: is empty"),
     "unknown option": (["memory", "create", "x", "--color", "red"], "--color"),
     "importance out of range": (["memory", "create", "x", "--importance", "2"], "importance: 2.0 is out of range"),

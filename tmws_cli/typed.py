@@ -1,0 +1,84 @@
+"""Command lines as people type them: a text may begin with a dash, and options have other names in other programs."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+MARK = "\0"
+"""Stands before a text that begins with a dash while click looks for options; no argument of a process holds it."""
+
+_TEXT = re.compile(r"-(\d|[^=]*\s)")
+"""How a text begins that is no option: with a number, or with a dash and several words."""
+
+
+class Option(click.Option):
+    """An option with `others`, names that are understood and not shown."""
+
+    def __init__(self, names: list[str], *, others: tuple[str, ...] = (), **about: Any) -> None:
+        super().__init__(names, **about)
+        self.others = others
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let all names be found."""
+        shown, self.opts = self.opts, [*self.opts, *self.others]
+        super().add_to_parser(parser, ctx)
+        self.opts = shown
+
+
+class Command(click.Command):
+    """A command that tells texts from options, and what to type instead of an option that there is not."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the words of a command line apart.
+
+        Raises:
+            click.UsageError: see click.
+        """
+        try:
+            return super().parse_args(ctx, list(self._marked(args)))
+        except click.NoSuchOption as error:
+            instead = self._instead_of(error.option_name)
+            if not instead:
+                raise
+            raise click.UsageError(f"{error.message} {instead}", ctx) from None
+
+    def _marked(self, args: list[str]) -> Iterator[str]:
+        """Yield the words, those that are texts and begin with a dash behind a MARK."""
+        takes_texts = any(isinstance(each, click.Argument) and each.nargs == -1 for each in self.params)
+        former = ""
+        for word in args:
+            is_value = former in self._with_values()
+            yield f"{MARK}{word}" if takes_texts and not is_value and _TEXT.match(word) else word
+            former = word
+
+    def _with_values(self) -> set[str]:
+        options = [each for each in self.params if isinstance(each, click.Option) and not each.is_flag]
+        return {name for each in options for name in (*each.opts, *getattr(each, "others", ()))}
+
+    def _instead_of(self, option: str) -> str:
+        from tmws_core.domain.nearest import ALIASES, EITHER  # noqa: PLC0415 - only a mistake needs it
+
+        word = option.lstrip("-").replace("-", "_").lower()
+        known = {each.name: each for each in self.params}
+        here = [known[name] for name in EITHER.get(word, ()) if name in known]
+        if here:
+            choices = (f"{each.opts[0]} ({_beginning(each)})" for each in here if isinstance(each, click.Option))
+            return f"Say {' or '.join(choices)}."
+        meant = next((known[name] for name in (word, *ALIASES.get(word, ())) if name in known), None)
+        return f"Write the {meant.name} without it." if isinstance(meant, click.Argument) else ""
+
+
+def unmarked(value: Any) -> Any:
+    """Return a value as it was typed."""
+    match value:
+        case str():
+            return value.removeprefix(MARK)
+        case tuple():
+            return tuple(unmarked(each) for each in value)
+    return value
+
+
+def _beginning(option: click.Option) -> str:
+    return (option.help or "").partition(";")[0].lower()
