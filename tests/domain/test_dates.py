@@ -10,6 +10,9 @@ from tmws_core.domain.dates import MONTHS, period_in
 from tmws_core.domain.text import passage
 
 NOW = datetime(2024, 3, 13, 15, tzinfo=UTC)
+SLACK = {"day": 0, "week": 3, "month": 15, "year": 182}
+"""Days that a time so long ago may be off by."""
+
 LEAP_DAY = datetime(2024, 2, 29, 15, tzinfo=UTC)
 
 numbers = st.integers(0, 99_999)
@@ -103,6 +106,7 @@ def test_a_time_ago_lies_in_the_middle_of_its_period(query: str, now: datetime, 
     assert period is not None
     last = (period.end - timedelta(days=1)).date()
     assert period.start.date() + (last - period.start.date()) / 2 == middle
+    assert (last - period.start.date()).days == 2 * next(days for unit, days in SLACK.items() if unit in query.lower())
 
 
 @pytest.mark.parametrize(

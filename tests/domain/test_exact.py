@@ -39,12 +39,14 @@ def test_compounds_symbols_and_what_is_quoted_are_exact_strings(query: str, stri
         ("2.4.7", "Release 2.4.7.", 1),
         ("2.4.7", "tagged v2.4.7", 1),
         ("2.4.7", "7.4.2, 2.7.4", 0),
+        ("2.4.7", "dev2.4.7", 0),
         ("2.4.7", "12.4.7, 2.4.71", 0),
         ("2.4.7", "1.2.4.7", WITHIN),
         ("2.4.7", "1.2.4.7 and 2.4.7", 1),
         ("C#", "we write c#", 1),
         ("C#", "we write C++", 0),
         ("C++", "C++17", 1),
+        (".NET", "ASP.NET", 1),
         ("€45", "costs €450", 0),
         ("app.py", "in src/app.py", WITHIN),
         ("self-care", "self-care", PLAIN),
@@ -71,6 +73,10 @@ def test_a_text_has_a_string_only_as_it_stands(query: str, content: str, share: 
 )
 def test_a_query_of_nothing_else_is_told_from_one_in_words(query: str, *, only: bool) -> None:
     assert ExactStrings.of(query).only is only
+
+
+def test_the_strings_are_a_query_of_their_own_as_they_came() -> None:
+    assert ExactStrings.of('see 2.4.8 or v2.4.7, not "red dwarfs"').text == "red dwarfs 2.4.8 2.4.7"
 
 
 def test_words_with_hyphens_are_not_worth_looking_through_more_texts() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pathological import texts
-from tmws_core.domain.excerpt import ELLIPSIS, Excerpt, excerpt, excerpts, range_end, shares, size_of
+from tmws_core.domain.excerpt import ELLIPSIS, Excerpt, excerpt, excerpts, range_end, shares
 from tmws_core.domain.memory import CONTENT_BYTES
 from tmws_core.domain.text import query_terms
 
@@ -60,6 +60,9 @@ def test_an_excerpt_is_around_the_words_of_the_query_in_any_form(query: str, sen
 def test_an_excerpt_is_where_the_rarest_words_are_near_one_another() -> None:
     parts = ("The dentist called. ", FILLER * 99, "An appointment at noon. ", FILLER * 99, "A dentist appointment. ")
     assert "A dentist appointment." in about("weather valley dentist appointment", *parts, FILLER * 99)
+    shown = about("weather dentist", "A dentist called. ", "Nobody else did. " * 20, FILLER * 99, "End.")
+    assert shown.startswith("A dentist called.")
+    assert "called" in about("dentist", FILLER * 9, "A dentist called. ", FILLER * 9, "A dentist wrote. ")
 
 
 def test_a_number_is_not_taken_for_the_beginning_of_another() -> None:
@@ -76,15 +79,16 @@ def test_a_text_that_has_room_is_whole_and_one_without_any_an_ellipsis() -> None
 
 
 def test_an_excerpt_parts_no_word_and_nothing_that_is_read_as_one() -> None:
-    shown = about("Tuesday", FILLER * 9, "It is on Tuesday. ", FILLER * 9)
-    assert shown[0] == shown[-1] == SHOWN
     words = (FILLER + "It is on Tuesday. ").split()
-    assert all(word in words for word in shown[1:-1].split())
+    for size in range(90, 120):
+        shown = about("Tuesday", FILLER * 9, "It is on Tuesday. ", FILLER * 9, size=size)
+        assert shown[0] == shown[-1] == SHOWN
+        assert all(word in words for word in shown[1:-1].split())
     family, flag, letter = "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\U0001f1e9\U0001f1ea", "e\u0301\u0316"
-    for whole in (family, flag, letter):
-        for size in range(30, 60):
-            text = excerpt(whole * 500, size).text.removesuffix(SHOWN)
-            assert text == whole * (len(text) // len(whole))
+    for whole in (family, flag, letter, "\U0001f44d\U0001f3fd"):
+        for size, before in product(range(30, 60), ("", "a")):
+            text = excerpt(before + whole * 500, size).text.removesuffix(SHOWN)
+            assert text == before + whole * (len(text) // len(whole))
 
 
 def test_short_texts_are_whole_and_long_ones_share_what_is_left() -> None:
@@ -103,7 +107,7 @@ def test_excerpts_keep_to_their_room_and_say_where_they_begin(
     contents: list[str], room: int, query: str | None
 ) -> None:
     made = excerpts(contents, room, query)
-    assert sum(size_of(each.text) for each in made if each.text != ELLIPSIS) <= room
+    assert sum(len(each.text.encode()) for each in made if each.text != ELLIPSIS) <= room
     for content, each in zip(contents, made, strict=True):
         if each.offset is None:
             assert each.text == content
@@ -120,7 +124,7 @@ def test_ranges_one_behind_the_other_are_the_whole_text(text: str, size: int) ->
         parts.append(text[start:end])
         start = end
     assert "".join(parts) == text
-    assert all(size_of(part) <= size or len(part) == 1 for part in parts)
+    assert all(len(part.encode()) <= size or len(part) == 1 for part in parts)
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -129,7 +133,7 @@ def test_an_excerpt_of_any_text_takes_time_that_grows_with_its_length(name: str)
     before = time.thread_time()
     shown = excerpts([text], 300, text)
     assert time.thread_time() - before < BLOWN_UP
-    assert size_of(shown[0].text) <= 300
+    assert len(shown[0].text.encode()) <= 300
 
 
 def test_an_answer_looks_at_so_many_places_whatever_its_texts_are_and_begins_what_is_behind() -> None:

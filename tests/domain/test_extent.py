@@ -28,6 +28,7 @@ def _nested(leaf: object, levels: int) -> Any:
 
 EXCESSIVE: dict[str, tuple[type, dict[str, Any], str]] = {
     "memories": (CreateMemories, {"memories": [{}] * MANY}, "memories"),
+    "memories that are whole": (CreateMemories, {"memories": [{"content": "x"}] * MANY}, "memories"),
     "memories that are none": (CreateMemories, {"memories": [3] * MANY}, "memories"),
     "tags": (CreateMemory, {"content": "x", "tags": ["a"] * MANY}, "tags"),
     "tags of one in a batch": (
@@ -87,5 +88,6 @@ def test_an_unknown_operation_is_refused_soon_and_not_told_in_full() -> None:
 def test_a_name_resembles_another_of_about_its_length() -> None:
     assert nearest("contnet", ["content", "tags"]) == "content"
     assert nearest("contents", ["content", "tags"]) == "content"
-    assert nearest("content" * 100, ["content", "tags"]) is None
+    assert nearest("content" * 2, ["content", "tags"]) == "content"
+    assert nearest("content" * 2 + "c", ["content", "tags"]) is None
     assert nearest("content", []) is None

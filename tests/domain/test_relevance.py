@@ -41,6 +41,7 @@ def test_words_count_beside_meaning_and_more_alone() -> None:
     together = Scale(calibration=MINILM)
     assert [together.relevance(hit(0.4, share)) for share in (0.05, 0.3, 0.8)] == [WEAK, FAIR, STRONG]
     assert [Scale().relevance(hit(None, share)) for share in (0.1, 0.2, 0.4)] == [WEAK, FAIR, STRONG]
+    assert together.relevance(hit(0.0, 1.0)) is FAIR
 
 
 def test_what_the_model_cannot_read_is_judged_by_its_words() -> None:
@@ -52,6 +53,13 @@ def test_of_many_texts_the_nearest_has_to_be_nearer() -> None:
     near = hit(0.35)
     assert Scale(calibration=MINILM, compared=3).relevance(near) is FAIR
     assert Scale(calibration=MINILM, compared=MANY).relevance(near) is WEAK
+    assert [Scale(calibration=MINILM, compared=few).relevance(hit(0.26)) for few in (1, 2)] == [FAIR, WEAK]
+
+
+def test_what_has_a_string_that_is_asked_for_is_strong_and_what_lacks_the_only_one_weak() -> None:
+    has, has_not = Ranked(1, 1.0, similarity=0.1, exact=1.0), Ranked(2, 1.0, similarity=0.9, exact=0.0)
+    assert [Scale(calibration=MINILM).relevance(each) for each in (has, has_not)] == [STRONG, STRONG]
+    assert [Scale(calibration=MINILM, only=True).relevance(each) for each in (has, has_not)] == [STRONG, WEAK]
 
 
 def test_what_is_not_among_the_nearest_is_as_near_as_the_last_of_them_at_most() -> None:

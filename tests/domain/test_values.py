@@ -52,8 +52,16 @@ def test_a_tampered_cursor_is_refused(request_: str, position: str, data: st.Dat
     sealed = cursor.encode(KEY, request_, position)
     index = data.draw(st.integers(0, len(sealed) - 2))
     letter = data.draw(st.sampled_from(sorted(set(string.ascii_letters) - {sealed[index]})))
-    with pytest.raises(InvalidField, match="cursor"):
-        cursor.decode([KEY], request_, sealed[:index] + letter + sealed[index + 1 :])
+    for tampered in (sealed[:index] + letter + sealed[index + 1 :], f"{sealed[:index]} {sealed[index:]}"):
+        with pytest.raises(InvalidField, match="cursor"):
+            cursor.decode([KEY], request_, tampered)
+
+
+def test_a_position_that_is_to_be_a_number_is_one() -> None:
+    assert cursor.number("12") == 12
+    for position in ("", "-1", "a", "\N{SUPERSCRIPT TWO}"):
+        with pytest.raises(InvalidField, match="cursor"):
+            cursor.number(position)
 
 
 @given(texts, texts)
