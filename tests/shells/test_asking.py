@@ -4,7 +4,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -12,7 +12,7 @@ from tmws_adapters.local.asking import Lost, TooLong, ask
 from tmws_adapters.local.finding import Link
 from tmws_adapters.local.greeting import Refused
 from tmws_adapters.local.limits import LINE_BYTES
-from tmws_adapters.local.patience import GRACE_SECONDS
+from tmws_adapters.local.patience import GRACE_SECONDS, LONGEST, TIMEOUT, told_here
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import Record
 from tmws_adapters.remote import OutcomeUnknown
@@ -75,22 +75,39 @@ def test_connection_that_breaks_leaves_the_outcome_open(pieces: tuple[bytes, ...
         ask(link, "create_memory", {"content": "x"})
 
 
-def test_owner_that_says_nothing_is_not_waited_for_longer_than_a_request_may_take() -> None:
-    silent = linked(lambda there: (asked(there), asked(there)), timeout=0.05 - GRACE_SECONDS)
-    with silent as (link, _), pytest.raises(TimeoutError):
-        ask(link, "create_memory", {"content": "x"})
+def never_ending(there: socket.socket) -> None:
+    with suppress(ConnectionError):
+        while True:
+            there.sendall(b" ")
+
+
+def test_owner_that_says_nothing_or_comes_to_no_end_is_not_waited_for_longer_than_a_request_may_take() -> None:
+    for peer in (lambda there: (asked(there), asked(there)), never_ending):
+        with linked(peer, timeout=0.05 - GRACE_SECONDS) as (link, _), pytest.raises(TimeoutError):
+            ask(link, "create_memory", {"content": "x"})
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("0.5", 0.5), ("90", 90), ("1e9", LONGEST), ("0", TIMEOUT), ("-1", TIMEOUT), ("nan", TIMEOUT), ("soon", TIMEOUT)],
+)
+def test_time_that_a_request_may_take_is_what_is_set_where_that_is_sensible(said: str, seconds: float) -> None:
+    assert told_here({"TMWS_REQUEST_TIMEOUT": said}) == seconds
 
 
 def test_what_cannot_be_sent_is_not_sent() -> None:
+    room = LINE_BYTES - len(json.dumps({"id": 1, "operation": "create_memory", "arguments": {"content": ""}})) - 1
     for arguments, error in (
         ({"content": "\udc80"}, ValueError),
         ({"importance": float("nan")}, ValueError),
-        ({"content": "x" * LINE_BYTES}, TooLong),
+        ({"content": "x" * (room + 1)}, TooLong),
     ):
         with linked(asked) as (link, said):
             with pytest.raises(error):
                 ask(link, "create_memory", arguments)
             assert said.result() == b""
+    with linked(answering(b'{"id":1,"result":{}}\n')) as (link, _):
+        assert ask(link, "create_memory", {"content": "x" * room}) == {}
 
 
 def test_what_changes_something_is_never_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:

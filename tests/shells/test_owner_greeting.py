@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.shells.owners import Raw, is_owned, raw, until
+from tests.shells.owners import Raw, is_owned, place_in, raw, until
 from tests.shells.serving import PATIENCE, HttpServer, conversation, http_server, request
+from tmws_adapters.local import asking
+from tmws_adapters.local.asking import ask, running
 from tmws_adapters.local.greeting import TOLD, new_nonce, reason_in
 from tmws_mcp.clients import CONNECTIONS
 
@@ -72,6 +74,18 @@ def test_what_is_no_greeting_is_hung_up_on_without_a_word(home: Path, line: byte
 def test_client_that_says_nothing_is_hung_up_on(home: Path) -> None:
     with raw(home) as connection:
         assert connection.receive() is None
+
+
+def test_command_asks_an_owner_of_its_own_version_and_settings_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asks(timeout: str) -> bool:
+        link = running(place_in(home), {"TMWS_REQUEST_TIMEOUT": timeout}, PATIENCE)
+        return link is not None and ask(link, "health_check", {}) != {}
+
+    assert (asks("60"), asks("30")) == (True, False)
+    monkeypatch.setattr(asking, "VERSION", "2.9.9")
+    assert not asks("60")
 
 
 @pytest.mark.parametrize(

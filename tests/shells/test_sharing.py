@@ -95,6 +95,7 @@ async def test_small_answers_pass_beside_a_large_one_that_is_not_read() -> None:
     app = Claims(Asked().serve, patience=0)
     await ask(app, "ada", ROOM)
     assert await refusal(app, "ada", SOME) is RateLimited
+    (await ask(app, "ada", SPARE)).close()
     unread = [await ask(app, "ada", 1) for _ in range(SPARE)]
     assert await refusal(app, "ada", 1) is RateLimited
     unread[0].close()
