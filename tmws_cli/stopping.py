@@ -6,9 +6,10 @@ import time
 import click
 
 from tmws_adapters.local.finding import knock, refusal, silent
-from tmws_adapters.local.greeting import Stranger
+from tmws_adapters.local.greeting import Refused, Stranger
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.patience import GRACE_SECONDS, told_here
+from tmws_adapters.local.record import Record
 from tmws_cli.options import invocation_of
 
 _POLL_SECONDS = 0.02
@@ -30,6 +31,8 @@ def stop(context: click.Context) -> None:
         raise silent(place, seconds)
     if link is not None:
         try:
+            if link.record.kind != "owner":
+                raise _served(link.record)
             link.speak({"speak": "stop"}, seconds)
         except (OSError, Stranger):
             raise refusal("unavailable", f"Process {link.record.pid} hung up before it had ended. Try again") from None
@@ -45,3 +48,9 @@ def stop(context: click.Context) -> None:
         print(json.dumps({"success": True, "stopped": pid}))
     else:
         print("Nothing is running" if pid is None else f"Stopped process {pid}")
+
+
+def _served(record: Record) -> Refused:
+    """Return what to tell who wants to stop a server."""
+    who = f"Process {record.pid} at {record.url} is a server that somebody started with `tmws serve`"
+    return refusal("forbidden", f"{who}: end it with `kill {record.pid}`, or Ctrl-C where it runs", "forbidden")

@@ -261,6 +261,11 @@ def test_server_is_not_stopped_by_clients(home: Path) -> None:
             answer = connection.greet(speak="stop")
         assert answer is not None
         assert answer["error"]["code"] == "forbidden"
+        stop = Command(home.parent).run("stop")
+        who = f"Process {server.process.pid} at {server.url}"
+        how = f"end it with `kill {server.process.pid}`, or Ctrl-C where it runs"
+        assert stop.code == 4
+        assert stop.err == f"error: {who} is a server that somebody started with `tmws serve`: {how}\n"
         assert server.client.get("/health/live").status_code == 200
         server.stop()
 
