@@ -21,6 +21,9 @@ _HEADER = "x-request-id"
 _CODES = {HTTPStatus.NOT_FOUND: "unknown_route", HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed"}
 """Codes of refusals that no operation makes; the other ones are `malformed_request`."""
 
+_SERVED = "MCP is at /mcp, REST at POST /mcp/tools/<operation>, and GET /openapi.json describes it"
+"""What a request is told whose route there is not."""
+
 _ENDED = "The server ended before the request did; a write may or may not have been stored. Look, or try it again"
 """What a request is told that was still running when the server had waited long enough for it."""
 
@@ -47,9 +50,14 @@ def not_served(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     path = request.url.path
-    message = f"There is no {request.method} {path[:200]}"
+    allowed = (error.headers or {}).get("Allow")
     if path != "/" and path.endswith("/"):
-        message += ": no path ends with a slash"
+        instead = "no path ends with a slash"
+    elif allowed:
+        instead = f"it takes {' or '.join(sorted(allowed.split(', ')))}"
+    else:
+        instead = _SERVED
+    message = f"There is no {request.method} {path[:200]}: {instead}"
     body = described(_code(error.status_code), message, request_id=request.state.request_id)
     return Json(body, error.status_code, error.headers)
 

@@ -195,7 +195,7 @@ def http_page() -> Iterator[str]:
     yield from ("# HTTP", "", NOTICE, "")
     yield "[Run the server](../how-to/run-the-server.md) shows how to start it and how to call it. Bodies are JSON in"
     yield f"UTF-8, of at most {BODY_BYTES} bytes. Every answer has the header `X-Request-Id`. [Errors](errors.md) are"
-    yield "JSON, too: an unknown route is `unknown_route`, a wrong method `method_not_allowed`."
+    yield "JSON, too: an unknown route is `unknown_route`, a wrong method `method_not_allowed`; both name what is."
     yield from ("", "| route | what it does | statuses |", "|---|---|---|")
     yield "| `/mcp` | MCP over streamable HTTP, for clients with and without a session. | as MCP says |"
     yield "| `GET /openapi.json` | The description of what follows, in OpenAPI 3.1. | 200 |"

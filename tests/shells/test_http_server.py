@@ -63,6 +63,9 @@ def test_health_reports_every_part(server: HttpServer) -> None:
     assert {STORE, SOURCE, "onnx"} | ({"redis"} if PRODUCTION else set()) == report["components"].keys()
 
 
+SERVED = "MCP is at /mcp, REST at POST /mcp/tools/<operation>, and GET /openapi.json describes it"
+
+
 def test_probes_answer(server: HttpServer) -> None:
     assert server.client.get("/health/live").json() == {"status": "alive"}
     assert server.client.get("/health/ready").json() == {"status": "ready"}
@@ -71,17 +74,20 @@ def test_probes_answer(server: HttpServer) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
-        ("GET", "/nothing/here", (404, "unknown_route")),
-        ("GET", "/mcp/tools/", (404, "unknown_route")),
-        ("GET", "/mcp/tools/health_check", (405, "method_not_allowed")),
-        ("DELETE", "/health", (405, "method_not_allowed")),
-        ("POST", "/openapi.json", (405, "method_not_allowed")),
+        ("GET", "/", (404, "unknown_route", SERVED)),
+        ("POST", "/v1/memories", (404, "unknown_route", SERVED)),
+        ("GET", "/mcp/tools/", (404, "unknown_route", "no path ends with a slash")),
+        ("GET", "/mcp/tools/health_check", (405, "method_not_allowed", "it takes POST")),
+        ("DELETE", "/health", (405, "method_not_allowed", "it takes GET or HEAD")),
+        ("POST", "/openapi.json", (405, "method_not_allowed", "it takes GET or HEAD")),
     ],
 )
-def test_what_is_not_served_is_a_json_error(
-    server: HttpServer, method: str, path: str, expected: tuple[int, str]
+def test_what_is_not_served_is_a_json_error_that_says_what_is(
+    server: HttpServer, method: str, path: str, expected: tuple[int, str, str]
 ) -> None:
-    assert refusal(server.client.request(method, path)) == expected
+    answer = server.client.request(method, path)
+    instead = answer.json()["error"]["message"].removeprefix(f"There is no {method} {path}: ")
+    assert (*refusal(answer), instead) == expected
 
 
 def test_every_answer_has_a_request_id_of_its_own(server: HttpServer) -> None:
