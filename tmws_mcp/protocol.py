@@ -121,7 +121,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_open():
             return
         self._wire += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(memoryview(data))
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
         if not self._is_open():
             return
         if self._in_head and self._wire > _HEAD_WIRE_BYTES:
@@ -163,6 +168,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer."""
+        if self._is_offer():
+            return
         if len(self.url) > TARGET_BYTES:
             self._stop(HTTPStatus.REQUEST_URI_TOO_LONG)
         path = self.url.partition(b"?")[0].lower()
@@ -173,13 +180,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._check_framing(self.parser.get_http_version())
         super().on_headers_complete()
         if self.parser.should_upgrade():
-            # No other protocol is spoken here, and what follows in the same piece is not parsed: it is asked anew.
-            self.cycle.keep_alive = False
+            self.cycle.keep_alive = False  # CONNECT: what follows is of another protocol
         self._in_head = False
         self._expect(None)
 
     def on_message_complete(self) -> None:
         """Be ready for the next request."""
+        if self._is_offer():
+            return
         self._receiving = False
         self._in_head = True
         self._wire = 0
@@ -202,6 +210,33 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the peer gets our words
         """Refuse what the parser did not understand, or what was too much."""
         self._refuse(self._status)
+
+    def _parse(self, data: memoryview) -> None:
+        """Parse some bytes, and a head that offers another protocol once more, without its offer.
+
+        The parser takes what follows such a head for that protocol, while it is the body and the next requests for a
+        server that goes on in HTTP/1.1 (RFC 9110, section 7.8).
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as ended:
+                if not self._is_offer():
+                    return
+                head, data = self._head_without_offer(), data[ended.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)  # after `Connection: close` the former reads no more
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+                self.parser.feed_data(head)
+            else:
+                return
+
+    def _is_offer(self) -> bool:
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _head_without_offer(self) -> bytes:
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = (b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
+        return b"".join((line, *kept, b"\r\n"))
 
     async def _when_read(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request once the peer has read what it was answered before, and end what lasts until it is read."""

@@ -24,10 +24,15 @@ ASKED: list[str] = []
 """The paths that `echo` was asked for."""
 
 
-async def echo(scope: Scope, _: Receive, send: Send) -> None:
-    """Answer `/large` with much, and anything else at once, without reading the body."""
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer `/large` with much, `/echo` with the body, and anything else at once, without reading the body."""
     ASKED.append(scope["path"])
     body = LARGE if scope["path"] == "/large" else b"ok"
+    if scope["path"] == "/echo":
+        messages = [await receive()]
+        while messages[-1]["more_body"]:
+            messages.append(await receive())
+        body = b"".join([b"<", *(message["body"] for message in messages), b">"])
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": 200, "headers": [length]})
     await send({"type": "http.response.body", "body": body})
@@ -201,14 +206,66 @@ def test_pipelined_request_begins_when_the_answer_before_it_is_read() -> None:
         assert ASKED.count("/large") == 3
 
 
-@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket"])
-def test_a_connection_on_which_another_protocol_was_asked_for_ends_with_the_answer(upgrade: bytes) -> None:
-    with running() as (url, _), closing(connect(url)) as connection:
-        head = b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n"
-        connection.sendall(b"GET / HTTP/1.1\r\n" + HOST + head + b"\r\n" + b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+OFFERS = {
+    "java": b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n",
+    "websocket": b"upgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n",
+    "several": b"Upgrade: h2c\r\nConnection: upgrade\r\nUpgrade: TLS/1.3,\twebsocket \r\n",
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("piece", [1, 7, 100_000])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+async def test_an_offer_of_another_protocol_changes_nothing(offer: bytes, piece: int) -> None:
+    """The pieces are those of the protocol's own calls, so that no network puts them together."""
+    post = b"POST /echo HTTP/1.1\r\n" + HOST + offer
+    sent = b"".join(
+        [
+            post + b"Content-Length: 14\r\n\r\n" + b"GET / HTTP/1.1",
+            post + b"Transfer-Encoding: chunked\r\n\r\n" + b"3\r\none\r\n4\r\n two\r\n0\r\nUpgrade: h2c\r\n\r\n",
+            post + b"\r\n",
+            b"GET /echo?a=b%20c HTTP/1.1\r\n" + HOST + offer + b"\r\n",
+            b"POST /echo HTTP/1.0\r\n" + HOST + offer + b"Content-Length: 5\r\n\r\nended",
+        ]
+    )
+    config = uvicorn.Config(echo, http=BoundedProtocol, log_config=None, lifespan="off", ws="none")
+    config.load()
+    connection, loop = BoundedProtocol(config, ServerState(), {}), asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with closing(ours), anyio.fail_after(PATIENCE):
+        ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
+        await loop.connect_accepted_socket(lambda: connection, theirs)
+        for start in range(0, len(sent), piece):
+            connection.data_received(sent[start : start + piece])
         answer = b""
-        while chunk := connection.recv(65536):
+        while chunk := await loop.sock_recv(ours, 65536):
             answer += chunk
+    bodies = [each.partition(b"\r\n\r\n")[2] for each in answer.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+    assert bodies == [b"<GET / HTTP/1.1>", b"<one two>", b"<>", b"<>", b"<ended>"]
+    assert answer.count(b"connection: close") == 1
+
+
+@pytest.mark.parametrize(
+    "ambiguous",
+    [
+        b"content-length: 2\r\ncontent-length: 3\r\n\r\n{} ",
+        b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"transfer-encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"host: other.example\r\n\r\n",
+        b"x: a\r\n b\r\n\r\n",
+    ],
+)
+def test_a_request_with_an_offer_is_refused_like_any_other(ambiguous: bytes) -> None:
+    with running() as (url, _):
+        for offer in OFFERS.values():
+            answer = exchange(url, b"POST / HTTP/1.1\r\n" + HOST + offer + ambiguous)
+            assert refusal(answer) == (400, "malformed_request")
+            assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_what_follows_a_tunnel_that_was_asked_for_is_no_request() -> None:
+    with running() as (url, _):
+        answer = exchange(url, b"CONNECT / HTTP/1.1\r\n" + HOST + b"\r\nGET / HTTP/1.1\r\n" + HOST + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"\r\nconnection: close\r\n" in answer
