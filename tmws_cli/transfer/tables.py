@@ -5,17 +5,19 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import attrs
 import orjson
 
+from tmws_cli.transfer.elements import ELEMENT_BYTES
 from tmws_cli.transfer.formats.entries import MEANT, Entry
 from tmws_cli.transfer.records import Item, Record, Refusal, contained, reason_of
 
 TEXTS = ("content", "memory", "text", "note", "body", "message", "fact", "observation", "description", "value")
 """Columns that hold the text, in the order in which they are looked for."""
 
+_TAGS = ("tags", "tag")
 _IDENTITIES = ("id", "memory_id", "uuid", "key")
 _MEANT_HERE = MEANT | {"session_id", "sequence", "source", "namespace"}
 _DELIMITERS = ",;\t|"
@@ -54,27 +56,79 @@ class CsvTable:
         return self._file.tell() if self._file.seekable() else 0
 
     def __iter__(self) -> Iterator[Item]:
+        csv.field_size_limit(ELEMENT_BYTES + 1)  # of the whole process, in which nothing else reads CSV
         text = io.TextIOWrapper(self._file, "utf-8-sig", errors="surrogateescape", newline="")
-        rows = csv.reader(text, delimiter=self._delimiter)
+        rows = _Rows(text)
         names: list[str] | None = None
         try:
-            while True:
-                try:
-                    row = next(rows, None)
-                except csv.Error as error:
-                    yield Refusal(place=f"line {rows.line_num}", reason=f"is no row: {error}")
-                    continue
-                if row is None:
-                    break
-                if names is None:
+            for row in rows.read(self._delimiter):
+                if isinstance(row, Refusal):
+                    yield row
+                elif names is None:
                     names = [cell.strip() for cell in row]
                 elif any(cell.strip() for cell in row):
-                    place = f"line {rows.line_num}"
-                    yield from contained(place, _record(place, names, row, self._file_place))
+                    yield from contained(rows.place, _record(rows.place, names, row, self._file_place))
         except (OSError, UnicodeError) as error:
-            yield Refusal(place=f"behind line {rows.line_num}", reason=reason_of(error))
+            yield Refusal(place=f"behind {rows.place}", reason=reason_of(error))
         finally:
             text.detach()
+
+
+@attrs.define
+class _Rows:
+    """The rows of a table, which have several lines where a quoted cell has; `place` is where the present one begins.
+
+    As an iterator, it gives the lines of the present one to what takes them apart.
+    """
+
+    _text: TextIO
+    _number: int = attrs.field(default=0, init=False)
+    _lines: list[str] = attrs.field(factory=list, init=False)
+    _room: int = attrs.field(default=ELEMENT_BYTES + 1, init=False)
+    _is_open: bool = attrs.field(default=False, init=False)
+
+    @property
+    def place(self) -> str:
+        return f"line {self._number - max(len(self._lines) - 1, 0)}"
+
+    def read(self, delimiter: str) -> Iterator[list[str] | Refusal]:
+        """Yield the rows; one that does not end is the last, since what stands behind it may be within a cell."""
+        cells = csv.reader(self, delimiter=delimiter)
+        while (row := next(cells, None)) is not None:
+            problem = self._problem(delimiter)
+            yield Refusal(place=self.place, reason=problem) if problem else row
+            self._lines = []
+            self._room = ELEMENT_BYTES + 1 if self._room else 0
+
+    def __iter__(self) -> "_Rows":
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(self._room)
+        if not line:
+            self._is_open = bool(self._lines)
+            raise StopIteration
+        self._number += 1
+        self._room -= len(line)
+        self._lines.append(line)
+        return line
+
+    def _problem(self, delimiter: str) -> str:
+        if not self._room:
+            return f"is longer than {ELEMENT_BYTES} bytes: nothing behind it is read"
+        if self._is_open:
+            return "opens a quotation mark that nothing closes: nothing behind it is read"
+        if len(self._lines) > 1 and not _is_strict(self._lines, delimiter):
+            return f"has quotation marks that do not match, up to line {self._number}"
+        return ""
+
+
+def _is_strict(lines: Sequence[str], delimiter: str) -> bool:
+    """Tell whether quotation marks open and close whole cells; another one may have swallowed rows."""
+    try:
+        return len(list(csv.reader(lines, delimiter=delimiter, strict=True))) == 1
+    except csv.Error:
+        return False
 
 
 def _record(place: str, names: Sequence[str], row: Sequence[str], file: str | None) -> Iterator[Record]:
@@ -83,21 +137,29 @@ def _record(place: str, names: Sequence[str], row: Sequence[str], file: str | No
         name = names[number] if number < len(names) and names[number] else f"column {number + 1}"
         plain = _plain(name)
         if cell.strip():
-            told[plain if plain in _KNOWN else name] = _value(plain, _decoded(cell))
+            value, known = _value(plain, _decoded(cell)), plain if plain in _KNOWN else name
+            if known in told and plain in _TAGS:
+                told[known] = [*_words(told[known]), *_words(value)]
+            else:
+                told[f"{name} (column {number + 1})" if known in told else known] = value
     content = next((told.pop(name) for name in TEXTS if name in told), None)
     identity = next((str(told[name]) for name in _IDENTITIES if name in told), None)
     entry = Entry(program="csv", is_known=False, content=content, identity=identity, told=told, meant=_MEANT_HERE)
     yield entry.record(place, file)
 
 
-_KNOWN = {*TEXTS, *_IDENTITIES, *_MEANT_HERE, "tags", "tag", "metadata", "date", "created", "created_at", "timestamp"}
+_KNOWN = {*TEXTS, *_IDENTITIES, *_MEANT_HERE, *_TAGS, "metadata", "date", "created", "created_at", "timestamp"}
 
 
 def _value(name: str, cell: str) -> Any:
-    if name in ("tags", "tag", "metadata"):
+    if name in (*_TAGS, "metadata"):
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(cell)
-    return _BETWEEN_TAGS.sub(",", cell) if name in ("tags", "tag") else cell
+    return _BETWEEN_TAGS.sub(",", cell) if name in _TAGS else cell
+
+
+def _words(tags: Any) -> list[Any]:
+    return tags.split(",") if isinstance(tags, str) else tags if isinstance(tags, list) else [tags]
 
 
 def _decoded(cell: str) -> str:

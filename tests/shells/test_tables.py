@@ -1,0 +1,40 @@
+"""Tables of other programs: each row is one memory or one refusal, whatever its cells hold."""
+
+import pytest
+
+from tests.shells.test_other_programs import memories, read
+from tmws_cli.transfer.elements import ELEMENT_BYTES
+from tmws_cli.transfer.records import Record, Refusal
+
+
+def test_no_line_of_a_cell_is_taken_for_a_row() -> None:
+    log = "\n".join(["one line of many", "with, a comma"] * 5000)
+    name, items = read(f'content,tags\n"{log}",log\nbehind,log\n'.encode())
+    assert name == "CSV"
+    assert len(log) > 128 * 1024
+    assert [item.request.content for item in items if isinstance(item, Record)] == ["behind"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "place", "words"),
+    [
+        (b'"torn,b\nnever read,c\n', "line 3", "nothing closes"),
+        (b'"torn,b\nswallowed,c\n"d",e\nlast,f\n', "line 3", "do not match, up to line 5"),
+        (b'"' + b"x" * ELEMENT_BYTES + b"\nnever read,c\n", "line 3", "is longer than"),
+    ],
+)
+def test_a_row_whose_cells_do_not_end_is_refused_by_the_line_where_it_begins(
+    rows: bytes, place: str, words: str
+) -> None:
+    _, items = read(b'text,tags\n5" pipe,a\n' + rows)
+    [refusal] = [item for item in items if isinstance(item, Refusal)]
+    assert refusal.place == place
+    assert words in refusal.reason
+    texts = [item.request.content for item in items if isinstance(item, Record)]
+    assert texts == ['5" pipe', "last"] if b"last" in rows else ['5" pipe']
+
+
+def test_columns_of_one_name_are_all_taken() -> None:
+    [row] = memories(b'text,tags,city,city,tags\nx,"a;b",Oslo,Bergen,"[""c""]"\n', "CSV")
+    assert row.tags == ("a", "b", "c")
+    assert row.metadata == {"city": "Oslo", "city (column 4)": "Bergen"}
