@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+from functools import lru_cache
 from pathlib import Path
 
 import attrs
@@ -51,8 +52,7 @@ class ModelFile:
     def digest(self) -> str:
         """Return the sha256 of the content; raise ModelNotFound if it cannot be read or is not the expected one."""
         try:
-            with self.path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = _sha256(self.path) if self.sha256 is None else _sha256_once(self.path, _state(self.path))
         except OSError as error:
             raise self.unreadable(error) from error
         if self.sha256 not in (None, found):
@@ -79,13 +79,31 @@ class ModelFile:
         return ModelNotFound(part=PART, reason=f"{self.path} {reason}", hint=self.remedy)
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _sha256_once(path: Path, _: tuple[int, ...]) -> str:
+    """Return the sha256 of a file that this process may have read already: it takes 20 ms."""
+    return _sha256(path)
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes when the file does."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 @attrs.frozen(kw_only=True)
 class ModelFiles:
-    """What a model consists of."""
+    """What a model consists of; `fused` tells whether operations that have a fused kernel shall become one."""
 
     name: str
     weights: ModelFile
     tokenizer: ModelFile
+    fused: bool = True
 
     def check(self) -> None:
         """Raise ModelNotFound unless both files are there; the bundled ones must be intact as well."""
@@ -114,6 +132,7 @@ def _bundled() -> ModelFiles:
         name=BUNDLED_NAME,
         weights=ModelFile(path=weights, sha256=_WEIGHTS_SHA256, remedy=_BUNDLED_REMEDY),
         tokenizer=ModelFile(path=tokenizer, sha256=_TOKENIZER_SHA256, remedy=_TOKENIZER_REMEDY),
+        fused=False,  # its fused kernels are slower: 5.2 against 4.9 ms for ten words, 81 against 71 for 256 tokens
     )
 
 

@@ -58,7 +58,7 @@ class LoadedModel:
         """Load a model and embed one word with it; ModelNotFound if its files are missing, damaged or no model."""
         digest = files.weights.digest()
         tokenizer = _tokenizer_of(files.tokenizer)
-        encoder = _Encoder.load(files.weights)
+        encoder = _Encoder.load(files.weights, fused=files.fused)
         try:
             probe = encoder.vectors([tokenizer.encode("word").ids])[0]
         except EmbedderUnavailable as error:
@@ -100,10 +100,12 @@ class _Encoder:
     output: str
 
     @classmethod
-    def load(cls, weights: ModelFile) -> Self:
+    def load(cls, weights: ModelFile, *, fused: bool) -> Self:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        levels = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if fused else levels.ORT_ENABLE_BASIC
         options.enable_cpu_mem_arena = False  # the arena keeps the peak of the longest batch for ever
         onnxruntime.disable_telemetry_events()
         try:
