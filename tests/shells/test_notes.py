@@ -138,3 +138,11 @@ def test_a_date_is_when_it_occurred_and_stays_in_the_metadata(tmp_path: Path, fr
     request = note(tmp_path, f"---\n{front}\n---\nText.\n")
     assert (request.occurred_at and request.occurred_at.isoformat()) == day
     assert front.split(":", maxsplit=1)[0] in request.metadata
+
+
+def test_a_long_paragraph_is_cut_between_lines_or_words_where_it_has_any(tmp_path: Path) -> None:
+    for text, seam in (("\n".join(["A line of a log."] * 1500), "\n"), ("word " * 6000, " "), ("x" * 20_000, "")):
+        (tmp_path / "log.md").write_text(text, encoding="utf-8")
+        pieces = [request.content.removeprefix("log\n\n") for request in requests_in(tmp_path)]
+        assert len(pieces) > 2
+        assert seam.join(pieces) == text.strip()

@@ -227,6 +227,36 @@ def test_a_message_that_is_too_long_for_one_memory_is_several() -> None:
     assert "".join(each.content for each in said).split() == text.split()
 
 
+LONG = "\n".join(f"a line with the number {number:05}" for number in range(6000))
+
+
+@pytest.mark.parametrize(
+    ("raw", "program"),
+    [
+        (document([{**CHEESE, "memory": LONG}]), "mem0"),
+        (lines({"type": "entity", "name": "Log", "observations": [LONG]}), "MCP server-memory"),
+        (document({"memories": [{"content_hash": "ab" * 32, "content": LONG}]}), "mcp-memory-service"),
+        (lines({"id": 7, "text": LONG}), "another program"),
+        (document([{"id": "7", "text": LONG}]), "another program"),
+        (lines({"content": LONG}), "TMWS"),
+        (lines({"content": LONG, "idempotency_key": "mine"}), "TMWS"),
+        (f'id,text\n0123456789abcdef,"{LONG}"\n'.encode(), "CSV"),
+    ],
+)
+def test_any_text_that_is_too_long_for_one_memory_is_several(raw: bytes, program: str) -> None:
+    said = memories(raw, program)
+    assert len(said) == 3
+    assert "\n".join(each.content for each in said).removeprefix("Log: ") == LONG
+    assert len({each.idempotency_key for each in said}) == 3
+
+
+def test_an_entry_without_a_text_is_passed_over_and_named() -> None:
+    empty = [{**CHEESE, "memory": None}, {**CHEESE, "memory": " \n"}]
+    assert read(document([*empty, CHEESE]))[1][:2] == [
+        Skip(place=place, reason="holds no text") for place in ("entry 1", "entry 2")
+    ]
+
+
 NOTE = """---
 title: Coffee
 type: note
@@ -282,10 +312,11 @@ def test_a_table_is_a_memory_a_row(raw: bytes) -> None:
 
 
 def test_a_row_of_a_table_is_refused_by_itself_and_may_be_of_another_encoding() -> None:
-    raw = 'text;agent_id\n;x\nZürich ist "groß";me\na\n'.encode("cp1252") + b"long;" + b"x" * 200_000 + b"\nlast;\n"
+    raw = 'text;agent_id\n;x\nZürich ist "groß";me\na\n'.encode("cp1252") + b"long;" + b"x" * 20_000 + b"\nlast;\n"
     name, items = read(raw)
     assert name == "CSV"
-    assert [item.place for item in items if isinstance(item, Refusal)] == ["line 2", "line 5"]
+    assert [item.place for item in items if isinstance(item, Refusal)] == ["line 5"]
+    assert [item.place for item in items if isinstance(item, Skip)] == ["line 2"]
     said = [item.request for item in items if isinstance(item, Record)]
     assert [each.content for each in said] == ['Zürich ist "groß"', "a", "last"]
     assert (said[0].agent_id, said[0].metadata) == (None, {"agent_id": "me"})

@@ -118,7 +118,10 @@ def _pieces(headings: list[tuple[int, str]], body: list[str], line: int, *, abov
 
 
 def pieces(text: str, limit: int) -> Iterator[str]:
-    """Yield a text in pieces of at most so many bytes, cut between paragraphs where they are no longer than that."""
+    """Yield a text in pieces of at most so many bytes, cut between paragraphs where they are no longer than that.
+
+    Longer ones are cut at the end of a line, or else of a word, if there is one in the second half of a piece.
+    """
     piece: list[str] = []
     size = 0
     for paragraph in _paragraphs(text, limit):
@@ -136,7 +139,11 @@ def _paragraphs(text: str, limit: int) -> Iterator[str]:
     for paragraph in re.split(r"\n[ \t]*\n", text):
         raw = paragraph.encode()
         start = 0
-        while start < len(raw):
-            part = raw[start : start + limit].decode(errors="ignore")
+        while len(raw) - start > limit:
+            ends = (raw.rfind(mark, start + limit // 2, start + limit + 1) for mark in (b"\n", b" ", b"\t"))
+            end = next((end for end in ends if end > 0), None)
+            part = raw[start : start + limit if end is None else end].decode(errors="ignore")
             yield part
-            start += len(part.encode())
+            start += len(part.encode()) + (end is not None)
+        if start < len(raw):
+            yield raw[start:].decode()

@@ -18,6 +18,7 @@ from tmws_cli.transfer.labels import shared_fields
 from tmws_cli.transfer.markdown import HEADING_CHARACTERS, SECTION_BYTES, Section, sections, taken_apart
 from tmws_cli.transfer.records import (
     HISTORY_OF,
+    NO_TEXT,
     Item,
     Record,
     Refusal,
@@ -124,7 +125,7 @@ class MarkdownPages:
             fields = note.fields(place, number, section)
             yield from contained(f"{place}:{above + section.line}", self._section(place, fields, page, spot))
         if number < 0:
-            yield Skip(place=place, reason="holds no text")
+            yield Skip(place=place, reason=NO_TEXT)
 
     def _section(self, place: str, fields: dict[str, Any], page: str, spot: str) -> Iterator[Record]:
         yield attrs.evolve(self._record(place, fields, edition_of=spot), page=page)

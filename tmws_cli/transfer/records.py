@@ -86,6 +86,9 @@ class Skip:
     reason: str
 
 
+NO_TEXT = "holds no text"
+"""Why something is passed over."""
+
 Item = Record | Continuation | Refusal | Skip
 
 

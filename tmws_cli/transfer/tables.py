@@ -12,7 +12,7 @@ import orjson
 
 from tmws_cli.transfer.elements import ELEMENT_BYTES
 from tmws_cli.transfer.formats.entries import MEANT, Entry
-from tmws_cli.transfer.records import Item, Record, Refusal, contained, reason_of
+from tmws_cli.transfer.records import Item, Refusal, contained, reason_of
 
 TEXTS = ("content", "memory", "text", "note", "body", "message", "fact", "observation", "description", "value")
 """Columns that hold the text, in the order in which they are looked for."""
@@ -67,7 +67,7 @@ class CsvTable:
                 elif names is None:
                     names = [cell.strip() for cell in row]
                 elif any(cell.strip() for cell in row):
-                    yield from contained(rows.place, _record(rows.place, names, row, self._file_place))
+                    yield from contained(rows.place, _items(rows.place, names, row, self._file_place))
         except (OSError, UnicodeError) as error:
             yield Refusal(place=f"behind {rows.place}", reason=reason_of(error))
         finally:
@@ -131,7 +131,7 @@ def _is_strict(lines: Sequence[str], delimiter: str) -> bool:
         return False
 
 
-def _record(place: str, names: Sequence[str], row: Sequence[str], file: str | None) -> Iterator[Record]:
+def _items(place: str, names: Sequence[str], row: Sequence[str], file: str | None) -> Iterator[Item]:
     told: dict[str, Any] = {}
     for number, cell in enumerate(row):
         name = names[number] if number < len(names) and names[number] else f"column {number + 1}"
@@ -145,7 +145,7 @@ def _record(place: str, names: Sequence[str], row: Sequence[str], file: str | No
     content = next((told.pop(name) for name in TEXTS if name in told), None)
     identity = next((str(told[name]) for name in _IDENTITIES if name in told), None)
     entry = Entry(program="csv", is_known=False, content=content, identity=identity, told=told, meant=_MEANT_HERE)
-    yield entry.record(place, file)
+    yield from entry.items(place, file)
 
 
 _KNOWN = {*TEXTS, *_IDENTITIES, *_MEANT_HERE, *_TAGS, "metadata", "date", "created", "created_at", "timestamp"}

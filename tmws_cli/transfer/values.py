@@ -6,13 +6,13 @@ from typing import Any
 import orjson
 
 from tmws_cli.transfer.formats import other
-from tmws_cli.transfer.formats.entries import Entry
+from tmws_cli.transfer.formats.entries import Entry, cut
 from tmws_cli.transfer.formats.known import format_of
 from tmws_cli.transfer.records import (
     HISTORY_OF,
+    NO_TEXT,
     OWN_NAMES,
     Item,
-    Record,
     Refusal,
     Skip,
     contained,
@@ -43,7 +43,7 @@ def items_in(place: str, raw: bytes, *, ignore_unknown: bool, in_lines: bool, fi
     elif (entries := _entries(values, in_lines=in_lines)) is not None:
         yield from _foreign(place, entries, file)
     else:
-        yield record_of(place, values, ignore_unknown=ignore_unknown)
+        yield from _ours(place, values, ignore_unknown=ignore_unknown)
 
 
 def _entries(values: Mapping[str, Any], *, in_lines: bool) -> Iterator[Entry] | None:
@@ -58,10 +58,18 @@ def _foreign(place: str, entries: Iterator[Entry], file: str | None) -> Iterator
     number = 0
     for number, entry in enumerate(entries, 1):
         spot = place if number == 1 else f"{place}, part {number}"
-        yield from contained(spot, _record(spot, entry, file))
+        yield from contained(spot, entry.items(spot, file))
     if not number:
-        yield Skip(place=place, reason="holds no text")
+        yield Skip(place=place, reason=NO_TEXT)
 
 
-def _record(place: str, entry: Entry, file: str | None) -> Iterator[Record]:
-    yield entry.record(place, file)
+def _ours(place: str, values: Mapping[str, Any], *, ignore_unknown: bool) -> Iterator[Item]:
+    """Yield one memory, or several if its text is too long, which none of our own exports is."""
+    content, key = values.get("content"), values.get("idempotency_key")
+    texts = cut(content) if isinstance(content, str) else []
+    if not texts[1:]:
+        yield record_of(place, values, ignore_unknown=ignore_unknown)
+        return
+    for number, text in enumerate(texts):
+        keyed = {} if key is None else {"idempotency_key": f"{key}/{number}"}
+        yield record_of(place, {**values, "content": text, **keyed}, ignore_unknown=ignore_unknown)

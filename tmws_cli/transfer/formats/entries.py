@@ -12,7 +12,7 @@ from tmws_cli.transfer.front import readable
 from tmws_cli.transfer.labels import distinct_tags, told_fields
 from tmws_cli.transfer.markdown import pieces
 from tmws_cli.transfer.moments import moment_of
-from tmws_cli.transfer.records import FIELDS, Record, record_of
+from tmws_cli.transfer.records import FIELDS, NO_TEXT, Item, Record, Skip, record_of
 from tmws_core.domain.memory import CONTENT_BYTES
 
 _LABEL_CHARACTERS = 256
@@ -40,22 +40,30 @@ class Entry:
     fields: Mapping[str, Any] = attrs.field(factory=dict)
     meant: frozenset[str] = MEANT
 
-    def record(self, place: str, file: str | None) -> Record:
-        """Return it as a memory; `file` tells its file from others, None where nothing does.
+    def items(self, place: str, file: str | None) -> Iterator[Item]:
+        """Yield it as a memory, or several if its text is too long; `file` tells its file from others, None if nothing.
 
         Raises:
-            InvalidField: it has no text, or one that no memory can have.
+            InvalidField: it has a text that no memory can have.
         """
+        content = self.content
+        texts = cut(readable(content)) if isinstance(content, str) else [] if content is None else [content]
+        if not texts:
+            yield Skip(place=place, reason=NO_TEXT)
+        for number, text in enumerate(texts):
+            yield self._record(place, file, text, f"/{number}" if number else "")
+
+    def _record(self, place: str, file: str | None, text: Any, piece: str) -> Record:
         told = {name: value for name, value in self.told.items() if value is not None}
         known = told_fields(told, written=_written(told), not_meant=FIELDS - self.meant)
         tags = distinct_tags((*known.get("tags", ()), *self.fields.get("tags", ())))[0]
         fields = known | {name: value for name, value in self.fields.items() if value is not None}
-        content = readable(self.content) if isinstance(self.content, str) else self.content
-        fields |= {"content": content, "tags": tags, "source": label(fields.get("source") or self.program)}
+        fields |= {"content": text, "tags": tags, "source": label(fields.get("source") or self.program)}
         within = "" if self.is_known else file
+        identity = None if self.identity is None else f"{self.identity}{piece}"
         if self.identity is None or within is None or len(self.identity) < _LASTING_CHARACTERS:
-            return record_of(place, fields | {"memory_id": self.identity}, ignore_unknown=False)
-        spot = "\0".join(filter(None, (self.program, within, self.identity)))
+            return record_of(place, fields | {"memory_id": identity}, ignore_unknown=False)
+        spot = "\0".join(filter(None, (self.program, within, identity)))
         return record_of(place, fields, ignore_unknown=False, edition_of=spot)
 
 
@@ -105,10 +113,9 @@ class Conversation:
 
 
 def cut(text: str) -> list[str]:
-    """Return a text in pieces that a memory can hold, cut between paragraphs; none if it is blank."""
-    if len(text.encode("utf-8", "replace")) <= CONTENT_BYTES:
-        return [text] if text.strip() else []
-    return list(pieces(text, CONTENT_BYTES))
+    """Return a text in pieces that a memory can hold, cut as `pieces` are; none if it is blank."""
+    whole = len(text.encode("utf-8", "replace")) <= CONTENT_BYTES
+    return [piece for piece in ([text] if whole else pieces(text, CONTENT_BYTES)) if piece.strip()]
 
 
 def label(text: str) -> str:
