@@ -91,8 +91,8 @@ class Range:
 
     def _accepted(self) -> str:
         if self.minimum is not None and self.maximum is not None:
-            return f"Give a number from {self.minimum:.10g} to {self.maximum:.10g}"
-        return "Give a finite number" if self.minimum is None else f"Give a number of at least {self.minimum:.10g}"
+            return f"Give a number from {self.minimum:.16g} to {self.maximum:.16g}"
+        return "Give a finite number" if self.minimum is None else f"Give a number of at least {self.minimum:.16g}"
 
 
 @attrs.frozen
