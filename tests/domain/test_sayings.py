@@ -1,4 +1,4 @@
-"""What stands for metadata: exactly as much the same as the JSON is, and as large."""
+"""What stands for metadata, exactly as much the same as the JSON is and as large, and what for a whole request."""
 
 import json
 from typing import Any
@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tmws_core.messages.memory import CreateMemory
+from tmws_core.messages.merging import request_hash
 from tmws_core.messages.sayings import Said, Sayings
+from tmws_core.wire import structure
 
 _LEAVES = st.none() | st.booleans() | st.integers(-2, 2) | st.floats(-2, 2) | st.text(max_size=90)
 _VALUES = st.recursive(_LEAVES, lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(), each, max_size=3))
@@ -43,3 +46,16 @@ def test_what_was_met_is_not_looked_at_again() -> None:
     assert both == {"a": 1, "b": 2}
     assert sayings.of(both) is sayings.of(both)
     assert sayings.of(both) == Said.of(both)
+
+
+def test_a_request_is_known_again_by_what_versions_before_have_kept_of_it() -> None:
+    said = {
+        "content": "Zürich, wir kommen.",
+        "tags": ["b", "a"],
+        "metadata": {"ort": "Köln", "n": 1.0},
+        "importance": 0.5,
+        "occurred_at": "2026-01-31T12:00:00+02:00",
+    }
+    for more in ({}, {"agent_id": "ada", "idempotency_key": "k", "namespace": "elsewhere"}):
+        kept = request_hash(structure({**said, **more}, CreateMemory), "acme")
+        assert kept == "2938fcb4a6d7907ba55ae96741b5f04e576cf1525ed9ca0555f4d6c86674961d"

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,24 +33,27 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"content": "x", "contents": "y"}, "contents", "Did you mean content?"),
     ({"content": "x", "importance": "0.5"}, "importance", "must be a number, not a string"),
     ({"content": "x", "importance": True}, "importance", "not a boolean"),
-    ({"content": "x", "importance": 1.5}, "importance", "out of range"),
+    ({"content": "x", "importance": 1.5}, "importance", "1.5 is out of range. Give a number from 0 to 1"),
     ({"content": "x", "importance": math.nan}, "importance", "finite"),
     ({"content": "x", "importance": math.inf}, "importance", "finite"),
     ({"content": "x", "importance": 10**400}, "importance", "finite"),
     ({"content": "x", "sequence": "3"}, "sequence", "must be an integer, not a string"),
     ({"content": "x", "sequence": 3.0}, "sequence", "must be an integer"),
     ({"content": "x", "sequence": True}, "sequence", "not a boolean"),
-    ({"content": "x", "sequence": -1}, "sequence", "out of range"),
+    ({"content": "x", "sequence": -1}, "sequence", "-1 is out of range. Give a number from 0 to 9007199254740992"),
+    ({"content": "x", "sequence": 10**80}, "sequence", "an integer of more than 64 bits is out of range"),
     ({"content": "x", "memory_type": "Episodic"}, "memory_type", "Choose one of"),
     ({"content": "x", "memory_type": ["episodic"]}, "memory_type", "a list is not allowed"),
     ({"content": "x", "access_level": True}, "access_level", "not allowed"),
     ({"content": "x", "tags": "a"}, "tags", "must be a list, not a string"),
     ({"content": "x", "tags": ["a", 3]}, "tags[1]", "must be a string"),
     ({"content": "x", "tags": ["a", ""]}, "tags[1]", "is empty"),
-    ({"content": "x", "tags": ["a"] * 33}, "tags", "has 33 items"),
+    ({"content": "x", "tags": ["a"] * 33}, "tags", "has 33 items. Give 0 to 32 items"),
     ({"content": "x", "metadata": []}, "metadata", "must be a JSON object"),
-    ({"content": "x", "metadata": {"a": math.nan}}, "metadata", "not finite"),
-    ({"content": "x", "metadata": {"a": 2**80}}, "metadata", "64 bits"),
+    ({"content": "x", "metadata": {"a": math.nan}}, "metadata", "not finite. Use JSON numbers"),
+    ({"content": "x", "metadata": {1: "a"}}, "metadata", "a key that is no string. Use strings as keys"),
+    ({"content": "x", "metadata": {"a": {1}}}, "metadata", "holds a set. Use JSON values only"),
+    ({"content": "x", "metadata": {"a": 2**80}}, "metadata", "64 bits. Write it as a string"),
     ({"content": "x", "metadata": {"a\x01": 1}}, "metadata", "control character"),
     ({"content": "x", "occurred_at": "2023"}, "occurred_at", "RFC 3339"),
     ({"content": "x", "occurred_at": "2023-02-30T00:00:00Z"}, "occurred_at", "RFC 3339"),
@@ -84,13 +88,19 @@ def test_content_of_64_kibibytes_fits_and_one_byte_more_does_not() -> None:
     assert refusal.value.field == "content"
 
 
-def test_metadata_may_be_nested_32_levels_and_no_deeper() -> None:
-    nested: dict[str, Any] = {}
-    for _ in range(32):
-        nested = {"a": nested}
-    structure({"content": "x", "metadata": nested}, CreateMemory)
+@pytest.mark.parametrize("wrap", [lambda value: {"a": value}, lambda value: [value]], ids=["objects", "lists"])
+def test_metadata_may_be_nested_32_levels_and_no_deeper(wrap: Callable[[object], object]) -> None:
+    nested: object = {}
+    for _ in range(31):
+        nested = wrap(nested)
+    structure({"content": "x", "metadata": {"a": nested}}, CreateMemory)
     with pytest.raises(InvalidField, match="nested"):
-        structure({"content": "x", "metadata": {"a": nested}}, CreateMemory)
+        structure({"content": "x", "metadata": {"a": wrap(nested)}}, CreateMemory)
+
+
+def test_a_time_without_an_offset_is_refused_where_python_makes_it() -> None:
+    with pytest.raises(InvalidField, match=r"^occurred_at: has no time zone\. Give RFC 3339"):
+        CreateMemory(content="x", occurred_at=datetime(2026, 1, 31, 12))  # noqa: DTZ001 - that is the fault
 
 
 def test_metadata_of_more_than_16_kibibytes_is_refused() -> None:

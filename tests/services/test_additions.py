@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.services.conftest import World
@@ -66,9 +67,10 @@ async def test_the_first_reader_is_not_shown_former_texts(world: World) -> None:
 
 async def test_whoever_adds_to_a_memory_has_written_it_last(world: World) -> None:
     await create(world, "A.")
-    await world.app.call(world.operator, CreateMemory(content="A.", tags=("a",), agent_id="athena"))
+    operator = attrs.evolve(world.operator, transport="cli")
+    await world.app.call(operator, CreateMemory(content="A.", tags=("a",), agent_id="athena"))
     memory = await one(world)
-    assert (memory.tags, memory.written_by) == (("a",), world.operator.agent_id)
+    assert (memory.tags, memory.written_by, memory.transport) == (("a",), operator.agent_id, "cli")
 
 
 async def test_of_two_that_replace_each_other_the_one_that_stays_is_in_force(world: World) -> None:

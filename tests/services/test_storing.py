@@ -7,6 +7,7 @@ import pytest
 
 from tests.services.conftest import World
 from tmws_core.domain.agent import Caller
+from tmws_core.domain.memory import SHARES
 from tmws_core.errors import KeyConflict, KeyRepeated
 from tmws_core.messages.memory import (
     CreateMemories,
@@ -171,7 +172,10 @@ async def test_what_together_would_be_too_much_is_two_memories(world: World) -> 
     assert (await create(world, tags=[f"b{number}" for number in range(20)])).stored
     await create(world, "long", metadata={"a": "x" * 10_000})
     assert (await create(world, "long", metadata={"b": "x" * 10_000})).stored
-    assert len(await stored(world)) == 4
+    for agent in ("a", "b"):
+        readers = [f"{agent}{number}" for number in range(SHARES // 2 + 1)]
+        assert (await create(world, "read", access_level="shared", shared_with=readers)).stored
+    assert len(await stored(world)) == 6
 
 
 async def test_a_list_of_readers_grows_only_where_they_learn_nothing_but_the_text(world: World) -> None:
