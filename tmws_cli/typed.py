@@ -58,7 +58,7 @@ class Command(click.Command):
         return {name for each in options for name in (*each.opts, *getattr(each, "others", ()))}
 
     def _instead_of(self, option: str) -> str:
-        from tmws_core.domain.nearest import ALIASES, EITHER  # noqa: PLC0415 - only a mistake needs it
+        from tmws_core.domain.nearest import ALIASES, EITHER, OF_NO_FIELD  # noqa: PLC0415 - only a mistake needs it
 
         word = option.lstrip("-").replace("-", "_").lower()
         known = {each.name: each for each in self.params}
@@ -67,7 +67,9 @@ class Command(click.Command):
             choices = (f"{each.opts[0]} ({_beginning(each)})" for each in here if isinstance(each, click.Option))
             return f"Say {' or '.join(choices)}."
         meant = next((known[name] for name in (word, *ALIASES.get(word, ())) if name in known), None)
-        return f"Write the {meant.name} without it." if isinstance(meant, click.Argument) else ""
+        if isinstance(meant, click.Argument):
+            return f"Write the {meant.name} without it."
+        return f"{OF_NO_FIELD[word]}." if word in OF_NO_FIELD else ""
 
 
 def unmarked(value: Any) -> Any:

@@ -80,7 +80,7 @@ class App:
             TmwsError: see `call`.
         """
         operation = named(name, self.operations)
-        build = partial(request_of, {} if arguments is None else arguments, operation.request)
+        build = partial(request_of, {} if arguments is None else arguments, operation.request, self.now())
         request = await aside(build, long=outweighs(arguments, _LIGHT))
         answer: dict[str, Any] = unstructure(await self._run(operation, caller, request))
         return answer

@@ -9,14 +9,15 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
 
+from tmws_core.domain.ahead import moment_ahead, named_day
 from tmws_core.domain.constraints import UUID_PATTERN, UUID_START_PATTERN, Items, Text
 from tmws_core.domain.ids import start_of_id
-from tmws_core.domain.nearest import ALIASES
+from tmws_core.domain.nearest import ALIASES, CHOICES, SPANS
 from tmws_core.errors import InvalidField
 from tmws_core.wire import build, clearable_fields, rfc3339, structure
 
@@ -60,11 +61,18 @@ _NAME = 64
 
 _WORDS = {"true": True, "false": False, "yes": True, "no": False}
 
-Reader = Callable[[Any], Any]
+_AHEAD = frozenset({"expires_at"})
+"""Fields in which a span such as `30d` lies ahead; in others it could be past, and would be another time again when a
+call is repeated, or the next page is asked for."""
+
+Reader = Callable[[Any, datetime | None], Any]
+"""Reads a value; what is told by the time from now on is read where that is known."""
 
 
-def request_of(arguments: object, cls: type[T]) -> T:
+def request_of(arguments: object, cls: type[T], now: datetime | None = None) -> T:
     """Return the request that JSON arguments stand for; what is strictly right is not looked at further.
+
+    Without `now`, times that are told by how far they are from it are not known.
 
     Raises:
         InvalidField: an argument is missing, unknown, of the wrong type or out of its range; the error tells of all,
@@ -74,7 +82,7 @@ def request_of(arguments: object, cls: type[T]) -> T:
         return build(arguments, cls)
     except Exception:  # noqa: BLE001 - whatever it was, what remains of it is told below
         try:
-            return structure(understood(arguments, cls), cls)
+            return structure(understood(arguments, cls, now), cls)
         except InvalidField as refusal:
             example = f"For example: {example_of(cls, refusal)}"
             raise attrs.evolve(refusal, also=(*refusal.also, example)) from None
@@ -88,7 +96,7 @@ def example_of(cls: type, refusal: InvalidField) -> str:
     return json.dumps({field.name: _example(hints[field.name], field.validator) for field in shown})
 
 
-def understood(arguments: object, cls: type) -> object:
+def understood(arguments: object, cls: type, now: datetime | None = None) -> object:
     """Return JSON arguments as the strict converter wants them, as far as each can mean one thing only."""
     if isinstance(arguments, str):
         arguments = _json_of(arguments, dict)
@@ -96,7 +104,7 @@ def understood(arguments: object, cls: type) -> object:
         return arguments
     readers = _readers(cls)
     given = known_names(arguments, cls)
-    return {name: readers[name](value) if name in readers else value for name, value in given.items()}
+    return {name: readers[name](value, now) if name in readers else value for name, value in given.items()}
 
 
 def known_names(arguments: Mapping[str, Any], cls: type) -> dict[str, Any]:
@@ -112,7 +120,7 @@ def known_names(arguments: Mapping[str, Any], cls: type) -> dict[str, Any]:
             if field is None or field in given:
                 given[name] = value
             elif _spelt(name) not in ALIASES or not _is_nothing(value):
-                given[field] = value
+                given[field] = _with_unit(name, value)
     unsaid = _unsaid_by_nothing(cls)
     return {name: value for name, value in given.items() if name not in unsaid or not _is_nothing(value)}
 
@@ -150,7 +158,16 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _moment(value: Any) -> Any:
+def _moment(value: Any, now: datetime | None, *, ahead: bool) -> Any:
+    if now is not None and isinstance(value, str) and len(value) <= _NAME:
+        said = named_day(value, now) or (moment_ahead(value, now) if ahead else None)
+        # The first moment of today is past, and who says that something ends today means the last one.
+        if said is not None and (said > now or not ahead):
+            return rfc3339(said)
+    return _moment_alone(value)
+
+
+def _moment_alone(value: Any) -> Any:
     if isinstance(value, str) and len(value) <= _NAME:
         text = value.strip()
         if _EPOCH.fullmatch(text):
@@ -175,8 +192,8 @@ def _since_1970(number: float, value: Any) -> Any:
     return rfc3339(_EPOCH_BEGAN + timedelta(seconds=seconds))
 
 
-def _choice(cls: type[enum.Enum]) -> Reader:
-    words = {member.value: member.value for member in cls}
+def _choice(field: str, cls: type[enum.Enum]) -> Callable[[Any], Any]:
+    words = {**CHOICES.get(field, {}), **{member.value: member.value for member in cls}}
 
     def read(value: Any) -> Any:
         return words.get(_plain(value), value) if isinstance(value, str) else value
@@ -201,24 +218,24 @@ def _texts(value: Any) -> Any:
 
 def _bounded(read: Reader, most: int) -> Reader:
     """Read lists of at most so many; longer ones are refused by their length."""
-    return lambda value: value if isinstance(value, list | tuple) and len(value) > most else read(value)
+    return lambda value, now: value if isinstance(value, list | tuple) and len(value) > most else read(value, now)
 
 
 def _objects(cls: type) -> Reader:
     holds_text = "content" in attrs.fields_dict(cls)
 
-    def one(value: Any) -> Any:
+    def one(value: Any, now: datetime | None) -> Any:
         if not isinstance(value, str):
-            return understood(value, cls)
+            return understood(value, cls, now)
         # JSON may be a text to be stored, or what to store.
         return {"content": value} if holds_text and _json_of(value, dict) is value else value
 
-    def read(value: Any) -> Any:
+    def read(value: Any, now: datetime | None) -> Any:
         if isinstance(value, str):
             value = _json_of(value, dict if value.lstrip().startswith("{") else list)
         if isinstance(value, Mapping | str):
             value = [value]
-        return [one(item) for item in value] if isinstance(value, list | tuple) else value
+        return [one(item, now) for item in value] if isinstance(value, list | tuple) else value
 
     return read
 
@@ -227,21 +244,29 @@ def _objects(cls: type) -> Reader:
 def _readers(cls: type) -> Mapping[str, Reader]:
     """Return what reads the values of a class's fields, by name."""
     hints = get_type_hints(cls)
-    found = {field.name: _reader_of(hints[field.name], field.validator) for field in attrs.fields(cls)}
+    found = {field.name: _reader_of(field, hints[field.name]) for field in attrs.fields(cls)}
     return {name: reader for name, reader in found.items() if reader is not None}
 
 
-def _reader_of(hint: Any, validator: object) -> Reader | None:
+def _reader_of(field: "attrs.Attribute[Any]", hint: Any) -> Reader | None:
     kind = _kind_of(hint)
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        read = _objects(item) if attrs.has(item) else _texts
-        return _bounded(read, validator.maximum) if isinstance(validator, Items) else read
+        read = _objects(item) if attrs.has(item) else _timeless(_texts)
+        return _bounded(read, field.validator.maximum) if isinstance(field.validator, Items) else read
     if get_origin(kind) is dict:
-        return _object
-    if _is_identifier(kind, validator):
-        return _identifier
-    return _choice(kind) if issubclass(kind, enum.Enum) else _PLAIN.get(kind)
+        return _timeless(_object)
+    if _is_identifier(kind, field.validator):
+        return _timeless(_identifier)
+    if kind is datetime:
+        return partial(_moment, ahead=field.name in _AHEAD)
+    if issubclass(kind, enum.Enum):
+        return _timeless(_choice(field.name, kind))
+    return _timeless(_PLAIN[kind]) if kind in _PLAIN else None
+
+
+def _timeless(read: Callable[[Any], Any]) -> Reader:
+    return lambda value, _: read(value)
 
 
 def _example(hint: Any, validator: object) -> Any:
@@ -258,7 +283,7 @@ def _example(hint: Any, validator: object) -> Any:
         return "0198c0de-0000-7000-8000-000000000000"
     if issubclass(kind, enum.Enum):
         return next(iter(kind)).value
-    return {bool: True, int: 1, float: 0.5, datetime: "2026-01-31T12:00:00Z"}.get(kind, "word")
+    return {bool: True, int: 10, float: 0.5, datetime: "2026-01-31T12:00:00Z"}.get(kind, "word")
 
 
 def _is_identifier(kind: type, validator: object) -> bool:
@@ -301,6 +326,13 @@ def _field_of(name: str, value: Any, fields: Mapping[str, Any]) -> str | None:
     return next((field for field in meant if field in fields), None)
 
 
+def _with_unit(name: str, value: Any) -> Any:
+    """Return the span that a number stands for under a name that says its unit."""
+    unit = SPANS.get(_spelt(name))
+    number = integer(value)
+    return f"{number} {unit}" if unit and isinstance(number, int) and not isinstance(number, bool) else value
+
+
 def _is_single(value: Any) -> bool:
     texts = _texts(value)
     return isinstance(texts, list) and len(texts) == 1
@@ -339,4 +371,4 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _EPOCH_BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 
-_PLAIN: Mapping[type, Reader] = {str: _text, bool: boolean, int: integer, float: _number, datetime: _moment}
+_PLAIN: Mapping[type, Callable[[Any], Any]] = {str: _text, bool: boolean, int: integer, float: _number}

@@ -15,8 +15,8 @@ import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from tmws_core.domain.constraints import Items
-from tmws_core.domain.nearest import EITHER, nearest
+from tmws_core.domain.constraints import Items, Range
+from tmws_core.domain.nearest import EITHER, OF_NO_FIELD, nearest
 from tmws_core.domain.unset import Unset
 from tmws_core.errors import InvalidField
 
@@ -116,7 +116,14 @@ def _problems_of_field(value: object, hint: Any, field: "attrs.Attribute[Any]") 
             if field.validator is not None:
                 field.validator(None, field, built)
     except InvalidField as refusal:
-        yield refusal if refusal.name else refusal.inside(field.name)
+        yield _with_hint(refusal if refusal.name else refusal.inside(field.name), field)
+
+
+def _with_hint(refusal: InvalidField, field: "attrs.Attribute[Any]") -> InvalidField:
+    """Return a refusal with the range of its field, or with where else the value can go."""
+    accepted = "" if refusal.hint or not isinstance(field.validator, Range) else field.validator.accepted()
+    told = [hint for hint in (refusal.hint, accepted, field.metadata.get("otherwise", "")) if hint]
+    return attrs.evolve(refusal, hint=". ".join(told))
 
 
 def _problems_of_items(value: object, hint: Any) -> Iterator[InvalidField]:
@@ -141,9 +148,10 @@ def _problems_of_item(item: object, item_type: Any) -> Iterator[InvalidField]:
 
 def _unknown(name: str, cls: type) -> InvalidField:
     names = [field.name for field in attrs.fields(cls)]
-    either = [field for field in EITHER.get(name[:_SHOWN].lower(), ()) if field in names]
+    spelt = name[:_SHOWN].lower()
+    either = [field for field in EITHER.get(spelt, ()) if field in names]
     near = " or ".join(either) or nearest(name, names)
-    hint = f"Did you mean {near}?" if near else f"Known are: {', '.join(names)}"
+    hint = OF_NO_FIELD.get(spelt) or (f"Did you mean {near}?" if near else f"Known are: {', '.join(names)}")
     return InvalidField(name=name[:_SHOWN], reason="is unknown", hint=hint)
 
 

@@ -151,7 +151,7 @@ def test_who_acts_for_others_does_so_with_the_rights_of_both(
         assert (acting.agent_id, acting.namespace) == ("athena", namespace)
         assert acting.permissions == ROLES[role] & caller.permissions
     else:
-        with pytest.raises(Forbidden, match="act for another agent"):
+        with pytest.raises(Forbidden, match=r"act for another agent than .*, as whom you call"):
             acting_for(caller, "athena", agent)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema
@@ -25,6 +26,7 @@ from tmws_core.messages.search import SearchMemories
 from tmws_core.schema import schema_of
 from tmws_core.wire import structure
 
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MEMORY = "0198c0de-0000-7000-8000-00000000000a"
 
 TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
@@ -104,6 +106,35 @@ TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
     ),
     (UpdateMemory, {"memory_id": MEMORY, "content": "", "tags": []}, {"memory_id": MEMORY, "tags": []}),
     (UpdateMemory, {"memory_id": MEMORY, "source": None}, {"memory_id": MEMORY, "source": None}),
+    *(
+        (CreateMemory, {"content": "x", **given}, {"content": "x", "expires_at": meant})
+        for given, meant in (
+            ({"expires_at": "in 3 days"}, "2026-02-03T12:00:00Z"),
+            ({"expires_at": " 3 Days "}, "2026-02-03T12:00:00Z"),
+            ({"expires_at": "30d"}, "2026-03-02T12:00:00Z"),
+            ({"expires_at": "tomorrow"}, "2026-02-01T00:00:00Z"),
+            ({"expires": "a month"}, "2026-02-28T12:00:00Z"),
+            ({"expiry": "+2h"}, "2026-01-31T14:00:00Z"),
+            ({"ttl": "90 min"}, "2026-01-31T13:30:00Z"),
+            ({"ttl_seconds": 3600}, "2026-01-31T13:00:00Z"),
+            ({"expiresInDays": "7"}, "2026-02-07T12:00:00Z"),
+        )
+    ),
+    (
+        CreateMemories,
+        {"memories": [{"content": "x", "ttl": "1 year"}]},
+        {"memories": [{"content": "x", "expires_at": "2027-01-31T12:00:00Z"}]},
+    ),
+    (UpdateMemory, {"memory_id": MEMORY, "ttl": "1w"}, {"memory_id": MEMORY, "expires_at": "2026-02-07T12:00:00Z"}),
+    (CreateMemory, {"content": "x", "date": "Yesterday"}, {"content": "x", "occurred_at": "2026-01-30T00:00:00Z"}),
+    (
+        SearchMemories,
+        {"query": "x", "created_after": "today"},
+        {"query": "x", "created_after": "2026-01-31T00:00:00Z"},
+    ),
+    (CreateMemory, {"content": "x", "type": "Fact"}, {"content": "x", "memory_type": "semantic"}),
+    (SearchMemories, {"query": "x", "kind": "how-to"}, {"query": "x", "memory_type": "procedural"}),
+    (SearchMemories, {"query": "x", "mode": "keyword"}, {"query": "x", "mode": "lexical"}),
     (ListMemories, {"page_size": "7", "next_cursor": ""}, {"limit": 7}),
     (GetAgent, {"agent": "bob"}, {"agent_id": "bob"}),
     (RegisterAgent, {"agent_id": "bob", "role": "AGENT"}, {"agent_id": "bob", "role": "agent"}),
@@ -123,6 +154,16 @@ REFUSED: list[tuple[type, dict[str, Any], str]] = [
     (CreateMemory, {"content": "x", "occurred_at": "2026"}, "occurred_at"),
     (CreateMemory, {"content": "x", "occurred_at": True}, "occurred_at"),
     (CreateMemory, {"content": "x", "expires": 3600}, "expires_at"),
+    (CreateMemory, {"content": "x", "ttl": 3600}, "expires_at"),
+    (CreateMemory, {"content": "x", "expires_at": "3m"}, "expires_at"),
+    (CreateMemory, {"content": "x", "expires_at": "today"}, "expires_at"),
+    (CreateMemory, {"content": "x", "expires_at": "3 days ago"}, "expires_at"),
+    (CreateMemory, {"content": "x", "expires_at": "999999999 years"}, "expires_at"),
+    (CreateMemory, {"content": "x", "occurred_at": "3 days"}, "occurred_at"),
+    (SearchMemories, {"query": "x", "created_after": "7d"}, "created_after"),
+    (CreateMemory, {"content": "x", "importance": 8}, "importance"),
+    (CreateMemory, {"content": "x", "type": "note"}, "memory_type"),
+    (CreateMemory, {"content": "x", "user_id": "ana"}, "user_id"),
     (CreateMemory, {"content": "x", "expiry": "86400"}, "expires_at"),
     (CreateMemory, {"content": "x", "date": 2024}, "occurred_at"),
     (CreateMemory, {"content": "x", "date": 20240131}, "occurred_at"),
@@ -147,8 +188,8 @@ REFUSED: list[tuple[type, dict[str, Any], str]] = [
 )
 def test_what_can_mean_one_thing_is_taken_as_that(cls: type, sent: dict[str, Any], meant: dict[str, Any]) -> None:
     jsonschema.validate(meant, schema_of(cls))
-    assert understood(sent, cls) == meant
-    assert request_of(sent, cls) == structure(meant, cls)
+    assert understood(sent, cls, NOW) == meant
+    assert request_of(sent, cls, NOW) == structure(meant, cls)
 
 
 @pytest.mark.parametrize(
@@ -156,11 +197,35 @@ def test_what_can_mean_one_thing_is_taken_as_that(cls: type, sent: dict[str, Any
 )
 def test_what_can_mean_two_things_or_none_is_refused(cls: type, sent: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidField) as refused:
-        request_of(sent, cls)
+        request_of(sent, cls, NOW)
 
     assert f"{field}: " in refused.value.message
     example = refused.value.message.partition("For example: ")[2]
     structure(json.loads(example), cls)
+
+
+@pytest.mark.parametrize(
+    ("cls", "sent", "told"),
+    [
+        (CreateMemory, {"importance": "high"}, "Give a number from 0 to 1; For example"),
+        (CreateMemory, {"type": "note"}, "semantic, procedural, working. Other words are for tags or metadata"),
+        (CreateMemory, {"ttl": 3600}, 'A span such as "30d" or "3600 seconds" will do'),
+        (CreateMemory, {"user_id": "ana"}, "Memories belong to whoever calls, as get_current_agent tells"),
+        (SearchMemories, {"limit": 500}, 'Give a number from 1 to 100; For example: {"query": "word", "limit": 10}'),
+        (SearchMemories, {"tags": ["a", "b"]}, "Did you mean tags_any or tags_all?"),
+        (ListMemories, {"since": "2026-01-31"}, "Did you mean created_after or occurred_after?"),
+    ],
+)
+def test_a_refusal_says_what_is_taken(cls: type, sent: dict[str, Any], told: str) -> None:
+    text = {CreateMemory: {"content": "x"}, SearchMemories: {"query": "x"}}.get(cls, {})
+    with pytest.raises(InvalidField) as refused:
+        request_of({**text, **sent}, cls, NOW)
+    assert told in refused.value.message
+
+
+def test_a_span_is_no_time_where_nobody_knows_from_when_on() -> None:
+    with pytest.raises(InvalidField, match="expires_at"):
+        request_of({"content": "x", "expires_at": "30d"}, CreateMemory)
 
 
 @pytest.mark.parametrize("name", [1, None, ("content",)])

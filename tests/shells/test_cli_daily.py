@@ -204,6 +204,7 @@ def test_options_are_known_by_their_names_in_other_programs(command: Command) ->
         (("--tags", "a,b"), "--tags-any a,b (one of them) or --tags-all a,b (all)"),
         (("--since", "1d"), "--created-after (stored at this time or later) or --occurred-after (happened"),
         (("--query", "x"), "Write the query without it"),
+        (("--user-id", "ana"), "Memories belong to whoever calls"),
         (("--min-importance", "8"), "from 0 to 1\n"),
     ):
         refused = command.run("search", "gulls", *typed)

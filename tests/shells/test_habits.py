@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def injected(given: Arguments) -> Arguments:
 
 def of_this_call(given: Arguments, name: str) -> Arguments:
     """Keep to what the operation has: a null for a field of another one is a mistake."""
-    known = input_schema(OPERATIONS[name])["properties"].keys() | injected({}).keys()
+    known = input_schema(OPERATIONS[name])["properties"].keys() | injected({}).keys() | {"ttl"}
     return {key: value for key, value in given.items() if key in known}
 
 
@@ -68,9 +69,11 @@ def test_client_with_a_habit_stores_and_finds(call: Call, habit: Habit) -> None:
         return answer
 
     text = f"The lighthouse keeper counts ships, says a client that likes {habit.__name__}."
-    stored = ask("create_memory", content=text, tags=["ships", habit.__name__], importance=0.6)
+    stored = ask("create_memory", content=text, tags=["ships", habit.__name__], importance=0.6, ttl="30d")
     found = ask("search_memories", query="Who counts ships?", limit=50, tags_any=[habit.__name__])
     read = ask("get_memory", memory_id=stored["memory_id"])
     assert stored["memory_id"] in [hit["memory_id"] for hit in found["results"]]
     assert set(read["memory"]["tags"]) == {"ships", habit.__name__}
     assert read["memory"].get("session_id") is None
+    created, expires = (datetime.fromisoformat(read["memory"][name]) for name in ("created_at", "expires_at"))
+    assert abs(expires - created - timedelta(days=30)) < timedelta(hours=1)

@@ -166,7 +166,8 @@ async def test_bad_calls_by_name_are_refused_as_in_this_process(server: HttpServ
         assert unknown.value.nearest == "get_memory"
         with pytest.raises(InvalidField) as invalid:
             await app.call_wire("create_memory", {"content": "x", "importance": float("nan")})
-        assert invalid.value.message.startswith("importance: must be a finite number. For example: {")
+        told = "importance: must be a finite number. Give a number from 0 to 1; For example: {"
+        assert invalid.value.message.startswith(told)
         with pytest.raises(ContentTooLarge):
             await app.call_wire("create_memory", {"content": "x" * 65_537})
 

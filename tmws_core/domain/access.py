@@ -62,7 +62,8 @@ def acting_for(caller: Caller, agent_id: str, agent: Agent | None) -> Caller:
     rights = AGENT_PERMISSIONS if agent is None else ROLES[agent.role]
     managed = agent is not None and caller.manages(namespace) and rights <= caller.permissions
     if not caller.may(Permission.ACT_FOR_OTHERS) and not managed:
-        raise Forbidden(action="act for another agent", needs="the right to act for others", name="agent_id")
+        action = f"act for another agent than {caller.agent_id}, as whom you call without agent_id"
+        raise Forbidden(action=action, needs="the right to act for others", name="agent_id")
     if agent is not None and not agent.active:
         raise AgentInactive(action=f"act for {agent_id}", needs="an active agent", name="agent_id")
     return attrs.evolve(caller, agent_id=agent_id, namespace=namespace, permissions=rights & caller.permissions)

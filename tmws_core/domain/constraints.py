@@ -87,9 +87,10 @@ class Range:
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
         if not (low <= value <= high and abs(value) < math.inf):
-            raise InvalidField(name=attribute.name, reason=f"{_shown(value)} is out of range", hint=self._accepted())
+            raise InvalidField(name=attribute.name, reason=f"{_shown(value)} is out of range", hint=self.accepted())
 
-    def _accepted(self) -> str:
+    def accepted(self) -> str:
+        """Say which numbers are inside."""
         if self.minimum is not None and self.maximum is not None:
             return f"Give a number from {self.minimum:.16g} to {self.maximum:.16g}"
         return "Give a finite number" if self.minimum is None else f"Give a number of at least {self.minimum:.16g}"

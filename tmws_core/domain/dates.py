@@ -125,12 +125,12 @@ def _ago(number: int, unit: str, today: date) -> tuple[date, date]:
     if unit in ("day", "week"):
         middle = today - timedelta(days=number * (7 if unit == "week" else 1))
     else:
-        middle = _months_before(today, number * (12 if unit == "year" else 1))
+        middle = months_before(today, number * (12 if unit == "year" else 1))
     slack = timedelta(days=_SLACK[unit])
     return middle - slack, middle + slack + timedelta(days=1)
 
 
-def _months_before(day: date, months: int) -> date:
+def months_before(day: date, months: int) -> date:
     """Return the same day of an earlier month, or its last one where that is shorter."""
     year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
     first, behind = _whole_month(year, month + 1)

@@ -16,6 +16,13 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 }
 """What people and other programs call an operation: the first words of the names that they try."""
 
+SPANS: Mapping[str, str] = {
+    f"{name}_{unit}": unit
+    for name in ("ttl", "expires_in")
+    for unit in ("seconds", "minutes", "hours", "days", "weeks")
+}
+"""Names that say in which unit their number counts, and that unit."""
+
 ALIASES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("text", "body", "note", "message"), ("content", "query")),
     **dict.fromkeys(("q", "question", "search", "search_query", "search_text"), ("query",)),
@@ -32,7 +39,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("access", "visibility"), ("access_level",)),
     **dict.fromkeys(("share_with", "readers"), ("shared_with",)),
     **dict.fromkeys(("date", "timestamp", "event_date"), ("occurred_at",)),
-    **dict.fromkeys(("expires", "expiry", "expiration", "expiration_date"), ("expires_at",)),
+    **dict.fromkeys(("expires", "expiry", "expiration", "expiration_date", "ttl", "expires_in"), ("expires_at",)),
+    **dict.fromkeys(SPANS, ("expires_at",)),
     **dict.fromkeys(("url", "source_url"), ("source",)),
     **dict.fromkeys(("next_cursor", "page_token"), ("cursor",)),
     **dict.fromkeys(("history", "with_history"), ("include_history",)),
@@ -43,6 +51,26 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("items", "entries", "notes", "documents", "texts"), ("memories",)),
 }
 """Names that other servers of memory and models use, and the field that each can only mean; the first that there is."""
+
+CHOICES: Mapping[str, Mapping[str, str]] = {
+    "memory_type": {
+        **dict.fromkeys(("event", "events", "episode"), "episodic"),
+        **dict.fromkeys(("fact", "facts", "knowledge"), "semantic"),
+        **dict.fromkeys(("procedure", "how_to", "howto", "instructions"), "procedural"),
+    },
+    "mode": {
+        **dict.fromkeys(("keyword", "keywords", "bm25", "full_text", "fulltext"), "lexical"),
+        **dict.fromkeys(("vector", "vectors", "embedding", "embeddings", "similarity"), "semantic"),
+    },
+}
+"""Other words for the values of a field, by its name."""
+
+OF_NO_FIELD: Mapping[str, str] = dict.fromkeys(
+    ("user_id", "user", "owner", "owner_id", "app_id"),
+    "Memories belong to whoever calls, as get_current_agent tells: leave it out. Whom one is about goes into tags or "
+    "metadata; agent_id names an agent in whose name you may act",
+)
+"""Names that other programs have and no field stands for, and what to do instead."""
 
 EITHER: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(

@@ -51,6 +51,8 @@ MOST = Range(1, ALL)
 
 _ITEM_TAGS = Items(maximum=TAGS, each=TAG)
 _FRACTION = Range(0, 1)
+_OTHERWISE = {"otherwise": "Other words are for tags or metadata"}
+_SPANS = {"otherwise": 'A span such as "30d" or "3600 seconds" will do'}
 
 
 @attrs.frozen(kw_only=True)
@@ -77,7 +79,7 @@ class CreateMemory(Request[MemoryCreated]):
     content: str = attrs.field(validator=CONTENT)
     agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
     namespace: str | None = attrs.field(default=None, validator=NAMESPACE)
-    memory_type: MemoryType | None = attrs.field(default=None, metadata={"unsaid": MemoryType.EPISODIC})
+    memory_type: MemoryType | None = attrs.field(default=None, metadata={"unsaid": MemoryType.EPISODIC, **_OTHERWISE})
     importance: float | None = attrs.field(default=None, validator=_FRACTION, metadata={"unsaid": 0.5})
     access_level: AccessLevel = AccessLevel.PRIVATE
     shared_with: tuple[str, ...] = attrs.field(default=(), validator=Items(maximum=SHARES, each=AGENT_ID))
@@ -86,7 +88,7 @@ class CreateMemory(Request[MemoryCreated]):
     session_id: str | None = attrs.field(default=None, validator=LABEL)
     sequence: int | None = attrs.field(default=None, validator=Range(0, 2**53))
     occurred_at: datetime | None = attrs.field(default=None, validator=Aware())
-    expires_at: datetime | None = attrs.field(default=None, validator=Aware())
+    expires_at: datetime | None = attrs.field(default=None, validator=Aware(), metadata=_SPANS)
     source: str | None = attrs.field(default=None, validator=LABEL)
     idempotency_key: str | None = attrs.field(default=None, validator=LABEL)
 
@@ -231,7 +233,7 @@ class Filters:
 
     namespace: str | None = attrs.field(default=None, validator=NAMESPACE)
     agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
-    memory_type: MemoryType | None = None
+    memory_type: MemoryType | None = attrs.field(default=None, metadata=_OTHERWISE)
     tags_any: tuple[str, ...] = attrs.field(default=(), validator=_ITEM_TAGS)
     tags_all: tuple[str, ...] = attrs.field(default=(), validator=_ITEM_TAGS)
     session_id: str | None = attrs.field(default=None, validator=LABEL)
@@ -289,7 +291,7 @@ class UpdateMemory(Request[MemoryUpdated]):
     memory_id: str = attrs.field(validator=MEMORY_ID)
     expected_version: int | None = attrs.field(default=None, validator=Range(1))
     content: str | None = attrs.field(default=None, validator=CONTENT)
-    memory_type: MemoryType | None = None
+    memory_type: MemoryType | None = attrs.field(default=None, metadata=_OTHERWISE)
     importance: float | None = attrs.field(default=None, validator=_FRACTION)
     access_level: AccessLevel | None = None
     tags: tuple[str, ...] | None = attrs.field(default=None, validator=_ITEM_TAGS)
@@ -297,7 +299,7 @@ class UpdateMemory(Request[MemoryUpdated]):
     session_id: str | Unset | None = attrs.field(default=UNSET, validator=LABEL)
     sequence: int | Unset | None = attrs.field(default=UNSET, validator=Range(0, 2**53))
     occurred_at: datetime | Unset | None = attrs.field(default=UNSET, validator=Aware())
-    expires_at: datetime | Unset | None = attrs.field(default=UNSET, validator=Aware())
+    expires_at: datetime | Unset | None = attrs.field(default=UNSET, validator=Aware(), metadata=_SPANS)
     source: str | Unset | None = attrs.field(default=UNSET, validator=LABEL)
     superseded_by: str | Unset | None = attrs.field(default=UNSET, validator=MEMORY_ID)
     agent_id: str | None = attrs.field(default=None, validator=AGENT_ID)
