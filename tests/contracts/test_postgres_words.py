@@ -1,6 +1,9 @@
 """The words of a text in PostgreSQL are those that FTS5 takes from it, so that both stores find the same."""
 
 import sqlite3
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmws_adapters.postgres.words import LONGEST, stems, words_of
+from tmws_adapters.postgres.words import LONGEST, stem, stems, words_of
 from tmws_core.domain.text import STOP_WORDS, lexical_document
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +50,26 @@ def test_words_of_all_our_documentation_are_those_of_fts5() -> None:
     document = lexical_document("\n".join(pages))
 
     assert set(words_of(document)) == set(by_fts5(document))
+
+
+@pytest.fixture
+def interrupted() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    former = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(former)
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_texts_in_several_threads_keep_their_words_apart() -> None:
+    texts = [" ".join(f"{name}{number:x}ational" for number in range(500)) for name in ("ada", "eve", "bob", "kim")]
+    stem.cache_clear()
+    with ThreadPoolExecutor(len(texts)) as threads:
+        together = list(threads.map(words_of, texts))
+    stem.cache_clear()
+
+    assert together == [words_of(text) for text in texts]
 
 
 def test_a_word_in_another_form_has_the_same_stem() -> None:

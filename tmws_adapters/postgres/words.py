@@ -1,6 +1,7 @@
 """The words that a lexical text is found by: those that FTS5 takes from it with `porter unicode61`."""
 
 import re
+import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -26,7 +27,15 @@ _DIACRITICS = range(0x300, 0x370)
 _LATER = re.compile(r"(?<=.)(log|bl)i$")
 """Endings that Porter's algorithm got later, as in "technology" and "possibly"; FTS5 has them."""
 
-_porter = stemmer("porter")
+
+class _Stemmers(threading.local):
+    """A stemmer for each thread: it keeps the word that it works on, and two threads would mix theirs."""
+
+    def __init__(self) -> None:
+        self.porter = stemmer("porter")
+
+
+_stemmers = _Stemmers()
 
 
 def words_of(text: str) -> list[str]:
@@ -56,7 +65,7 @@ def stem(word: str) -> str:
         plain = plain[: LONGEST if len(plain) > LONGEST else -1]
     if len(plain.encode()) < SHORTEST_STEMMED:
         return plain
-    return _LATER.sub(r"\1", str(_porter.stemWord(plain)))
+    return _LATER.sub(r"\1", str(_stemmers.porter.stemWord(plain)))
 
 
 @lru_cache(maxsize=4096)
