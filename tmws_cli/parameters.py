@@ -8,6 +8,8 @@ import click
 from tmws_cli.descriptions import others
 from tmws_cli.times import EXAMPLES, is_time, written_time
 from tmws_cli.typed import Option
+from tmws_core.domain.words import words_in
+from tmws_core.errors import InvalidField
 
 JsonSchema = dict[str, Any]
 
@@ -53,9 +55,16 @@ def request_of(schema: JsonSchema, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _json_value(name, properties[name], value) for name, value in given.items()} | dict.fromkeys(cleared)
 
 
-def listed(texts: Iterable[str]) -> list[str]:
-    """Return the items of a list whose option was given so often; commas stand between items, too."""
-    return [item.strip() for text in texts for item in text.split(",") if item.strip()]
+def listed(texts: Iterable[str], name: str = "tags") -> list[str]:
+    """Return the items of a list whose option was given so often; commas stand between items, too.
+
+    Raises:
+        InvalidField: one of them begins as a list does, and is none.
+    """
+    found = [words_in(text) for text in texts]
+    if None in found:
+        raise InvalidField(name=name, reason="begins as a list does, and is none", hint='Give a,b or ["a", "b"]')
+    return [word for words in found for word in words or ()]
 
 
 def _without_null(schema: JsonSchema) -> dict[str, JsonSchema]:
@@ -139,7 +148,7 @@ def _range(field: JsonSchema) -> str:
 def _json_value(name: str, field: JsonSchema, value: Any) -> Any:
     match field["type"]:
         case "array" if not _holds_objects(field):
-            return listed(value)
+            return listed(value, name)
         case "array" | "object":
             return _value_in(name, field, value)
         case "string" if isinstance(value, tuple):

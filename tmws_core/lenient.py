@@ -18,6 +18,7 @@ from tmws_core.domain.ahead import moment_ahead, named_day
 from tmws_core.domain.constraints import UUID_PATTERN, UUID_START_PATTERN, Items, Text
 from tmws_core.domain.ids import start_of_id
 from tmws_core.domain.nearest import ALIASES, CHOICES, SPANS
+from tmws_core.domain.words import CHARACTERS, words_in
 from tmws_core.errors import InvalidField
 from tmws_core.wire import build, clearable_fields, rfc3339, structure
 
@@ -49,9 +50,6 @@ A smaller one may be a year, a day or a duration.
 
 _NAMES = 64
 """The most names that are looked at; no request has half as many."""
-
-_LIST_CHARACTERS = 32 * 1024
-"""The longest string that is looked at as a list of words, twice as long as the longest list of readers."""
 
 _JSON_CHARACTERS = 256 * 1024
 """The longest string that is looked at as JSON."""
@@ -207,10 +205,9 @@ def _object(value: Any) -> Any:
 
 def _texts(value: Any) -> Any:
     if isinstance(value, str):
-        if len(value) > _LIST_CHARACTERS:
-            return value
-        read = _json_of(value, list)
-        value = [item for item in map(str.strip, value.split(",")) if item] if read is value else read
+        read = _json_of(value, list) if len(value) <= CHARACTERS else value
+        words = words_in(value) if read is value else read
+        value = value if words is None else words
     elif isinstance(value, int):
         value = [value]
     return [_text(item) for item in value] if isinstance(value, list | tuple) else value

@@ -65,6 +65,13 @@ TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
     (SearchMemories, {"query": "x", "toolCallId": "call_1", "sessionId": "7", "_meta": {}}, {"query": "x"}),
     (CreateMemory, {"content": "x", "tags": '["a"]'}, {"content": "x", "tags": ["a"]}),
     (CreateMemory, {"content": "x", "tags": "a, b"}, {"content": "x", "tags": ["a", "b"]}),
+    *(
+        (CreateMemory, {"content": "x", "tags": written}, {"content": "x", "tags": ["a", "it's"]})
+        for written in ("""['a', "it's"]""", "[a, it's]", "{a,it's}", '["a", "it\'s",]', """('a', "it's")""")
+    ),
+    (CreateMemory, {"content": "x", "shared_with": "['bob']"}, {"content": "x", "shared_with": ["bob"]}),
+    (SearchMemories, {"query": "x", "tags_all": "'a', 'b'"}, {"query": "x", "tags_all": ["a", "b"]}),
+    (RegisterAgent, {"agent_id": "bob", "capabilities": "[a]"}, {"agent_id": "bob", "capabilities": ["a"]}),
     (CreateMemory, {"content": "x", "tags": ["a", 7]}, {"content": "x", "tags": ["a", "7"]}),
     (CreateMemory, {"content": "x", "tags": ""}, {"content": "x"}),
     (CreateMemory, {"content": "x", "metadata": '{"a": [1]}'}, {"content": "x", "metadata": {"a": [1]}}),
@@ -174,6 +181,10 @@ REFUSED: list[tuple[type, dict[str, Any], str]] = [
     (ListMemories, {"limit" + " " * 59 + "zzz": 3}, "limit" + " " * 59 + "zzz"),
     (CreateMemory, {"content": "x", "metadata": '{"a": 1, "a": 2}'}, "metadata"),
     (CreateMemory, {"content": "x", "metadata": "about tea"}, "metadata"),
+    *(
+        (CreateMemory, {"content": "x", "tags": written}, "tags")
+        for written in ("['a', 'b'", "{a: b}", '{"a": 1}', "['a'] b", "[[a]]", "['a' 'b']", "[a], [b]")
+    ),
     (CreateMemory, {"content": "x", "importance": "high"}, "importance"),
     (CreateMemory, {"content": "x", "colour": "red"}, "colour"),
     (CreateMemory, {"content": True}, "content"),
@@ -282,6 +293,7 @@ def test_a_given_field_is_never_replaced_by_another_name_of_it() -> None:
         {"memories": "[" + "{}," * 80_000 + "{}]"},
         {"memories": ["x"] * 400_000},
         {"memories": [{"content": "x", "tags": "a," * 1_000_000}]},
+        {"memories": [{"content": "x", "tags": "['" * 16_000}] * 100},
         {"memories": [{"content": "x", "metadata": "{" * 200_000}]},
         {"memories": [{"content": "x", "occurred_at": "9" * 1_000_000}]},
         {"memories": [{"content": "x", "importance": "9" * 1_000_000}]},

@@ -209,6 +209,9 @@ def test_options_are_known_by_their_names_in_other_programs(command: Command) ->
     ):
         refused = command.run("search", "gulls", *typed)
         assert (refused.code, told in refused.err) == (2, True), refused
+    listed = add(command, "Two gulls.", "--tags", "['gull', \"it's\"]", "--tags", "{bird,bird}")
+    assert got(command, listed)["tags"] == ["gull", "it's", "bird"]
+    assert "tags: begins as a list does, and is none" in command.run("add", "Gull.", "--tags", "['gull'").err
 
 
 def test_delete_asks_on_a_terminal_alone(command: Command) -> None:

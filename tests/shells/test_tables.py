@@ -1,8 +1,10 @@
 """Tables of other programs: each row is one memory or one refusal, whatever its cells hold."""
 
+import json
+
 import pytest
 
-from tests.shells.test_other_programs import memories, read
+from tests.shells.test_other_programs import lines, memories, read
 from tmws_cli.transfer.elements import ELEMENT_BYTES
 from tmws_cli.transfer.records import Record, Refusal
 
@@ -39,3 +41,15 @@ def test_columns_of_one_name_are_all_taken() -> None:
     [row] = memories(b'text,tags,city,city,tags\nx,"a;b",Oslo,Bergen,"[""c""]"\n', "CSV")
     assert row.tags == ("a", "b", "c")
     assert row.metadata == {"city": "Oslo", "city (column 4)": "Bergen"}
+
+
+@pytest.mark.parametrize("written", ["['a', 'b']", "[a, b]", "{a,b}", '["a","b",]', "a;b"])
+def test_tags_are_read_however_their_list_is_written(written: str) -> None:
+    [row] = memories(f"text,tags\nx,{json.dumps(written).replace(chr(92), chr(34))}\n".encode(), "CSV")
+    [entry] = memories(lines({"text": "x", "tags": written.replace(";", ",")}), "another program")
+    assert row.tags == entry.tags == ("a", "b")
+
+
+def test_tags_that_are_no_list_stay_in_the_metadata() -> None:
+    [row] = memories(b"text,tags\nx,['a'\n", "CSV")
+    assert (row.tags, row.metadata) == ((), {"tags": "['a'"})

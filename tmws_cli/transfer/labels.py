@@ -11,6 +11,7 @@ from tmws_cli.transfer.front import FrontMatter
 from tmws_cli.transfer.moments import moment_of
 from tmws_cli.transfer.records import FIELDS
 from tmws_core.domain.memory import TAG, TAGS, AccessLevel, MemoryType
+from tmws_core.domain.words import words_in
 from tmws_core.errors import InvalidField
 from tmws_core.messages.memory import CreateMemory
 from tmws_core.wire import structure
@@ -72,9 +73,9 @@ class _Told:
         if name == "metadata" and isinstance(value, dict):
             self._given = value
         elif name in _TAGS and written is not None:
-            self._words += (
-                written if isinstance(value, list) else (word for each in written for word in _APART.split(each))
-            )
+            words = written if isinstance(value, list) else _listed(written)
+            self._words += words or ()
+            self._metadata |= {name: value} if words is None else {}
         elif name not in FIELDS or name in self._not_meant or name in _TAGS:
             self._metadata |= {} if value is None and name in FIELDS else {name: value}
         elif value is not None:
@@ -92,6 +93,14 @@ class _Told:
         tags, rest = distinct_tags(self._words)
         metadata = self._metadata | ({"tags": rest} if rest else {}) | self._given
         return self._known | ({"tags": tags} if tags else {}) | ({"metadata": metadata} if metadata else {})
+
+
+def _listed(texts: Iterable[str]) -> list[str] | None:
+    """Return the words in texts that stand for lists, or None if one begins as a list does, and is none."""
+    found = [words_in(text) for text in texts]
+    if None in found:
+        return None
+    return [part for words in found for word in words or () for part in _APART.split(word)]
 
 
 def _is_tag(word: str) -> bool:

@@ -13,6 +13,7 @@ import orjson
 from tmws_cli.transfer.elements import ELEMENT_BYTES
 from tmws_cli.transfer.formats.entries import MEANT, Entry
 from tmws_cli.transfer.records import Item, Refusal, contained, reason_of
+from tmws_core.domain.words import words_in
 
 TEXTS = ("content", "memory", "text", "note", "body", "message", "fact", "observation", "description", "value")
 """Columns that hold the text, in the order in which they are looked for."""
@@ -159,7 +160,8 @@ def _value(name: str, cell: str) -> Any:
 
 
 def _words(tags: Any) -> list[Any]:
-    return tags.split(",") if isinstance(tags, str) else tags if isinstance(tags, list) else [tags]
+    words = words_in(tags) if isinstance(tags, str) else tags
+    return words if isinstance(words, list) else [tags]
 
 
 def _decoded(cell: str) -> str:
