@@ -15,9 +15,10 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import attrs
 
 from tmws_core.domain.ahead import moment_ahead, named_day
-from tmws_core.domain.constraints import UUID_PATTERN, UUID_START_PATTERN, Items, Text
+from tmws_core.domain.constraints import JSON_DEPTH, UUID_PATTERN, UUID_START_PATTERN, Items, Text
 from tmws_core.domain.ids import start_of_id
 from tmws_core.domain.nearest import ALIASES, CHOICES, SPANS
+from tmws_core.domain.terminal import without_sequences
 from tmws_core.domain.words import CHARACTERS, words_in
 from tmws_core.errors import InvalidField
 from tmws_core.wire import build, clearable_fields, rfc3339, structure
@@ -140,6 +141,8 @@ def boolean(value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_sequences(value)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**64 else value
 
 
@@ -200,11 +203,24 @@ def _choice(field: str, cls: type[enum.Enum]) -> Callable[[Any], Any]:
 
 
 def _object(value: Any) -> Any:
-    return _json_of(value, dict) if isinstance(value, str) else value
+    return _with_plain_texts(_json_of(value, dict) if isinstance(value, str) else value, JSON_DEPTH)
+
+
+def _with_plain_texts(value: Any, depth: int) -> Any:
+    """Return a value whose texts, but not its names, are without what programs write for terminals."""
+    match value:
+        case str():
+            return without_sequences(value)
+        case dict() if depth:
+            return {name: _with_plain_texts(item, depth - 1) for name, item in value.items()}
+        case list() if depth:
+            return [_with_plain_texts(item, depth - 1) for item in value]
+    return value
 
 
 def _texts(value: Any) -> Any:
     if isinstance(value, str):
+        value = without_sequences(value)
         read = _json_of(value, list) if len(value) <= CHARACTERS else value
         words = words_in(value) if read is value else read
         value = value if words is None else words
@@ -225,7 +241,7 @@ def _objects(cls: type) -> Reader:
         if not isinstance(value, str):
             return understood(value, cls, now)
         # JSON may be a text to be stored, or what to store.
-        return {"content": value} if holds_text and _json_of(value, dict) is value else value
+        return {"content": without_sequences(value)} if holds_text and _json_of(value, dict) is value else value
 
     def read(value: Any, now: datetime | None) -> Any:
         if isinstance(value, str):

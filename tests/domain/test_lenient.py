@@ -29,6 +29,8 @@ from tmws_core.wire import structure
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MEMORY = "0198c0de-0000-7000-8000-00000000000a"
 
+RED = "\x1b[1;31mred\x1b(B\x1b[m \x1b]8;;https://example.org\x1b\\link\x1b]8;;\x07"
+
 TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
     (SearchMemories, {"query": "x", "session_id": ""}, {"query": "x"}),
     (SearchMemories, {"query": "x", "namespace": " ", "agent_id": None, "tags_any": None}, {"query": "x"}),
@@ -75,6 +77,11 @@ TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
     (CreateMemory, {"content": "x", "tags": ["a", 7]}, {"content": "x", "tags": ["a", "7"]}),
     (CreateMemory, {"content": "x", "tags": ""}, {"content": "x"}),
     (CreateMemory, {"content": "x", "metadata": '{"a": [1]}'}, {"content": "x", "metadata": {"a": [1]}}),
+    (CreateMemory, {"content": RED, "tags": RED}, {"content": "red link", "tags": ["red link"]}),
+    (CreateMemory, {"content": "x", "tags": [RED]}, {"content": "x", "tags": ["red link"]}),
+    (CreateMemory, {"content": "x", "metadata": {"a": [RED]}}, {"content": "x", "metadata": {"a": ["red link"]}}),
+    (CreateMemories, {"memories": [RED, {"content": RED}]}, {"memories": [{"content": "red link"}] * 2}),
+    (SearchMemories, {"query": RED}, {"query": "red link"}),
     (CreateMemory, {"content": "x", "session_id": 42}, {"content": "x", "session_id": "42"}),
     (
         CreateMemory,
@@ -181,6 +188,10 @@ REFUSED: list[tuple[type, dict[str, Any], str]] = [
     (ListMemories, {"limit" + " " * 59 + "zzz": 3}, "limit" + " " * 59 + "zzz"),
     (CreateMemory, {"content": "x", "metadata": '{"a": 1, "a": 2}'}, "metadata"),
     (CreateMemory, {"content": "x", "metadata": "about tea"}, "metadata"),
+    *(
+        (CreateMemory, {"content": text}, "content")
+        for text in ("\x1b", "\x1b[31", "\x1b]8;;\na\x07", "\x1b[0m\x08", "\x1b[m")
+    ),
     *(
         (CreateMemory, {"content": "x", "tags": written}, "tags")
         for written in ("['a', 'b'", "{a: b}", '{"a": 1}', "['a'] b", "[[a]]", "['a' 'b']", "[a], [b]")

@@ -250,6 +250,20 @@ def test_any_text_that_is_too_long_for_one_memory_is_several(raw: bytes, program
     assert len({each.idempotency_key for each in said}) == 3
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        lines({"content": "\x1b[31mred\x1b[0m"}),
+        lines({"id": 1, "text": "\x1b[31mred\x1b[0m"}),
+        b"text,tags\n\x1b[31mred\x1b[0m,a\n",
+    ],
+)
+def test_colours_are_no_part_of_a_text(raw: bytes) -> None:
+    [item] = read(raw)[1]
+    assert isinstance(item, Record)
+    assert item.request.content == "red"
+
+
 def test_an_entry_without_a_text_is_passed_over_and_named() -> None:
     empty = [{**CHEESE, "memory": None}, {**CHEESE, "memory": " \n"}]
     assert read(document([*empty, CHEESE]))[1][:2] == [

@@ -12,6 +12,7 @@ import attrs
 import yaml
 
 from tmws_core.domain.constraints import JSON_DEPTH
+from tmws_core.domain.terminal import without_sequences
 from tmws_core.errors import InvalidField
 from tmws_core.wire import rfc3339
 
@@ -51,7 +52,8 @@ class FrontMatter:
 
 
 def readable(text: str) -> str:
-    """Return a text without what no memory can hold: page breaks become line breaks, other controls U+FFFD."""
+    """Return a text that a memory can hold: without colours, page breaks as line breaks, other controls as U+FFFD."""
+    text = without_sequences(text)
     return _NO_TEXT.sub("\ufffd", _BREAKS.sub("\n", text)) if _NO_TEXT.search(text) else text
 
 
