@@ -220,9 +220,16 @@ def _facts(record: AuditRecord) -> dict[str, Any]:
         "timestamp": record.timestamp,
         "event_type": record.event_type,
         "agent_id": record.agent_id,
-        "details": json.loads(record.details),
+        "details": _details(record.details),
         "hash": record.hash.hex() if record.hash else None,
     }
+
+
+def _details(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text  # somebody changed the row
 
 
 def _verified(found: Verification) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.migrations.former import fill
-from tests.migrations.places import go
+from tests.migrations.places import differences, go, raw, upgraded
 from tmws_adapters.migrations import HEAD
 from tmws_adapters.migrations.connecting import configured_path
 from tmws_adapters.migrations.runner import newest, scripts, upgrade
@@ -32,6 +32,20 @@ def alembic(path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_the_newest_revision_is_the_one_that_opening_expects() -> None:
     assert newest() == HEAD
+
+
+@pytest.mark.parametrize(
+    ("table", "rule", "left"),
+    [("security_audit_logs", ") STRICT", ")"), ("agents", "CHECK (active IN (0, 1))", "")],
+)
+def test_a_rule_of_a_table_that_was_taken_away_is_found(tmp_path: Path, table: str, rule: str, left: str) -> None:
+    place = str(tmp_path / "tmws.db")
+    upgraded(place)
+    with raw(place) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = ?", (rule, left, table))
+
+    assert [each.problem for each in differences(place)] == [f"table {table} is not as it should be"]
 
 
 def test_every_table_of_the_specification_is_created(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ schema is written down twice.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -128,11 +128,26 @@ def _file_shape(connection: Any) -> Shape:
             shape[f"{kind} {table}.{name}"] = _plain(sql)
             continue
         # The text of a table is rewritten by each change of it; that of a virtual one says what no column does.
-        shape[f"table {name}"] = _plain(sql) if sql.upper().startswith("CREATE VIRTUAL") else ""
+        shape[f"table {name}"] = _plain(sql) if sql.upper().startswith("CREATE VIRTUAL") else _rules(_plain(sql))
         columns = 'SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)'
         for column, *facts in connection.execute(columns, (name,)).fetchall():
             shape[f"column {name}.{column}"] = " ".join(map(str, facts))
     return shape
+
+
+def _rules(sql: str) -> str:
+    """Return what a table's statement says that its columns do not: its conditions, and how it is kept."""
+    body, _, kept = sql.rpartition(")")
+    return " ".join([*sorted(_conditions(body + ")")), *sorted(filter(None, map(str.strip, kept.upper().split(","))))])
+
+
+def _conditions(sql: str) -> Iterator[str]:
+    for start in (found.end() for found in re.finditer(r"\bCHECK *\(", sql)):
+        depth, end = 1, start
+        while depth and end < len(sql):
+            depth += {"(": 1, ")": -1}.get(sql[end], 0)
+            end += 1
+        yield f"CHECK ({sql[start:end]}"
 
 
 def _server_shape(connection: Any, schema: str) -> Shape:

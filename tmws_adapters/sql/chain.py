@@ -8,7 +8,7 @@ import orjson
 
 from tmws_adapters.sql.times import rfc3339
 from tmws_core.domain.audit import AuditEvent, AuditRecord
-from tmws_core.domain.chain import ChainEnd, chained
+from tmws_core.domain.chain import LAST_ID, ChainEnd, chained
 from tmws_core.errors import AuditBroken
 from tmws_core.ports.audit import AuditFilter
 
@@ -24,6 +24,10 @@ KEEP_CHECKPOINT = """
 """One that prunes, behind which the log begins, gives way only to another one that does."""
 
 
+ROOM = 2**32
+"""Ids that the chain needs to go on: as many as nobody ever writes."""
+
+
 def known_end(end: ChainEnd | None) -> ChainEnd:
     """Return the end of the chain; AuditBroken if nobody knows it any more."""
     if end is None:
@@ -32,6 +36,7 @@ def known_end(end: ChainEnd | None) -> ChainEnd:
             reason="it is not known any more where the chain ends, because the table audit_head was changed",
             hint="Keep a copy of the database, and restore the last backup",
         )
+    _check_room(end.id)
     return end
 
 
@@ -42,6 +47,7 @@ def adopted(end: ChainEnd, strangers: Sequence[AuditRecord], now: datetime) -> t
     """
     places = []
     for record in strangers:
+        _check_room(record.id)
         end = ChainEnd(record.id, chained(end.hash, record))
         places.append(end)
     if not places:
@@ -75,3 +81,12 @@ def values_of(wanted: AuditFilter, before: int | None, limit: int) -> dict[str, 
         "before": before,
         "limit": limit,
     }
+
+
+def _check_room(row_id: int) -> None:
+    if row_id > LAST_ID - ROOM:
+        raise AuditBroken(
+            part="audit log",
+            reason=f"row {row_id} was put there by a stranger, and leaves no place for further rows",
+            hint="Keep a copy of the database, see `tmws audit verify`, and restore the last backup",
+        )

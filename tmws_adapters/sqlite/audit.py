@@ -14,10 +14,9 @@ from tmws_core.domain.audit import AuditEvent, AuditRecord
 from tmws_core.domain.chain import ChainEnd, Checkpoint
 from tmws_core.ports.audit import AuditFilter
 
-# Whoever changes a row may leave bytes in it that are no text.
-_ROW = """
-    id, CAST(timestamp AS BLOB), CAST(event_type AS BLOB), CAST(agent_id AS BLOB), CAST(details AS BLOB), hash
-"""
+# Whoever changes a row may leave bytes in it that are no text, or a value that is none: its hash is another one then.
+_TEXT = "CAST(CASE typeof({0}) WHEN 'text' THEN {0} ELSE typeof({0}) || ' ' || quote({0}) END AS BLOB)"
+_ROW = f"id, {', '.join(map(_TEXT.format, ('timestamp', 'event_type', 'agent_id', 'details')))}, hash"
 _FROM = f"SELECT {_ROW} FROM security_audit_logs WHERE id >= ? ORDER BY id LIMIT ?"  # noqa: S608 - names are constants, values are bound
 _PAGE = f"""
     SELECT {_ROW} FROM security_audit_logs

@@ -22,6 +22,9 @@ _NAME = " of log "
 FIRST_ID = -(2**63)
 """The smallest id that a row can have; the log begins at 1, and whatever stands before it was put there."""
 
+LAST_ID = 2**63 - 1
+"""The largest id that a row can have: behind it the chain cannot grow."""
+
 
 @attrs.frozen
 class ChainEnd:
@@ -87,6 +90,8 @@ class Checkpoint:
                     end = ChainEnd(row, bytes.fromhex(digest))
                     public_key, signature = bytes.fromhex(signer), bytes.fromhex(proof)
                 except ValueError:
+                    return None
+                if not FIRST_ID <= row <= LAST_ID:
                     return None
                 return cls(end=end, created_at=signed_at, pruned=pruned, public_key=public_key, signature=signature)
             case _:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.contracts.audit_steps import (
     EVERY_TEXT,
+    INSERTION,
     ROWS,
     SIGNED,
     VALUES,
@@ -17,21 +18,28 @@ from tests.contracts.audit_steps import (
     auditing,
     change,
     copied,
+    events,
     inserted,
+    opened,
     put_before,
     rehash,
     removed,
     rewrite,
     swapped,
     verify,
+    write,
 )
 from tests.stacks import PRODUCTION
 from tmws_core.domain.agent import operator
+from tmws_core.domain.chain import ChainEnd, Checkpoint
+from tmws_core.errors import AuditBroken
 from tmws_core.ports.storage import Storage
 
 pytestmark = pytest.mark.anyio
 
 CALLER = operator("ada", "acme", "test")
+
+CHECKPOINT = Checkpoint(end=ChainEnd(1), created_at="now", pruned=False, public_key=b"key", signature=b"proof")
 
 
 rows = st.integers(1, ROWS)
@@ -81,6 +89,62 @@ def test_any_changed_removed_moved_or_inserted_row_is_found(written: Path, tampe
 async def test_what_is_told_of_the_log_cannot_be_changed_either(home: Path, statement: str) -> None:
     change(home, statement)
     assert (await verify(home)).breach is not None
+
+
+WITHOUT_KEY = (
+    ("ALTER TABLE security_audit_logs DROP CONSTRAINT security_audit_logs_pkey",)
+    if PRODUCTION
+    else (
+        "CREATE TABLE kept AS SELECT * FROM security_audit_logs",
+        "DROP TABLE security_audit_logs",
+        "ALTER TABLE kept RENAME TO security_audit_logs",
+    )
+)
+
+
+@pytest.mark.parametrize("row", [1, 3, 4, 8, ROWS])
+async def test_a_second_row_with_the_same_id_is_found_wherever_reading_pauses(
+    home: Path, row: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmws_core.services.auditing.BATCH", 4)
+    change(home, *WITHOUT_KEY)
+    assert (await verify(home)).breach is None
+
+    change(home, f"{INSERTION} ({row}, '2026-01-01', 'agent.deactivated', 'victim', '{{}}', zeroblob(32))")
+
+    breach = (await verify(home)).breach
+    assert breach is not None
+    assert breach.id == row
+
+
+@pytest.mark.skipif(PRODUCTION, reason="only a file keeps values of another type than its column's")
+@pytest.mark.parametrize("column", ["timestamp", "event_type", "agent_id", "details"])
+async def test_a_value_of_another_type_is_a_change(home: Path, column: str) -> None:
+    change(home, *WITHOUT_KEY, f"UPDATE security_audit_logs SET {column} = CAST({column} AS BLOB) WHERE id = 3")
+
+    breach = (await verify(home)).breach
+    assert breach is not None
+    assert breach.id == 3
+
+
+@pytest.mark.parametrize("row", [2**63 - 1, 2**63 - 2**32])
+async def test_a_row_that_leaves_no_place_is_named_by_who_writes(home: Path, row: int) -> None:
+    change(home, f"{INSERTION} ({row}, '2026-01-01', 'memory.read', 'mallory', '{{}}', zeroblob(32))")
+
+    async with opened(home) as store:
+        with pytest.raises(AuditBroken, match=str(row)):
+            await write(store.storage, *events(1))
+    breach = (await verify(home)).breach
+    assert breach is not None
+    assert breach.id == row
+
+
+@pytest.mark.parametrize("row", [2**63, -(2**63) - 1, 2**70])
+async def test_a_position_that_no_row_can_have_is_none(row: int) -> None:
+    told = {**CHECKPOINT.told(), "row": row}
+
+    assert Checkpoint.of(CHECKPOINT.told()) == CHECKPOINT
+    assert Checkpoint.of(told) is None
 
 
 async def test_a_sound_log_is_told_with_what_is_signed_of_it(storage: Storage) -> None:
