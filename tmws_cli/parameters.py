@@ -9,7 +9,6 @@ from tmws_cli.descriptions import others
 from tmws_cli.times import EXAMPLES, is_time, written_time
 from tmws_cli.typed import Option
 from tmws_core.domain.words import words_in
-from tmws_core.errors import InvalidField
 
 JsonSchema = dict[str, Any]
 
@@ -43,7 +42,7 @@ def request_of(schema: JsonSchema, values: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         click.UsageError: a field is given and cleared.
-        TmwsError: see `tmws_cli.piped`; or what should be a time is none.
+        TmwsError: see `tmws_cli.piped`; or what should be a time or UTF-8 is none.
         OSError: a file cannot be read.
     """
     properties = _without_null(schema)
@@ -59,11 +58,11 @@ def listed(texts: Iterable[str], name: str = "tags") -> list[str]:
     """Return the items of a list whose option was given so often; commas stand between items, too.
 
     Raises:
-        InvalidField: one of them begins as a list does, and is none.
+        InvalidField: one of them begins as a list does, and is none, or is no UTF-8.
     """
-    found = [words_in(text) for text in texts]
+    found = [words_in(_in_utf8(name, text)) for text in texts]
     if None in found:
-        raise InvalidField(name=name, reason="begins as a list does, and is none", hint='Give a,b or ["a", "b"]')
+        raise _invalid(name, "begins as a list does, and is none", 'Give a,b or ["a", "b"]')
     return [word for words in found for word in words or ()]
 
 
@@ -158,16 +157,28 @@ def _json_value(name: str, field: JsonSchema, value: Any) -> Any:
         case "string" if field.get("format") == "date-time":
             return _time(name, value)
         case _:
-            return value
+            return _in_utf8(name, value) if isinstance(value, str) else value
+
+
+def _in_utf8(name: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python escapes the bytes of an argument that are none
+        raise _invalid(name, "is no UTF-8 on the command line", "Convert it to UTF-8") from None
+    return text
 
 
 def _time(name: str, value: str) -> str:
     written = written_time(name, value)
     if not is_time(written):
-        from tmws_core.errors import InvalidField  # noqa: PLC0415 - only a mistake needs it
-
-        raise InvalidField(name=name, reason=f"{value[:40]!r} is not a time", hint=f"Give one such as {EXAMPLES}")
+        raise _invalid(name, f"{value[:40]!r} is not a time", f"Give one such as {EXAMPLES}")
     return written
+
+
+def _invalid(name: str, reason: str, hint: str) -> Exception:
+    from tmws_core.errors import InvalidField  # noqa: PLC0415 - only a mistake needs it
+
+    return InvalidField(name=name, reason=reason, hint=hint)
 
 
 def _value_in(name: str, field: JsonSchema, value: str) -> Any:

@@ -13,6 +13,7 @@ from tmws_cli.exits import COMPLETING, FAILURE, INTERRUPTED, USAGE
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return the exit code."""
+    _open_closed()
     _speak_utf8()
     try:
         code = _completed() if COMPLETING in os.environ else _invoke(arguments)
@@ -52,6 +53,13 @@ def _invoke(arguments: Sequence[str]) -> int:
         failure.report(as_json="--json" in arguments)
         return failure.exit_code
     return 0
+
+
+def _open_closed() -> None:
+    """Write what goes to a stream that is closed (`>&-`) nowhere; what is opened later does not take its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", closefd=False))
 
 
 def _speak_utf8() -> None:

@@ -4,6 +4,7 @@ import json
 import uuid
 from pathlib import Path
 
+import attrs
 import pytest
 
 from tests.shells.command import Command, without_the_rights_of_root
@@ -46,6 +47,23 @@ def test_text_on_stdin_may_be_no_longer_than_a_memory_and_must_be_text(command: 
     assert "more than 65536 bytes on stdin" in command.run("memory", "create", "-", stdin="語" * 30_000).err
     assert "UTF-8" in command.run("memory", "create", "-", stdin=b"\xff").err
     command.ok("memory", "create", "-", stdin="x" * 65536 + "\n")
+
+
+def test_an_argument_must_be_text(command: Command) -> None:
+    for arguments in (("add", "Z\udcfcrich"), ("add", "Zurich", "--tags", "Z\udcfcrich"), ("search", "Z\udcfcrich")):
+        done = command.run(*arguments)
+        assert done.code == 2
+        assert "is no UTF-8 on the command line. Convert it to UTF-8" in done.err
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_closed_stream_loses_what_was_said_and_nothing_else(command: Command, stream: str) -> None:
+    closing = 'exec "$@" >&-' if stream == "stdout" else 'exec "$@" 2>&-'
+    done = attrs.evolve(command, prefix=("sh", "-c", closing, "sh")).run("add", f"Said without {stream}.")
+    assert (done.code, done.err) == (0, "")
+    assert f"Said without {stream}." in command.ok("memory", "list").out
+    refused = attrs.evolve(command, prefix=("sh", "-c", closing, "sh")).run("add", "a\x07b")
+    assert (refused.code, "U+0007" in refused.err) == (2, stream == "stdout")
 
 
 def test_json_errors_are_an_object_on_stdout(command: Command) -> None:
