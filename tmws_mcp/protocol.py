@@ -172,12 +172,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if len(self.url) > TARGET_BYTES:
             self._stop(HTTPStatus.REQUEST_URI_TOO_LONG)
-        path = self.url.partition(b"?")[0].lower()
-        if any(separator in path for separator in _ENCODED_SEPARATORS):
-            self._stop(HTTPStatus.BAD_REQUEST)
-        if sum(name == b"host" for name, _ in self.headers) > 1:  # who checks one of them may not be who uses it
-            self._stop(HTTPStatus.BAD_REQUEST)
-        self._check_framing(self.parser.get_http_version())
+        version = self.parser.get_http_version()
+        self._check_target(version)
+        self._check_framing(version)
         super().on_headers_complete()
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # CONNECT: what follows is of another protocol
@@ -250,6 +247,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _is_proxy(self) -> bool:
         return self.client is not None and self.client[0] in self._proxies
+
+    def _check_target(self, version: str) -> None:
+        """Refuse what names no one resource: a path of two readings, a fragment, several hosts, none in HTTP/1.1."""
+        path = self.url.partition(b"?")[0].lower()
+        hosts = sum(name == b"host" for name, _ in self.headers)  # of two, who checks one may not be who uses it
+        if b"#" in self.url or any(separator in path for separator in _ENCODED_SEPARATORS):
+            self._stop(HTTPStatus.BAD_REQUEST)
+        if hosts > 1 or (hosts < 1 and version != "1.0"):
+            self._stop(HTTPStatus.BAD_REQUEST)
 
     def _check_framing(self, version: str) -> None:
         codings = {value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"}
