@@ -9,6 +9,7 @@ import attrs
 
 from tmws_core.domain.agent import Permission
 from tmws_core.domain.nearest import nearest
+from tmws_core.domain.typed import check_types
 from tmws_core.errors import TmwsError, UnknownOperation
 
 Result = TypeVar("Result", covariant=True)  # noqa: PLC0105 - the plain word reads better in signatures
@@ -23,6 +24,10 @@ class Request(Generic[Result]):
     """The base of all requests; its argument is the type of the answer, so that `App.call` is fully typed."""
 
     __slots__ = ()
+
+    def __attrs_pre_init__(self, **fields: object) -> None:
+        """Refuse values of other types than those of their fields, before the validators look at them."""
+        check_types(type(self), fields)
 
 
 class Effect(enum.Enum):

@@ -181,7 +181,7 @@ class _JsonCheck:
                 self._text(value)
             case int() | float():
                 _check_number(self.name, value)
-            case Mapping():
+            case dict():
                 for key, item in value.items():
                     self._key(key)
                     self.check(item, depth - 1)
