@@ -12,7 +12,7 @@ from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.domain.ids import uuid7
 from tmws_core.domain.memory import AccessLevel, Memory, MemoryFilter, MemoryType, content_hash, identity_of
-from tmws_core.domain.text import lexical_document
+from tmws_core.domain.text import Lexical, lexical_document
 from tmws_core.ports.storage import Fingerprint, NewMemory, Searchable, UsedKey
 
 DAY = datetime(2026, 1, 31, tzinfo=UTC)
@@ -54,7 +54,7 @@ def new(stored: Memory, *, vector: Vector | None = None) -> NewMemory:
     return NewMemory(
         memory=stored,
         content_hash=content_hash(stored.content),
-        lexical=lexical_document(stored.content),
+        lexical=Lexical(lexical_document(stored.content)),
         vector=vector,
     )
 

@@ -8,6 +8,7 @@ import pytest
 from tests.contracts.builders import DAY, EVERYTHING, memory, new
 from tests.contracts.steps import get, replace, store
 from tmws_core.domain.memory import CONTENT_BYTES, Memory
+from tmws_core.domain.text import Lexical
 from tmws_core.ports.storage import FORMER_BYTES, FORMER_TEXTS, Storage
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +22,7 @@ async def told(storage: Storage, *texts: str) -> Memory:
         former = await get(storage, stored.id)
         at = DAY + timedelta(hours=hours)
         changed = attrs.evolve(former, content=text, version=former.version + 1, updated_at=at)
-        await replace(storage, former, attrs.evolve(new(changed), lexical="a"))
+        await replace(storage, former, attrs.evolve(new(changed), lexical=Lexical("a")))
     return await get(storage, stored.id)
 
 

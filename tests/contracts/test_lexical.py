@@ -11,7 +11,7 @@ from tests.contracts.stores import Store
 from tmws_adapters.sqlite.lexical import ENOUGH, SCORED
 from tmws_core.domain.access import Visibility
 from tmws_core.domain.memory import AccessLevel, Memory
-from tmws_core.domain.text import query_terms
+from tmws_core.domain.text import Lexical, query_terms
 
 pytestmark = pytest.mark.anyio
 
@@ -278,7 +278,7 @@ async def test_turns_lose_the_words_of_one_that_is_deleted_changed_or_read_by_ot
     async with store.storage.write() as unit:
         former = await unit.memories.get(third.id, EVERYTHING)
         changed = attrs.evolve(former, access_level=AccessLevel.SHARED)
-        await unit.changes.replace(former, attrs.evolve(new(changed), lexical=""))
+        await unit.changes.replace(former, attrs.evolve(new(changed), lexical=Lexical()))
     assert await search(store, "plums") == ["plums"]
     assert await search(store, "melons") == ["melons", "cherries"]
     assert await store.storage.integrity() == []

@@ -20,7 +20,8 @@ from tmws_core.domain.agent import Agent
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.memory import Memory
 from tmws_core.errors import StorageBusy, StorageUnavailable
-from tmws_core.ports.storage import PoolFigures, Storage
+from tmws_core.ports.health import PoolFigures
+from tmws_core.ports.storage import Storage
 
 pytestmark = pytest.mark.anyio
 

@@ -2,7 +2,8 @@
 
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -11,8 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmws_adapters.postgres.words import LONGEST, stem, stems, words_of
+from tests.servers.postgres import PostgresServer
+from tmws_adapters.bootstrap import open_app
+from tmws_adapters.postgres import writer
+from tmws_adapters.postgres.words import LONGEST, count_words, stem, stems, words_of
+from tmws_adapters.settings import load_settings
 from tmws_core.domain.text import STOP_WORDS, lexical_document
+from tmws_core.messages.memory import CreateMemory, UpdateMemory
+from tmws_core.messages.search import SearchMemories, SearchMode
 
 ROOT = Path(__file__).parents[2]
 TOKENIZE = "porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'"
@@ -79,3 +86,27 @@ def test_a_word_in_another_form_has_the_same_stem() -> None:
 @given(st.text(max_size=300))
 def test_no_word_is_too_long_for_the_index(text: str) -> None:
     assert all(0 < len(word.encode()) <= LONGEST for word in words_of(text))
+
+
+@pytest.mark.anyio
+async def test_words_are_counted_before_the_unit_that_writes_them_begins(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[str] = []
+
+    async def noted(texts: Sequence[str]) -> list[Counter[str]]:
+        inside.extend(texts)
+        return await count_words(texts)
+
+    monkeypatch.setattr(writer, "count_words", noted)
+    with postgres.database() as url:
+        names = {"TMWS_HOME": str(tmp_path), "TMWS_DATABASE_URL": url, "TMWS_ONNX_MODEL_DIR": "missing"}
+        settings = load_settings(names, dotenv=None)
+        caller = settings.operator("test")
+        async with open_app(settings) as app:
+            stored = await app.call(caller, CreateMemory(content="The gate opens at nine."))
+            await app.call(caller, UpdateMemory(memory_id=stored.memory_id, content="The doors open at ten."))
+            found = await app.call(caller, SearchMemories(query="door", mode=SearchMode.LEXICAL))
+
+    assert inside == []
+    assert [each.content for each in found.results] == ["The doors open at ten."]

@@ -20,6 +20,7 @@ from tests.contracts.builders import (
 from tests.contracts.steps import documents, get, replace, store
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.memory import AccessLevel, MemoryType, MemoryVersion, Share, SharePermission, Uses
+from tmws_core.domain.text import Lexical
 from tmws_core.errors import MemoryNotFound
 from tmws_core.messages.beginnings import starting_with
 from tmws_core.ports.storage import Known, Storage
@@ -256,7 +257,7 @@ async def test_an_unchanged_text_keeps_its_document_and_vector_while_the_rest_ch
     former = await get(storage, stored.id)
     changed = attrs.evolve(former, shared_with=(Share("zoe"),), tags=("new",), metadata={"a": 1}, importance=1.0)
 
-    await replace(storage, former, attrs.evolve(new(changed), lexical="", vector=NORTH))
+    await replace(storage, former, attrs.evolve(new(changed), lexical=Lexical(), vector=NORTH))
 
     assert await get(storage, stored.id) == changed
     assert await storage.vectors([former.document]) == {former.document: EAST}

@@ -12,7 +12,7 @@ from tests.stacks import rows
 from tmws_adapters.bootstrap import compose, open_app, open_parts
 from tmws_adapters.settings import Settings
 from tmws_core.domain.relevance import Relevance
-from tmws_core.domain.text import lexical_document
+from tmws_core.domain.text import Lexical, lexical_document
 from tmws_core.embedding.calibration import PAIRS
 from tmws_core.errors import InvalidField, MemoryNotFound
 from tmws_core.messages.memory import CreateMemories, CreateMemory, GetMemory
@@ -129,7 +129,7 @@ async def test_a_memory_is_read_by_digits_of_its_id_that_no_other_has(world: Wor
 async def test_what_a_version_before_has_indexed_is_found_by_the_letters_that_it_has(settings: Settings) -> None:
     former, other = memory(content="Züge nach Łódź"), memory(content="Züge nach Gdańsk")
     async with open_parts(settings) as parts:
-        lexical = lexical_document(former.content, plain=False)
+        lexical = Lexical(lexical_document(former.content, plain=False))
         async with parts.storage.write() as unit:
             await unit.changes.add([attrs.evolve(new(former), lexical=lexical), new(other)])
         request = SearchMemories(query="Łódź", mode=SearchMode.LEXICAL)

@@ -3,7 +3,7 @@
 from tmws_adapters.postgres.errors import PART
 from tmws_adapters.postgres.readers import ALL
 from tmws_adapters.postgres.session import Session
-from tmws_core.ports.storage import Caution, StorageHealth
+from tmws_core.ports.health import Caution, StorageHealth
 
 _SIDES = {
     "memories without a lexical entry": """

@@ -18,7 +18,7 @@ from tmws_adapters.postgres.opener import Opener
 from tmws_adapters.postgres.quiet import silence
 from tmws_adapters.postgres.session import SNAPSHOT, UNIT, Row, Session
 from tmws_core.errors import StorageUnavailable
-from tmws_core.ports.storage import PoolFigures
+from tmws_core.ports.health import PoolFigures
 
 LONGEST_LIFE = 3600.0
 """Seconds after which a connection is replaced, so that one with much memory does not stay for ever."""

@@ -1,5 +1,6 @@
 """The store: snapshots, transactions, and questions about the store as a whole."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,11 +14,12 @@ from tmws_adapters.postgres.housekeeping import Housekeeping
 from tmws_adapters.postgres.reader import PostgresMemoryReader
 from tmws_adapters.postgres.replicas import Replicas
 from tmws_adapters.postgres.session import Session
+from tmws_adapters.postgres.words import count_words
 from tmws_adapters.postgres.writer import PostgresMemoryWriter
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 from tmws_core.errors import StorageUnavailable
-from tmws_core.ports.storage import StorageHealth
+from tmws_core.ports.health import StorageHealth
 
 
 @attrs.frozen
@@ -87,6 +89,10 @@ class PostgresStorage:
                 PostgresAuditLog(session),
                 session,
             )
+
+    async def count_words(self, texts: Sequence[str]) -> list[Counter[str] | None]:
+        """Return how often each of the texts has each word."""
+        return [*await count_words(texts)]
 
     async def vectors(
         self, documents: Sequence[int], model: EmbeddingModel | None = None, timeline: int | None = None

@@ -18,6 +18,7 @@ from tmws_adapters.postgres.partitions import make_partition
 from tmws_adapters.postgres.readers import ALL
 from tmws_adapters.postgres.rows import insert_memories
 from tmws_adapters.postgres.session import SNAPSHOT, UNIT, Session
+from tmws_adapters.postgres.words import count_words
 from tmws_adapters.sql.origin import CREATE, KEEP, READ, TABLE, check_schema, origin_of
 from tmws_adapters.sql.tables import (
     EMBEDDINGS,
@@ -245,13 +246,15 @@ async def _apply_memories(session: Session, gone: Sequence[Row], new: Sequence[R
     model = list(MEMORIES.columns).index("model")
     for number in {row[model] for row in new}:
         some = [
-            NewMemory(memory=memory, content_hash=row[-1], lexical="", vector=None if number is None else _EMBEDDED)
+            NewMemory(memory=memory, content_hash=row[-1], vector=None if number is None else _EMBEDDED)
             for row, memory in zip(new, added, strict=True)
             if row[model] == number
         ]
         insert_memories(session, [(each.memory.document, each) for each in some], number)
     if added:
-        await turns.add_texts(session, {each.document: (lexical_document(each.content), each) for each in added})
+        counts = await count_words([lexical_document(each.content) for each in added])
+        texts = {each.document: (words, each) for each, words in zip(added, counts, strict=True)}
+        await turns.add_texts(session, texts)
     if former:
         await turns.refresh(session, await turns.documents_behind(session, *((each.document, each) for each in former)))
     session.count(changes=1)

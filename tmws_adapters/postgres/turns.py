@@ -18,8 +18,6 @@ import orjson
 
 from tmws_adapters.postgres.readers import readers_of
 from tmws_adapters.postgres.session import Session
-from tmws_adapters.postgres.words import counts_of
-from tmws_core.aside import each_aside
 from tmws_core.domain.memory import LENT_BYTES, Memory
 
 OWN, PREVIOUS, BEFORE_PREVIOUS = 6, 2, 1
@@ -94,10 +92,12 @@ class Entry:
         return Counter({word: count for word, count in self.counts.items() if count})
 
 
-async def add_texts(session: Session, texts: Mapping[int, tuple[str, Memory]]) -> None:
-    """Write the entries of memories whose rows are written, by document; and anew those of the turns behind them."""
-    counts = await each_aside(counts_of, [text for text, _ in texts.values()])
-    own = dict(zip(texts, counts, strict=True))
+async def add_texts(session: Session, texts: Mapping[int, tuple[Counter[str], Memory]]) -> None:
+    """Write the entries of memories whose rows are written, by document; and anew those of the turns behind them.
+
+    Each is given by how often its own text has each word.
+    """
+    own = {document: counts for document, (counts, _) in texts.items()}
     readers = {document: readers_of(memory) for document, (_, memory) in texts.items()}
     placed = {document for document, (_, memory) in texts.items() if memory.is_turn}
     behind = await documents_behind(session, *((document, texts[document][1]) for document in placed))

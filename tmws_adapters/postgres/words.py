@@ -4,10 +4,12 @@ import re
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from Stemmer import Stemmer
+
+from tmws_core.aside import each_aside
 
 LONGEST = 63
 """Bytes of a word that are kept, and stemmed; more are no word of a language, and an index entry has its limits."""
@@ -47,6 +49,11 @@ def words_of(text: str) -> list[str]:
 def counts_of(text: str) -> Counter[str]:
     """Return how often a text has each word."""
     return Counter(words_of(text))
+
+
+async def count_words(texts: Sequence[str]) -> list[Counter[str]]:
+    """Return how often each of the texts has each word; what is long is counted in worker threads."""
+    return await each_aside(counts_of, texts)
 
 
 def stems(terms: Iterable[str]) -> list[str]:

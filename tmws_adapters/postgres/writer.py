@@ -1,5 +1,6 @@
 """Changes memories in one transaction, their lexical entries and vectors along with them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from tmws_adapters.postgres.models import ACTIVE_MODEL, model_for, number_of
 from tmws_adapters.postgres.readers import owned_by, readers_of
 from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES, insert_memories, insert_shares, update_memory
 from tmws_adapters.postgres.session import Session
+from tmws_adapters.postgres.words import count_words
 from tmws_adapters.sql.memories import FORGET_KEYS, RELINK, written_anew
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import Memory, Uses
@@ -69,7 +71,9 @@ class PostgresMemoryWriter:
         model = number_of(active, [each.vector for each in new if each.vector is not None])
         numbered = [(document, each) for (document,), each in zip(documents, new, strict=True)]
         insert_memories(session, numbered, model)
-        await turns.add_texts(session, {document: (each.lexical, each.memory) for document, each in numbered})
+        counts = await _counts_of(new)
+        texts = {document: (words, each.memory) for (document, each), words in zip(numbered, counts, strict=True)}
+        await turns.add_texts(session, texts)
         for place, (document, each) in enumerate(numbered, 1):
             if each.vector is not None:
                 session.later(_INSERT_VECTOR, (document, model, each.vector))
@@ -184,6 +188,13 @@ class PostgresMemoryWriter:
         await turns.remove_text(session, former.document)
         session.later("DELETE FROM embeddings WHERE document = %s", (former.document,))
         session.later("UPDATE memories_v2 SET document = %s, model = %s WHERE id = %s", (document, model, memory.id))
-        await turns.add_texts(session, {document: (changed.lexical, memory)})
+        (counts,) = await _counts_of([changed])
+        await turns.add_texts(session, {document: (counts, memory)})
         if changed.vector is not None:
             session.later(_INSERT_VECTOR, (document, model, changed.vector))
+
+
+async def _counts_of(new: Sequence[NewMemory]) -> list[Counter[str]]:
+    """Return how often each text has each word; those that nobody has counted before are counted now."""
+    counted = iter(await count_words([each.lexical.text for each in new if each.lexical.counts is None]))
+    return [next(counted) if each.lexical.counts is None else each.lexical.counts for each in new]

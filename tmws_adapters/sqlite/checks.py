@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tmws_adapters.sqlite.errors import PART, file_error
 from tmws_adapters.sqlite.presence import OpenFile
-from tmws_core.ports.storage import StorageHealth
+from tmws_core.ports.health import StorageHealth
 
 _SIDES = {
     "memories without a lexical entry": """

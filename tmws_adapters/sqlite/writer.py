@@ -182,7 +182,7 @@ def _documents(connection: sqlite3.Connection, count: int, edits: int = 0) -> in
 
 
 def _insert_texts(connection: sqlite3.Connection, numbered: Sequence[tuple[int, NewMemory]], model: int | None) -> None:
-    insert_texts(connection, [(document, each.lexical, each.memory) for document, each in numbered])
+    insert_texts(connection, [(document, each.lexical.text, each.memory) for document, each in numbered])
     connection.executemany(
         "INSERT INTO embeddings (document, model, vector) VALUES (?, ?, ?)",
         [(document, model, each.vector.data) for document, each in numbered if each.vector is not None],

@@ -2,10 +2,13 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import pairwise
+
+import attrs
 
 from tmws_core.domain.dates import MONTHS
 
@@ -71,6 +74,14 @@ _FOREIGN = re.compile("[^\x00-\x7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 MAX_QUERY_TERMS = 64
 """Terms of one query that reach the lexical index, first come first served; a bound on the cost of a pasted page."""
+
+
+@attrs.frozen
+class Lexical:
+    """A text as the lexical index stores it, and how often it has each word, if the store was asked to count them."""
+
+    text: str = ""
+    counts: Counter[str] | None = None
 
 
 def _bigrams(run: str) -> str:

@@ -8,7 +8,7 @@ import attrs
 from tmws_core.domain.agent import Caller, Permission
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import AccessLevel, Identity, Memory, MemoryType, Share, identity_of
-from tmws_core.domain.text import passage
+from tmws_core.domain.text import Lexical, passage
 from tmws_core.errors import Forbidden, InvalidField
 from tmws_core.messages.memory import CreateMemory
 from tmws_core.messages.merging import request_hash
@@ -45,7 +45,7 @@ class Draft:
         """Return what tells the request from another one; it is made once, since it takes a millisecond."""
         return request_hash(self.request, self.memory.namespace)
 
-    def stored(self, memory_id: str, vector: Vector | None, lexical: str, now: datetime) -> NewMemory:
+    def stored(self, memory_id: str, vector: Vector | None, lexical: Lexical, now: datetime) -> NewMemory:
         """Return what the store gets."""
         embedded = vector is not None
         return NewMemory(

@@ -1,6 +1,7 @@
 """The store: the only truth, read in snapshots and changed in transactions."""
 
 from array import array
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -12,9 +13,11 @@ from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 from tmws_core.domain.memory import AccessLevel, Identity, Memory, MemoryStats, MemoryVersion, Uses
+from tmws_core.domain.text import Lexical
 from tmws_core.ports.agents import Agents
 from tmws_core.ports.audit import AuditLog
 from tmws_core.ports.credentials import Credentials
+from tmws_core.ports.health import StorageHealth
 
 Order = Literal["newest", "oldest"]
 
@@ -38,13 +41,13 @@ FORMER_BYTES = 1024 * 1024
 class NewMemory:
     """A memory to be stored, with what the indexes need of it.
 
-    `memory.document` is 0: the store assigns the number. `lexical` is the text as the lexical index stores it;
-    `vector` is None while the embedder has not answered. `content_hash` is that of the text.
+    `memory.document` is 0: the store assigns the number. `vector` is None while the embedder has not answered.
+    `content_hash` is that of the text.
     """
 
     memory: Memory
     content_hash: str
-    lexical: str
+    lexical: Lexical = attrs.field(factory=Lexical)
     vector: Vector | None
 
 
@@ -105,41 +108,6 @@ class Unembedded:
     document: int
     content: str
     occurred_at: datetime | None
-
-
-@attrs.frozen
-class PoolFigures:
-    """Connections of this process: those that are lent, those that wait for use, and how many there may be."""
-
-    in_use: int
-    idle: int
-    limit: int
-
-
-@attrs.frozen
-class Caution:
-    """What somebody should change although everything works, and how."""
-
-    reason: str
-    remedy: str
-
-
-@attrs.frozen(kw_only=True)
-class StorageHealth:
-    """What the store says of itself; `version` is the schema's, `bytes_free` what its disk has room for.
-
-    `problem` tells what it cannot do at the moment, although it can be read. A store in a file has no pool.
-    """
-
-    kind: str
-    version: str
-    memories: int
-    unembedded: int
-    bytes_on_disk: int
-    bytes_free: int
-    problem: str = ""
-    pool: PoolFigures | None = None
-    caution: Caution | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -373,6 +341,13 @@ class Storage(Protocol):
         """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
         ...
 
+    async def count_words(self, texts: Sequence[str]) -> list[Counter[str] | None]:
+        """Return what a unit of work needs to know of lexical texts, in order, so that it does not take its time.
+
+        That is how often each has each word, or None in a store that has its database count them.
+        """
+        ...
+
     async def vectors(
         self, documents: Sequence[int], model: EmbeddingModel | None = None, timeline: int | None = None
     ) -> dict[int, Vector]:
@@ -396,5 +371,5 @@ class Storage(Protocol):
         ...
 
     async def integrity(self) -> list[str]:
-        """Check the whole file and return what is wrong with it; empty when it is sound. Slow on a large store."""
+        """Check the whole store and return what is wrong with it; empty when it is sound. Slow on a large one."""
         ...

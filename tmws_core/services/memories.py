@@ -15,7 +15,7 @@ from tmws_core.domain.audit import AuditEvent, Detail
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.events import MemoriesChanged
 from tmws_core.domain.memory import REPLACED, SUCCESSORS, Memory, content_hash
-from tmws_core.domain.text import lexical_document, passage
+from tmws_core.domain.text import Lexical, lexical_document, passage
 from tmws_core.domain.unset import UNSET
 from tmws_core.embedding import StoreEmbedder, embed_apart
 from tmws_core.errors import (
@@ -65,7 +65,7 @@ class _Prepared:
 
     embedded_by: tuple[str, datetime | None] | None = None
     vectors: Mapping[str, Vector] = attrs.field(factory=dict)
-    lexical: str = ""
+    lexical: Lexical = attrs.field(factory=Lexical)
 
 
 @attrs.frozen(kw_only=True)
@@ -146,7 +146,7 @@ class Memories:
             if changed.embedded_by not in (former.embedded_by, prepared.embedded_by):
                 # Somebody has changed the text or the date meanwhile: what was prepared stands for what will not be.
                 vectors, changed = {}, changes.changed(former, request, caller, now, embedded=False)
-                (lexical,) = await each_aside(lexical_document, [changed.content])
+                (lexical,) = await self._lexical([changed.content])
             owned = await self._admit_change(unit, acting, former, changed)
             await unit.changes.replace(
                 former,
@@ -207,7 +207,7 @@ class Memories:
             changed = changes.shared(former, request, caller, self.clock.now())
             await unit.changes.replace(
                 former,
-                NewMemory(memory=changed, content_hash=content_hash(changed.content), lexical="", vector=None),
+                NewMemory(memory=changed, content_hash=content_hash(changed.content), vector=None),
             )
             await self._record(unit, caller, "memory.shared", [changed], acting)
         await self._announce([changed])
@@ -222,7 +222,7 @@ class Memories:
         passages = {each.memory.id: each.passage for each in expected}
         since = self.embedder.changes
         vectors, milliseconds = await self._embed(passages) if passages else ({}, 0.0)
-        lexical = await _lexical(expected)
+        lexical = await self._lexical_by_id(expected)
         named = dict.fromkeys(request.agent_id for request in requests.values())
         async with self.writing(caller, Permission.MEMORY_WRITE, acting=named) as standing:
             unit = standing.unit
@@ -231,7 +231,8 @@ class Memories:
             if not ledger.writes:
                 return ledger.answers({}, {})
             # What is there no more since it was looked for, so that its repetition is stored after all.
-            lexical |= await _lexical([each for each in ledger.added if each.memory.id not in lexical])
+            late = [each for each in ledger.added if each.memory.id not in lexical]
+            lexical |= await self._lexical_by_id(late)
             vectors = await self._usable(unit, vectors, since)
             now = self.clock.now()
             # In the order in which units begin to write, so that whoever pages by ids finds what comes later behind.
@@ -271,7 +272,7 @@ class Memories:
             text = changes.changed(former, request, caller, self.clock.now(), embedded=False).embedded_by
             if text != former.embedded_by:
                 vectors, _ = await self._embed({request.memory_id: passage(*text)})
-                (lexical,) = await each_aside(lexical_document, [text[0]])
+                (lexical,) = await self._lexical([text[0]])
                 return _Prepared(text, vectors, lexical)
         return _Prepared()
 
@@ -290,12 +291,21 @@ class Memories:
         for former, memory in changed:
             await unit.changes.replace(
                 former,
-                NewMemory(memory=memory, content_hash=content_hash(memory.content), lexical="", vector=None),
+                NewMemory(memory=memory, content_hash=content_hash(memory.content), vector=None),
             )
         await unit.changes.add(new)
         await unit.changes.remember(ledger.used_keys(ids))
         await self.admission.check(unit.agents, owners | set(owned), owned)
         return [memory for _, memory in changed]
+
+    async def _lexical_by_id(self, drafts: Sequence[Draft]) -> dict[str, Lexical]:
+        """Return what the lexical index gets of each draft, by its memory's id."""
+        made = await self._lexical([each.memory.content for each in drafts])
+        return dict(zip([each.memory.id for each in drafts], made, strict=True))
+
+    async def _lexical(self, contents: Sequence[str]) -> list[Lexical]:
+        texts = await each_aside(lexical_document, contents)
+        return [Lexical(*each) for each in zip(texts, await self.storage.count_words(texts), strict=True)]
 
     async def _embed(self, passages: Mapping[str, str]) -> tuple[Mapping[str, Vector], float]:
         """Return the vectors by memory and the milliseconds they took; none of what is refused, or has no time."""
@@ -360,12 +370,6 @@ class Memories:
                     unembedded=sum(not memory.embedded for memory in memories),
                 )
             )
-
-
-async def _lexical(drafts: Sequence[Draft]) -> dict[str, str]:
-    """Return what the lexical index gets of each draft, by its memory's id."""
-    made = await each_aside(lexical_document, [each.memory.content for each in drafts])
-    return dict(zip([each.memory.id for each in drafts], made, strict=True))
 
 
 async def _check_successor(unit: UnitOfWork, visibility: Visibility, memory: Memory, request: UpdateMemory) -> None:

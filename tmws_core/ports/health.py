@@ -1,0 +1,38 @@
+"""What the store says of its own state."""
+
+import attrs
+
+
+@attrs.frozen
+class PoolFigures:
+    """Connections of this process: those that are lent, those that wait for use, and how many there may be."""
+
+    in_use: int
+    idle: int
+    limit: int
+
+
+@attrs.frozen
+class Caution:
+    """What somebody should change although everything works, and how."""
+
+    reason: str
+    remedy: str
+
+
+@attrs.frozen(kw_only=True)
+class StorageHealth:
+    """What the store says of itself; `version` is the schema's, `bytes_free` what its disk has room for.
+
+    `problem` tells what it cannot do at the moment, although it can be read. A store in a file has no pool.
+    """
+
+    kind: str
+    version: str
+    memories: int
+    unembedded: int
+    bytes_on_disk: int
+    bytes_free: int
+    problem: str = ""
+    pool: PoolFigures | None = None
+    caution: Caution | None = None
