@@ -15,6 +15,7 @@ from tmws_cli.exits import FAILURE
 from tmws_cli.options import invocation_of
 from tmws_cli.output import WIDTH, clipped, counted, print_json, printable
 from tmws_cli.progress import progress
+from tmws_cli.transfer.claims import Claims
 from tmws_cli.transfer.files import check_regular, found_path, is_markdown, opened
 from tmws_cli.transfer.importing import Import, Source, Tally
 from tmws_cli.transfer.made import Made
@@ -34,29 +35,41 @@ FORMATS = ("auto", "jsonl", "json", "csv", "markdown")
 )
 @click.option("--dry-run", is_flag=True, help="Show what would come, and store nothing.")
 @click.option("--prune", is_flag=True, help="Let what vanished from Markdown since its last import expire.")
+@click.option("--as-exported", is_flag=True, help="Believe a TMWS export whose its memories are, and who reads them.")
 @click.option("--ignore-unknown", is_flag=True, help="Pass over fields that TMWS does not know.")
 @click.option("--strict", is_flag=True, help="Stop at the first memory that is refused.")
 @click.pass_context
 def import_(
-    context: click.Context, path: str, format_: str, *, dry_run: bool, prune: bool, ignore_unknown: bool, strict: bool
+    context: click.Context,
+    path: str,
+    format_: str,
+    *,
+    dry_run: bool,
+    prune: bool,
+    as_exported: bool,
+    ignore_unknown: bool,
+    strict: bool,
 ) -> None:
     """Store the memories in a file (`-` is stdin), or in a folder of Markdown files.
 
     What a file is, it tells by itself: JSON lines, Markdown, CSV, conversations exported from ChatGPT or Claude, or a
     dump of MCP server-memory, mem0, mcp-memory-service or basic-memory. Running it again goes on where it was
-    interrupted, and stores nothing twice.
+    interrupted, and stores nothing twice. What comes in is yours and private.
     """
     invocation = invocation_of(context)
+    settings = invocation.settings()
+    claims = Claims(owner=settings.agent_id, believed=as_exported)
     with _recognised(path, format_, ignore_unknown=ignore_unknown) as found:
         if dry_run:
             with progress("import", found.source.total) as report:
-                coming = preview(found.source, _print_refusal, report)
+                coming = preview(found.source, claims, _print_refusal, report)
             facts, tally = _coming_facts(found.format, coming), coming.tally
         else:
             if prune and not isinstance(found.source, MarkdownPages):
                 raise click.UsageError("--prune is about Markdown: nothing else is imported by its place.")
-            tally = anyio.run(_import, invocation.settings(), found.source, strict, prune)
+            tally = anyio.run(_import, settings, found.source, claims, strict, prune)
             facts = {"format": found.format, **_tally_facts(tally)}
+    facts |= {"as_exported": as_exported, "claims": dict(claims.counts)}
     if isinstance(found.source, MarkdownPages) and not (found.source.pages or tally.vanished):
         print(printable(f"warning: {path} holds no Markdown: name other files one by one"), file=sys.stderr)
     if invocation.as_json:
@@ -65,6 +78,8 @@ def import_(
         _print_coming(found.format, coming)
     else:
         _print_tally(tally)
+    if claims.counts and not invocation.as_json:
+        _print_claims(claims)
     if tally.refused:
         context.exit(FAILURE)
 
@@ -85,12 +100,19 @@ def _recognised(path: str, format_: str, *, ignore_unknown: bool) -> Iterator[Re
         yield Stream(place, file, size, ignore_unknown).recognised(format_)
 
 
-async def _import(settings: Settings, source: Source, strict: bool, prune: bool) -> Tally:  # noqa: FBT001 - see anyio.run
+async def _import(
+    settings: Settings,
+    source: Source,
+    claims: Claims,
+    strict: bool,  # noqa: FBT001 - see anyio.run
+    prune: bool,  # noqa: FBT001
+) -> Tally:
     pages = source if isinstance(source, MarkdownPages) else None
     async with open_app(settings) as app:
         run = Import(
             app=app,
             caller=settings.operator("cli"),
+            claims=claims,
             strict=strict,
             made=None if pages is None else Made.beside(settings.place),
             on_refusal=_print_refusal,
@@ -171,7 +193,16 @@ def _print_tally(tally: Tally) -> None:
         print(f"warning: {waits} for a vector: see `tmws doctor`", file=sys.stderr)
     if tally.unlinked:
         stays = f"{counted(tally.unlinked, 'memory stays', 'memories stay')} current"
-        print(f"warning: {stays}: what replaced the text is not in the file behind it", file=sys.stderr)
+        why = "what replaced the text is not in the file behind it, or the text was there before (see --as-exported)"
+        print(f"warning: {stays}: {why}", file=sys.stderr)
+
+
+def _print_claims(claims: Claims) -> None:
+    said = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in sorted(claims.counts.items()))
+    if claims.believed:
+        print(f"As the file says: {said}")
+    else:
+        print(f"Yours and private, though the file says otherwise: {said} (--as-exported believes it)")
 
 
 def _print_left_out(tally: Tally) -> None:

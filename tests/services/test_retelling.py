@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from tests.services.conftest import World
+from tmws_cli.transfer.claims import Claims
 from tmws_cli.transfer.exporting import Export
 from tmws_cli.transfer.history import former_beginning
 from tmws_cli.transfer.importing import Import, Tally
@@ -38,7 +39,8 @@ def line(number: int, last: str, *former: str, **more: Any) -> dict[str, Any]:
 async def imported(app: Any, caller: Caller, *lines: dict[str, Any]) -> Tally:
     raw = "".join(json.dumps(each) + "\n" for each in lines).encode()
     source = JsonLines(io.BytesIO(raw), len(raw), ignore_unknown=False)
-    return await Import(app=app, caller=caller, on_refusal=print).run(source, lambda *_: None)
+    claims = Claims(owner=caller.agent_id, believed=True)
+    return await Import(app=app, caller=caller, claims=claims, on_refusal=print).run(source, lambda *_: None)
 
 
 async def told(world: World, caller: Caller) -> list[list[str]]:

@@ -139,12 +139,12 @@ def one_of_each(tmp_path_factory: pytest.TempPathFactory) -> Command:
         {"content": "gone", "occurred_at": "2020-01-01T00:00:00.000001Z", "expires_at": "2021-01-01T00:00:00Z"},
         {"content": "session", "session_id": "s", "sequence": 3, "metadata": {"tmws": 1}},
     )
-    command.ok("import", "-", stdin=source)
+    command.ok("import", "-", "--as-exported", stdin=source)
     _, tea, coffee, shared, *_ = (memory["memory_id"] for memory in exported(command))
     command.ok("memory", "share", shared, "carol", "--permission", "write")
     command.ok("memory", "update", tea, "--superseded-by", coffee)
     again = {"content": "likes tea", "agent_id": "alice", "namespace": "acme/backend", "idempotency_key": "again"}
-    command.ok("import", "-", stdin=lines(again))
+    command.ok("import", "-", "--as-exported", stdin=lines(again))
     return command
 
 
@@ -152,14 +152,26 @@ def one_of_each(tmp_path_factory: pytest.TempPathFactory) -> Command:
 def test_copy_in_a_new_home_is_the_same(one_of_each: Command, command: Command, format_: str) -> None:
     copy = str(command.directory / "copy")
     one_of_each.ok("export", copy, "--format", format_)
-    command.ok("import", copy, "--format", format_)
+    done = command.ok("import", copy, "--as-exported", "--format", format_)
+    counts = "3 other agents, 1 public, 1 replaced, 1 shared, 1 system, 1 team"
+    assert done.out.splitlines()[-1] == f"As the file says: {counts}"
     original = copies(exported(one_of_each))
     assert len(original) == 8
     assert original[1]["replaced_by"] == "likes coffee"
     assert copies(exported(command)) == original
-    repeated = command.ok("import", copy, "--format", format_, "--json").answer
+    repeated = command.ok("import", copy, "--as-exported", "--format", format_, "--json").answer
     assert (repeated["stored"], repeated["already_there"]) == (0, 8)
     assert copies(exported(command)) == original
+
+
+def test_what_a_file_says_of_agents_and_access_is_shown_before_and_not_believed(command: Command) -> None:
+    source = lines({"content": "one", "agent_id": "alice", "access_level": "system"}, {"content": "two"})
+    coming = command.ok("import", "-", "--dry-run", stdin=source).out.splitlines()
+    assert coming[-1].startswith("Yours and private, though the file says otherwise: 1 other agents, 1 system (")
+    done = command.ok("import", "-", "--json", stdin=source).answer
+    assert (done["as_exported"], done["claims"]) == (False, {"other_agents": 1, "system": 1})
+    one, two = exported(command)
+    assert (one["agent_id"], one["access_level"]) == (two["agent_id"], "private")
 
 
 def test_former_texts_go_along(command: Command) -> None:

@@ -90,7 +90,7 @@ class Commands:
         file = self.home / f"import-{every[0].token}.jsonl"
         file.write_text("".join(json.dumps(wire(state)) + "\n" for state in drafts.values()), encoding="utf-8")
         names: dict[str, Any] = {"TMWS_AGENT_ID": agent, "TMWS_AGENT_NAMESPACE": SPACES[agent]}
-        arguments = "import", "--json", str(file)
+        arguments = "import", "--as-exported", "--json", str(file)
         done = self.run(*arguments, seconds=self.chance.choice((self.chance.uniform(0.2, 2), STUCK)), **names)
         if done.code != 0:
             done = self.run(*arguments, **names)

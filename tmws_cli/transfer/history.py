@@ -76,11 +76,12 @@ def former_beginning(record: Record) -> CreateMemory:
 
 
 async def is_here(app: App, caller: Caller, record: Record) -> bool:
-    """Tell whether a memory that has changed or expired comes back to the very store that it was exported from.
+    """Tell whether a memory that creating would not find comes back to the very store that it was exported from.
 
-    Creating would find neither: one would begin with its first text, the other is no repetition of what has expired.
+    One that has changed would begin with its first text, one that has expired is repeated by nothing, and one that is
+    another agent's, or is read by others, would come in as the caller's own.
     """
-    if record.identity is None or not (record.former or record.request.expires_at):
+    if record.identity is None or not (record.former or record.request.expires_at or record.is_claimed):
         return False
     try:
         request = GetMemory(memory_id=record.identity, include_history=True, oldest_first=True, max_chars=ALL)

@@ -8,6 +8,7 @@ from typing import Protocol
 import anyio.to_thread
 import attrs
 
+from tmws_cli.transfer.claims import Claims
 from tmws_cli.transfer.history import Retelling, beginning, former_beginning, is_here
 from tmws_cli.transfer.links import Links
 from tmws_cli.transfer.made import Made
@@ -99,12 +100,14 @@ class Tally:
 class Import:
     """One import, in the name of the caller; `on_refusal` hears of each refusal as it happens.
 
-    With `strict` the first refusal ends it, after what stands before is stored. `made` hears what stands for the
-    sections of pages. `_places` are the keys of the entries so far that have ids of their own, 130 bytes each.
+    What `claims` do not believe is not done. With `strict` the first refusal ends it, after what stands before is
+    stored. `made` hears what stands for the sections of pages. `_places` are the keys of the entries so far that have
+    ids of their own, 130 bytes each.
     """
 
     app: App
     caller: Caller
+    claims: Claims = attrs.field(default=attrs.Factory(lambda run: Claims(owner=run.caller.agent_id), takes_self=True))
     strict: bool = False
     made: Made | None = None
     on_refusal: Callable[[Refusal], None]
@@ -116,7 +119,7 @@ class Import:
     _superseded: set[str] = attrs.field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._links = Links(self.app, self.caller)
+        self._links = Links(self.app, self.caller, self.claims.believed)
 
     async def run(self, source: Source, report: Callable[[int, int], None]) -> Tally:
         """Store what the source holds and return the tally.
@@ -124,7 +127,7 @@ class Import:
         Raises:
             TmwsError: the store failed; what was stored stays, and running it again goes on from there.
         """
-        items = iter(source)
+        items = map(self.claims.settle, source)
         while found := await anyio.to_thread.run_sync(partial(self._take, items)):
             records = [item for item in found if isinstance(item, Record)]
             if records:
@@ -258,7 +261,7 @@ class Import:
     async def _complete(self, record: Record, result: MemoryCreated) -> None:
         """Restore what creating a memory cannot say, and note what it was created for."""
         memory_id = result.memory_id
-        await self._links.restore(record, memory_id)
+        await self._links.restore(record, memory_id, stored=result.stored)
         key = record.request.idempotency_key
         if self.made and record.page and key and self.made.note(record.page, key, memory_id) and not result.stored:
             await self.app.call(self.caller, UpdateMemory(memory_id=memory_id, expires_at=record.request.expires_at))

@@ -10,14 +10,16 @@ import attrs
 from tmws_cli.transfer.front import FrontMatter
 from tmws_cli.transfer.moments import moment_of
 from tmws_cli.transfer.records import FIELDS
-from tmws_core.domain.memory import TAG, TAGS, AccessLevel, MemoryType
+from tmws_core.domain.memory import TAG, TAGS, MemoryType
 from tmws_core.domain.words import words_in
 from tmws_core.errors import InvalidField
 from tmws_core.messages.memory import CreateMemory
 from tmws_core.wire import structure
 
-_OF_THE_PLACE = frozenset({"content", "source", "session_id", "sequence", "idempotency_key"})
-"""Fields that follow from the place of a section: what a note says by these names is metadata."""
+_NOT_MEANT = frozenset(
+    {"content", "source", "session_id", "sequence", "idempotency_key", "agent_id", "access_level", "shared_with"}
+)
+"""Fields that follow from where a section stands and who imports it: what a note says by these names is metadata."""
 
 _TAGS = ("tags", "tag")
 _APART = re.compile(r",|(?<!\s)\s++(?=#)")
@@ -29,7 +31,7 @@ _DATES = ("date", "created", "created_at", "createdAt", "timestamp", "create_tim
 
 def shared_fields(front: FrontMatter) -> dict[str, Any]:
     """Return what the front matter says about every section of a page."""
-    told = told_fields(front.values, written=front.written, not_meant=_OF_THE_PLACE)
+    told = told_fields(front.values, written=front.written, not_meant=_NOT_MEANT)
     return {"memory_type": MemoryType.SEMANTIC.value} | told
 
 
@@ -88,8 +90,6 @@ class _Told:
         self._known |= {} if found is None else {"occurred_at": found}
 
     def fields(self) -> dict[str, Any]:
-        if self._known.get("access_level") != AccessLevel.SHARED.value and "shared_with" in self._known:
-            self._metadata["shared_with"] = self._known.pop("shared_with")
         tags, rest = distinct_tags(self._words)
         metadata = self._metadata | ({"tags": rest} if rest else {}) | self._given
         return self._known | ({"tags": tags} if tags else {}) | ({"metadata": metadata} if metadata else {})

@@ -15,19 +15,23 @@ from tmws_core.messages.memory import GetMemory, MemoryView, ShareMemory, Update
 class Links:
     """Restores rights to write and replacements, also those that an interrupted import left behind.
 
+    Unless the file is `_believed`, nothing is replaced that was there before: what names a memory by its text may be
+    anybody's word. `_kept` counts those.
     `_waiting` holds, by the former id of a memory to come, the present ids of those that it replaced: as many as the
     file has replaced memories, 150 bytes each.
     """
 
     _app: App
     _caller: Caller
+    _believed: bool
+    _kept: int = attrs.field(default=0, init=False)
     _awaited: set[str] = attrs.field(factory=set, init=False)
     _waiting: dict[str, list[str]] = attrs.field(factory=lambda: defaultdict(list), init=False)
 
     @property
     def open(self) -> int:
-        """Count the memories whose successor did not come after them."""
-        return sum(map(len, self._waiting.values()))
+        """Count the memories that stay current: their successor did not come after them, or they were there before."""
+        return self._kept + sum(map(len, self._waiting.values()))
 
     def completes(self, record: Record) -> bool:
         """Tell whether an earlier memory was replaced by this one, so that it must be linked before more is stored.
@@ -38,12 +42,14 @@ class Links:
             self._awaited.add(record.superseded_by)
         return record.identity in self._awaited
 
-    async def restore(self, record: Record, memory_id: str) -> None:
-        """Restore what belongs to one memory that is stored."""
+    async def restore(self, record: Record, memory_id: str, *, stored: bool) -> None:
+        """Restore what belongs to one memory, that was `stored` just now or was there."""
         if record.writers:
             await self._let_write(record, memory_id)
-        if record.superseded_by is not None:
+        if record.superseded_by is not None and (stored or self._believed):
             self._waiting[record.superseded_by].append(memory_id)
+        elif record.superseded_by is not None:
+            self._kept += (await self._view(memory_id)).superseded_by is None
         if record.identity is not None:
             for former in self._waiting.pop(record.identity, ()):
                 await self._replace(former, memory_id)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import attrs
 
+from tmws_cli.transfer.claims import Claims
 from tmws_cli.transfer.importing import Source, Tally
 from tmws_cli.transfer.records import Record, Refusal, Skip
 from tmws_core.messages.memory import CreateMemory
@@ -21,10 +22,12 @@ class Preview:
     tally: Tally = attrs.field(factory=Tally)
 
 
-def preview(source: Source, on_refusal: Callable[[Refusal], None], report: Callable[[int, int], None]) -> Preview:
+def preview(
+    source: Source, claims: Claims, on_refusal: Callable[[Refusal], None], report: Callable[[int, int], None]
+) -> Preview:
     """Read a source; how much of it would be there already, only the import itself tells."""
     found = Preview()
-    for item in source:
+    for item in map(claims.settle, source):
         match item:
             case Record():
                 found.memories += 1

@@ -46,7 +46,8 @@ class Record:
     id there of the memory that replaced it, `writers` the agents on its list that may change it, and `former` the texts
     that it had before, oldest first; where it `goes_on`, more of them follow. With a `given_key`, the file names its
     idempotency key itself; otherwise that is made of what the memory is called, or for an `is_edition` of the place in
-    a page, whatever stands there now; `page` names it.
+    a page, whatever stands there now; `page` names it. One that `is_claimed` said that it is another agent's,
+    or that others read it, and was not believed.
     """
 
     place: str
@@ -59,6 +60,7 @@ class Record:
     given_key: bool = False
     is_edition: bool = False
     page: str | None = None
+    is_claimed: bool = False
 
 
 @attrs.frozen(kw_only=True)
