@@ -47,15 +47,11 @@ class Command(click.Command):
     def _marked(self, args: list[str]) -> Iterator[str]:
         """Yield the words, those that are texts and begin with a dash behind a MARK."""
         takes_texts = any(isinstance(each, click.Argument) and each.nargs == -1 for each in self.params)
-        former = ""
-        for word in args:
-            is_value = former in self._with_values()
-            yield f"{MARK}{word}" if takes_texts and not is_value and _TEXT.match(word) else word
-            former = word
-
-    def _with_values(self) -> set[str]:
         options = [each for each in self.params if isinstance(each, click.Option) and not each.is_flag]
-        return {name for each in options for name in (*each.opts, *getattr(each, "others", ()))}
+        with_values = {name for each in options for name in (*each.opts, *getattr(each, "others", ()))}
+        for former, word in zip(("", *args), args, strict=False):
+            is_text = takes_texts and former not in with_values and _TEXT.match(word)
+            yield f"{MARK}{word}" if is_text else word
 
     def _instead_of(self, option: str) -> str:
         from tmws_core.domain.nearest import ALIASES, EITHER, OF_NO_FIELD  # noqa: PLC0415 - only a mistake needs it
