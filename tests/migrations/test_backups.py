@@ -99,6 +99,19 @@ def test_only_the_newest_copies_stay(former: Path) -> None:
     assert contents(backups(former)[0]) == [TEXT]
 
 
+def test_copies_with_other_names_are_somebody_elses(former: Path) -> None:
+    theirs = [former.with_name(f"tmws.db.before-{name}") for name in ("holiday", "0003-of-mine", "x.unfinished")]
+    for path in theirs:
+        path.write_bytes(b"mine")
+    (former.parent / "tmws.db.before-0002").mkdir()
+
+    for change in (upgrade, downgrade, downgrade, downgrade):
+        change(former)
+
+    assert [path.read_bytes() for path in theirs] == [b"mine"] * len(theirs)
+    assert len(backups(former)) == KEPT
+
+
 def test_a_copy_of_the_same_name_is_replaced(former: Path) -> None:
     first = upgrade(former).backup
     assert first is not None
@@ -132,7 +145,7 @@ def test_the_alembic_command_copies_nothing_where_nothing_changes(former: Path) 
 
 
 def test_what_a_killed_upgrade_left_is_in_nobodys_way(former: Path) -> None:
-    former.with_name(f".tmws.db.before-{HEAD}.0.partial").write_bytes(b"half of a copy")
+    former.with_name(f".tmws.db.before-{HEAD}.{0:016x}.partial").write_bytes(b"half of a copy")
     # This is how earlier versions call it.
     for name in ("unfinished", "unfinished-journal"):
         former.with_name(f"tmws.db.before-0004.{name}").write_bytes(b"half of a copy")

@@ -1,8 +1,9 @@
 """The copy of a SQLite file that is made before its schema changes."""
 
 import errno
-import glob
+import re
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,9 @@ PAGES = 5_000
 
 INFIX = ".before-"
 """Between the name of the file and the revision that its schema changed to."""
+
+_REVISION = re.compile("[0-9]{4}")
+_UNFINISHED = re.compile(r"[0-9]{4}\.unfinished(?:-[a-z]+)?")
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -37,7 +41,7 @@ def back_up(path: Path, revision: str, tell: Tell) -> Path:
     target = path.with_name(f"{path.name}{INFIX}{revision}")
     try:
         clear_away(target.parent, target.name)
-        for left in target.parent.glob(f"{glob.escape(path.name)}{INFIX}*.unfinished*"):
+        for left in _beside(path, _UNFINISHED):
             left.unlink()  # an earlier version was killed while it wrote this
         with draft_of(target, locked=False) as draft:
             _copy(path, draft.path, tell)
@@ -49,9 +53,17 @@ def back_up(path: Path, revision: str, tell: Tell) -> Path:
 
 
 def backups(path: Path) -> list[Path]:
-    """Return the copies of a database, the newest first."""
-    found = path.parent.glob(f"{glob.escape(path.name)}{INFIX}*")
-    return sorted(found, key=lambda each: -each.stat().st_mtime_ns)
+    """Return the copies of a database that are named after a revision, the newest first: others are somebody's own."""
+    return sorted(_beside(path, _REVISION), key=lambda each: -each.lstat().st_mtime_ns)
+
+
+def _beside(path: Path, named: re.Pattern[str]) -> list[Path]:
+    """Return the regular files beside a database whose names go on so behind INFIX."""
+    before = f"{path.name}{INFIX}"
+    found = [each for each in path.parent.iterdir() if each.name.startswith(before)]
+    return [
+        each for each in found if named.fullmatch(each.name.removeprefix(before)) and stat.S_ISREG(each.lstat().st_mode)
+    ]
 
 
 def _copy(path: Path, draft: Path, tell: Tell) -> None:
