@@ -1,6 +1,7 @@
 """Files that appear when they are complete: written beside their place, private and durable before they are there."""
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import attrs
 from tmws_adapters.private import PRIVATE_FILE
 
 _SUFFIX = ".partial"
+_RANDOM_BYTES = 8
+_RANDOM = f"[0-9a-f]{{{2 * _RANDOM_BYTES}}}"
 
 _NAME_CHARACTERS = 50
 """Of the name of a file in that of its draft: a name of a file has at most 255 bytes."""
@@ -84,11 +87,11 @@ def sync_directory(directory: Path) -> None:
 def clear_away(directory: Path, name: str = "") -> None:
     """Remove the drafts that processes of this user have left behind, of one file or of all in a directory.
 
-    One that is still being written is locked, and stays.
+    One that is still being written is locked, and stays; so does what has another name than a draft.
     """
-    beginning = f".{name[:_NAME_CHARACTERS]}"
+    draft = re.compile(rf"\.{re.escape(name[:_NAME_CHARACTERS]) or '.+'}\.{_RANDOM}{re.escape(_SUFFIX)}", re.DOTALL)
     with os.scandir(directory) as entries:
-        found = [entry.name for entry in entries if entry.name.endswith(_SUFFIX) and entry.name.startswith(beginning)]
+        found = [entry.name for entry in entries if draft.fullmatch(entry.name)]
     for each in found:
         with suppress(OSError):
             _remove_left(directory / each)
@@ -97,7 +100,7 @@ def clear_away(directory: Path, name: str = "") -> None:
 def _begun(target: Path, *, locked: bool) -> tuple[int, Path]:
     """Make a draft, and lock it."""
     while True:
-        path = target.with_name(f".{target.name[:_NAME_CHARACTERS]}.{secrets.token_hex(8)}{_SUFFIX}")
+        path = target.with_name(f".{target.name[:_NAME_CHARACTERS]}.{secrets.token_hex(_RANDOM_BYTES)}{_SUFFIX}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         descriptor = os.open(path, flags, PRIVATE_FILE)
         if not locked or (_lock(descriptor, otherwise=True) and _names(path, descriptor)):

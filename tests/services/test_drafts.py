@@ -75,7 +75,7 @@ def test_a_full_disk_leaves_the_former_file_and_no_draft(tmp_path: Path, write: 
 
 @pytest.mark.parametrize("write", WRITES)
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path, write: Write) -> None:
-    (tmp_path / ".file.0.partial").write_text("half")
+    (tmp_path / f".file.{0:016x}.partial").write_text("half")
 
     write(tmp_path / "file")
 
@@ -85,14 +85,24 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path, write:
 def test_only_drafts_that_nobody_writes_are_cleared_away(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_text("mine", encoding="utf-8")
-    (tmp_path / ".out.jsonl.link.partial").symlink_to(kept)
-    os.link(kept, tmp_path / ".out.jsonl.hard.partial")
-    os.mkfifo(tmp_path / ".out.jsonl.pipe.partial")
-    (tmp_path / ".out.jsonl.left.partial").write_text("left", encoding="utf-8")
+    (tmp_path / ".out.jsonl.0000000000000000.partial").symlink_to(kept)
+    os.link(kept, tmp_path / ".out.jsonl.0000000000000001.partial")
+    os.mkfifo(tmp_path / ".out.jsonl.0000000000000002.partial")
+    (tmp_path / ".out.jsonl.0000000000000003.partial").write_text("left", encoding="utf-8")
     with draft_of(tmp_path / "out.jsonl") as draft:
         clear_away(tmp_path, "out.jsonl")
         assert draft.path.exists()
         draft.complete()
     left = sorted(path.name for path in tmp_path.iterdir() if path.name.endswith(".partial"))
-    assert left == [".out.jsonl.hard.partial", ".out.jsonl.link.partial", ".out.jsonl.pipe.partial"]
+    assert left == [f".out.jsonl.{number:016}.partial" for number in range(3)]
     assert kept.read_text(encoding="utf-8") == "mine"
+
+
+def test_what_has_no_name_of_a_draft_is_somebody_elses(tmp_path: Path) -> None:
+    theirs = [".download.mp4.partial", ".out.0.partial", f".out.{'0' * 16}.part", f"out.{'0' * 16}.partial"]
+    for name in (*theirs, f".out.{'0' * 16}.partial", f".out.jsonl.{'0' * 16}.partial"):
+        (tmp_path / name).write_text("half", encoding="utf-8")
+    clear_away(tmp_path, "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*theirs, f".out.jsonl.{'0' * 16}.partial"])
+    clear_away(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(theirs)
