@@ -25,15 +25,14 @@ def edit(context: click.Context, memory_id: str) -> None:
     wanted = memory_id_of(invocation, memory_id)
     memory = _whole(invocation, wanted)
     before = memory["content"]
-    after = click.edit(f"{before}\n", extension=".md")
-    after = None if after is None else after.removesuffix("\n")
+    after = _edited(before)
     answer = {"success": True, "memory_id": memory["memory_id"], "changed": False, "version": memory["version"]}
     if after is not None and after.strip() and after != before:
         change = {"memory_id": memory["memory_id"], "content": after, "expected_version": memory["version"]}
         try:
             answer |= {"changed": True, "version": call(invocation, "update_memory", change)["version"]}
         except Exception:
-            click.echo(f"The text that you wrote is in {_kept(after)}", err=True)
+            _keep(after.encode())
             raise
     if invocation.as_json:
         print(json.dumps(answer))
@@ -41,6 +40,25 @@ def edit(context: click.Context, memory_id: str) -> None:
         print(f"Changed {memory['memory_id']}, version {answer['version']}")
     else:
         print("Nothing was changed")
+
+
+def _edited(text: str) -> str | None:
+    """Return a text as the editor leaves it, byte for byte but for the line break that it ends with there, or None.
+
+    Raises:
+        Refused: it is no UTF-8 any more, and is kept.
+    """
+    end = "\r\n" if "\r\n" in text else "\n"
+    raw = click.edit(
+        f"{text}{end}".encode(), extension=".md"
+    )  # of a str, click changes line breaks and a mark of UTF-8
+    if raw is None:
+        return None
+    try:
+        return raw.decode().removesuffix("\n").removesuffix(end.removesuffix("\n"))
+    except UnicodeDecodeError:
+        _keep(raw)
+        raise refusal("invalid", "What the editor saved is no UTF-8", "invalid") from None
 
 
 def _whole(invocation: Invocation, memory_id: str) -> dict[str, Any]:
@@ -59,9 +77,9 @@ def _whole(invocation: Invocation, memory_id: str) -> dict[str, Any]:
     return memory
 
 
-def _kept(text: str) -> str:
-    """Write a text that could not be stored to a file of its own, and return its name."""
+def _keep(text: bytes) -> None:
+    """Write a text that could not be stored to a file of its own, and say which."""
     descriptor, name = tempfile.mkstemp(prefix="tmws-edit-", suffix=".md")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "wb") as file:
         file.write(text)
-    return name
+    click.echo(f"The text that you wrote is in {name}", err=True)

@@ -249,6 +249,13 @@ def test_text_is_edited_and_what_cannot_be_stored_is_kept(command: Command) -> N
     assert editor.ok("edit", "last").out == f"Changed {memory_id}, version 2\n"
     assert got(command, memory_id)["content"] == "Tea is in the cellar"
     assert editor.ok("memory", "edit", memory_id).out == "Nothing was changed\n"
+    typed = "\ufeffTea is\r\nin the kitchen\r"
+    memory_id = command.ok("memory", "create", "-", "--json", stdin=typed).answer["memory_id"]
+    editor.ok("edit", memory_id)
+    assert got(command, memory_id)["content"] == typed.replace("kitchen", "cellar")
+    spoilt = command.using(VISUAL="", EDITOR="sed -i 's/cellar/\\xff/'").run("edit", memory_id)
+    assert (spoilt.code, spoilt.err.splitlines()[1]) == (2, "error: What the editor saved is no UTF-8")
+    Path(spoilt.err.splitlines()[0].removeprefix("The text that you wrote is in ")).unlink()
     overtaken = command.directory / "overtaken"
     meanwhile = f"{sys.executable} -m tmws_cli memory update {memory_id} --content other >/dev/null"
     overtaken.write_text(f"#!/bin/sh\n{meanwhile}\necho mine >$1\n", encoding="utf-8")
