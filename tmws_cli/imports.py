@@ -1,7 +1,7 @@
 """The command that imports: what a file is, what came of it, and what would come."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,21 @@ from tmws_cli.options import invocation_of
 from tmws_cli.output import WIDTH, clipped, counted, print_json, printable
 from tmws_cli.progress import progress
 from tmws_cli.transfer.claims import Claims
-from tmws_cli.transfer.files import check_regular, found_path, is_markdown, opened
+from tmws_cli.transfer.files import check_regular, found_path, is_markdown, label, opened
 from tmws_cli.transfer.importing import Import, Source, Tally
 from tmws_cli.transfer.made import Made
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.preview import Preview, preview
 from tmws_cli.transfer.recognising import Recognised, Stream
 from tmws_cli.transfer.records import Refusal
+from tmws_cli.transfer.several import Export, Several, in_folder, pages_in
 from tmws_core.wire import unstructure
 
 FORMATS = ("auto", "jsonl", "json", "csv", "markdown")
 
 
 @click.command("import")
-@click.argument("path", metavar="PATH")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option(
     "--format", "format_", type=click.Choice(FORMATS), default="auto", help="Take it for this, without looking."
 )
@@ -41,7 +42,7 @@ FORMATS = ("auto", "jsonl", "json", "csv", "markdown")
 @click.pass_context
 def import_(
     context: click.Context,
-    path: str,
+    paths: tuple[str, ...],
     format_: str,
     *,
     dry_run: bool,
@@ -50,7 +51,7 @@ def import_(
     ignore_unknown: bool,
     strict: bool,
 ) -> None:
-    """Store the memories in a file (`-` is stdin), or in a folder of Markdown files.
+    """Store the memories in files (`-` is stdin), or in folders of Markdown files or exports.
 
     What a file is, it tells by itself: JSON lines, Markdown, CSV, conversations exported from ChatGPT or Claude, or a
     dump of MCP server-memory, mem0, mcp-memory-service or basic-memory. Running it again goes on where it was
@@ -59,45 +60,80 @@ def import_(
     invocation = invocation_of(context)
     settings = invocation.settings()
     claims = Claims(owner=settings.agent_id, believed=as_exported)
-    with _recognised(path, format_, ignore_unknown=ignore_unknown) as found:
+    with _recognised(paths, format_, ignore_unknown=ignore_unknown) as found:
         if dry_run:
             with progress("import", found.source.total) as report:
                 coming = preview(found.source, claims, _print_refusal, report)
             facts, tally = _coming_facts(found.format, coming), coming.tally
         else:
-            if prune and not isinstance(found.source, MarkdownPages):
+            if prune and not pages_in(found.source):
                 raise click.UsageError("--prune is about Markdown: nothing else is imported by its place.")
             tally = anyio.run(_import, settings, found.source, claims, strict, prune)
             facts = {"format": found.format, **_tally_facts(tally)}
+        nothing = _nothing(paths, found.source, tally, coming.memories if dry_run else tally.done)
     facts |= {"as_exported": as_exported, "claims": dict(claims.counts)}
-    if isinstance(found.source, MarkdownPages) and not (found.source.pages or tally.vanished):
-        print(printable(f"warning: {path} holds no Markdown: name other files one by one"), file=sys.stderr)
+    if nothing:
+        print(printable(f"error: {nothing}"), file=sys.stderr)
     if invocation.as_json:
-        print_json({"success": not tally.refused, **facts})
+        print_json({"success": not (tally.refused or nothing), **facts})
     elif dry_run:
         _print_coming(found.format, coming)
     else:
         _print_tally(tally)
     if claims.counts and not invocation.as_json:
         _print_claims(claims)
-    if tally.refused:
+    if tally.refused or nothing:
         context.exit(FAILURE)
 
 
 @contextmanager
-def _recognised(path: str, format_: str, *, ignore_unknown: bool) -> Iterator[Recognised]:
+def _recognised(paths: Sequence[str], format_: str, *, ignore_unknown: bool) -> Iterator[Recognised]:
     """Open what is to be imported, and tell what it is."""
-    if path == "-":
+    if paths == ("-",):
         yield Stream(None, sys.stdin.buffer, None, ignore_unknown).recognised(format_)
         return
-    place = found_path(Path(path))
-    if format_ == "markdown" or (format_ == "auto" and (place.is_dir() or is_markdown(path))):
-        pages = MarkdownPages.at(place, ignore_unknown=ignore_unknown)
-        yield Recognised(pages, "Markdown")
+    if "-" in paths:
+        raise click.UsageError("Give `-` alone: what comes on stdin is one file.")
+    if len(paths) > 1:
+        sources = [_named(path, format_, ignore_unknown=ignore_unknown) for path in paths]
+        yield Recognised(Several(sources), "several files")
         return
+    (path,) = paths
+    source = _named(path, format_, ignore_unknown=ignore_unknown)
+    if isinstance(source, Export):
+        with opened(source.path, source.within) as file:
+            yield Stream(source.path, file, source.total, ignore_unknown).recognised(format_)
+    else:
+        yield Recognised(source, "Markdown" if any(pages.pages for pages in pages_in(source)) else "exports")
+
+
+def _named(path: str, format_: str, *, ignore_unknown: bool) -> Source:
+    """Return what is at a path."""
+    place = found_path(Path(path))
+    if format_ == "auto" and place.is_dir():
+        return in_folder(place, ignore_unknown=ignore_unknown)
+    if format_ == "markdown" or (format_ == "auto" and is_markdown(path)):
+        return MarkdownPages.at(place, ignore_unknown=ignore_unknown)
     size = check_regular(place)
-    with opened(place, place.resolve().parent) as file:
-        yield Stream(place, file, size, ignore_unknown).recognised(format_)
+    return Export(
+        path=place,
+        within=place.resolve().parent,
+        place=label(path),
+        total=size,
+        ignore_unknown=ignore_unknown,
+        format=format_,
+    )
+
+
+def _nothing(paths: Sequence[str], source: Source, tally: Tally, memories: int) -> str:
+    """Return why nothing was there to import, or nothing if there was something, or the file is empty."""
+    folders = any(Path(path).is_dir() for path in paths)
+    if memories or tally.refused or tally.vanished or not (source.position or folders):
+        return ""
+    named = ", ".join(paths)
+    if folders and not source.total:
+        return f"{named} holds neither Markdown nor what another program has exported (.json, .jsonl, .csv)"
+    return f"{named} holds nothing to remember"
 
 
 async def _import(
@@ -107,19 +143,19 @@ async def _import(
     strict: bool,  # noqa: FBT001 - see anyio.run
     prune: bool,  # noqa: FBT001
 ) -> Tally:
-    pages = source if isinstance(source, MarkdownPages) else None
+    pages = pages_in(source)
     async with open_app(settings) as app:
         run = Import(
             app=app,
             caller=settings.operator("cli"),
             claims=claims,
             strict=strict,
-            made=None if pages is None else Made.beside(settings.place),
+            made=Made.beside(settings.place) if pages else None,
             on_refusal=_print_refusal,
         )
         with progress("import", source.total) as report:
             tally = await run.run(source, report)
-        if pages is not None:
+        if pages:
             try:
                 await run.end(pages, prune=prune)
             except OSError as error:  # what is stored is stored, and can be imported again

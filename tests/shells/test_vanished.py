@@ -47,7 +47,7 @@ class Vault:
         made = Made.beside(self.folder.parent / "store")
         run = Import(app=self.app, caller=self.caller, made=made, on_refusal=lambda _: None)
         tally = await run.run(pages, lambda _position, _memories: None)
-        await run.end(pages, prune=prune)
+        await run.end([pages], prune=prune)
         return tally
 
     async def current(self) -> list[str]:
@@ -198,4 +198,5 @@ def test_an_empty_folder_is_warned_of_unless_its_last_page_vanished(tmp_path: Pa
     page.unlink()
     pruned = command.ok("import", "vault", "--prune")
     assert (pruned.out.splitlines()[1], pruned.err) == ("Let expire what is not there any more, 1: a.md#", "")
-    assert "vault holds no Markdown" in command.ok("import", "vault").err
+    nothing = command.run("import", "vault")
+    assert (nothing.code, "error: vault holds neither Markdown nor" in nothing.err) == (1, True)

@@ -18,6 +18,7 @@ PAGE_BYTES = 16 * 1024 * 1024
 """The longest Markdown file: ten long books (decision)."""
 
 _SUFFIXES = (".md", ".markdown")
+_EXPORTS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 
 _UNPRINTED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 """What a name may hold and no label can: controls, and the bytes that are no UTF-8."""
@@ -57,15 +58,19 @@ def found_path(path: Path) -> Path:
 
 @attrs.define
 class Found:
-    """What is in a folder and below: Markdown, folders that cannot be read, and links to folders that lie elsewhere."""
+    """What is in a folder and below, by its names: Markdown, and files that other programs may have exported.
+
+    Beside these: folders that cannot be read, and links to folders that lie elsewhere.
+    """
 
     pages: list[Path] = attrs.field(factory=list)
+    exports: list[Path] = attrs.field(factory=list)
     unreadable: list[OSError] = attrs.field(factory=list)
     elsewhere: list[Path] = attrs.field(factory=list)
 
 
-def markdown_below(folder: Path) -> Found:
-    """Find what is named like Markdown, hidden names left out.
+def found_below(folder: Path) -> Found:
+    """Find what is named like Markdown or an export, hidden names left out.
 
     Links to folders are not followed: what lies below is found where it is. A link to anything else is found, wherever
     it leads.
@@ -75,16 +80,27 @@ def markdown_below(folder: Path) -> Found:
     for place, folders, files in os.walk(folder, onerror=found.unreadable.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         links = [Path(place, name) for name in folders if Path(place, name).is_symlink()]
-        found.pages += [Path(place, name) for name in files if is_markdown(name) and not name.startswith(".")]
+        shown = [name for name in files if not name.startswith(".")]
+        found.pages += [Path(place, name) for name in shown if is_markdown(name)]
+        found.exports += [Path(place, name) for name in shown if name.lower().endswith(_EXPORTS)]
         found.pages += [link for link in links if is_markdown(link.name)]
         found.elsewhere += [link for link in links if not is_markdown(link.name) and not _is_seen(link.resolve(), root)]
     found.pages.sort()
+    found.exports.sort()
     return found
 
 
 def _is_seen(folder: Path, root: Path) -> bool:
     """Tell whether a folder lies in another one, and neither it nor what it lies in is hidden."""
     return folder.is_relative_to(root) and not any(part.startswith(".") for part in folder.relative_to(root).parts)
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a file, 0 if it cannot be looked at."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
 
 
 def check_regular(path: Path) -> int:

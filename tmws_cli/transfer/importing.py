@@ -281,7 +281,7 @@ class Import:
         elif self._open is not None:
             await self._told(found.place, self._open.go_on(found.former))
 
-    async def end(self, pages: MarkdownPages, *, prune: bool) -> None:
+    async def end(self, pages: Sequence[MarkdownPages], *, prune: bool) -> None:
         """Tell what such pages have no more, and with `prune` let it expire, once they are imported to their end."""
         if self.made is None:
             return

@@ -1,6 +1,6 @@
 """Which memory each section of a page has made: kept between imports, so that what vanished from a page is noticed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Made:
         self._pruned.discard(memory_id)
         return was_pruned
 
-    async def vanished(self, app: App, caller: Caller, pages: MarkdownPages) -> list[Vanished]:
+    async def vanished(self, app: App, caller: Caller, pages: Sequence[MarkdownPages]) -> list[Vanished]:
         """Return what pages that were read to their end have no more, each memory once.
 
         What is not in force by now is forgotten, and so is what another section stands for, too.
@@ -73,7 +73,7 @@ class Made:
         for page, sections in self._pages.items():
             is_there = may_be_there(page)
             for key, memory_id in sections.items():
-                if pages.lacks(page, key):
+                if any(each.lacks(page, key) for each in pages):
                     lost.append((page, key, memory_id))
                 elif is_there:
                     said.add(memory_id)

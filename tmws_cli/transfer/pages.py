@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from tmws_cli.transfer.files import Found, check_regular, found_path, label, markdown_below, place_of, read_page
+from tmws_cli.transfer.files import Found, check_regular, found_below, found_path, label, place_of, read_page, size_of
 from tmws_cli.transfer.formats import basic_memory
 from tmws_cli.transfer.front import FrontMatter, front_matter_of, readable
 from tmws_cli.transfer.inline import with_inline
@@ -57,6 +57,11 @@ class MarkdownPages:
         """Count the files."""
         return len(self._found.pages)
 
+    @property
+    def exports(self) -> list[Path]:
+        """Return the files beside them that other programs may have exported."""
+        return self._found.exports
+
     @classmethod
     def at(cls, path: Path, *, ignore_unknown: bool) -> "MarkdownPages":
         """Find the files, hidden ones and those in hidden folders left out.
@@ -66,8 +71,8 @@ class MarkdownPages:
             OSError: it is not there.
         """
         if path.is_dir():
-            found = markdown_below(path)
-            return cls(path, found, True, sum(map(_size, found.pages)), ignore_unknown)  # noqa: FBT003 - attrs' order
+            found = found_below(path)
+            return cls(path, found, True, sum(map(size_of, found.pages)), ignore_unknown)  # noqa: FBT003 - attrs' order
         size = check_regular(path)
         path = path.parent.resolve() / path.name if not path.is_symlink() else path.resolve()
         return cls(path.parent, Found(pages=[path]), False, size, ignore_unknown)  # noqa: FBT003 - attrs' order
@@ -188,13 +193,6 @@ def may_be_there(page: str) -> bool:
 def _below(page: str, folder: Path) -> bool:
     """Tell whether a page lies in a folder of this machine, or below."""
     return page.startswith(f"{place_of(folder)}{os.sep}")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0
 
 
 def _decoded(raw: bytes) -> str:

@@ -37,7 +37,7 @@ _CONTAINERS = {
     b"SQLite format 3\0": "a database: let the program that it belongs to export it",
 }
 _OURS = "TMWS"
-_CONVERSATIONS = frozenset({"ChatGPT", "Claude"})
+CONVERSATIONS = frozenset({"ChatGPT", "Claude"})
 """Programs whose objects are too long for lines."""
 
 
@@ -98,7 +98,7 @@ class Stream:
         within = _name_of(inner)
         if is_object and name is None and within:
             return self._document(within, opened=True)
-        if is_object and name not in _CONVERSATIONS and _is_in_lines(begins):
+        if is_object and name not in CONVERSATIONS and _is_in_lines(begins):
             return self._lines(name or _OURS)
         if name or (within and not is_object) or asked:
             return self._document(name or within or _OURS, opened=is_object and name is None)

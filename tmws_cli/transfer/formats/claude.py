@@ -1,21 +1,30 @@
-"""Claude's export: conversations with their messages in order, and the documents of projects."""
+"""Claude's export: conversations with their messages in order, documents of projects, and what Claude remembers."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tmws_cli.transfer.formats.entries import Conversation, Entry, Turn, digest_of, objects_in, text_of
+from tmws_cli.transfer.markdown import sections
+from tmws_core.domain.memory import MemoryType
 
 NAME = "Claude"
 _ROLES = {"human": "user"}
+_MEMORY, _MEMORIES = "conversations_memory", "project_memories"
+_TITLE = re.compile(r"(?m)^\*\*([^*\n]+)\*\*:?[ \t]*$")
+"""What stands above a part of what Claude remembers, as a line of its own."""
 
 
 def recognises(keys: frozenset[str]) -> bool:
-    """Tell by its names whether an object is a conversation or a project."""
-    return "chat_messages" in keys or {"uuid", "docs"} <= keys
+    """Tell by its names whether an object is a conversation, a project, or what Claude remembers."""
+    return "chat_messages" in keys or {"uuid", "docs"} <= keys or _MEMORY in keys or _MEMORIES in keys
 
 
 def entries(values: Mapping[str, Any]) -> Iterator[Entry]:
-    """Yield one entry a message, and one for each text that was attached to it."""
+    """Yield one entry a message, and one for each text that was attached to it; or one a part of what is remembered."""
+    if "chat_messages" not in values and "docs" not in values:
+        yield from _remembered(values)
+        return
     whole = Conversation(
         program="claude",
         identity=text_of(values.get("uuid")) or digest_of(values.get("name"), values.get("created_at")),
@@ -23,6 +32,21 @@ def entries(values: Mapping[str, Any]) -> Iterator[Entry]:
         begun=values.get("created_at"),
     )
     yield from whole.entries(_turns(values) if "chat_messages" in values else _documents(values))
+
+
+def _remembered(values: Mapping[str, Any]) -> Iterator[Entry]:
+    projects = values.get(_MEMORIES)
+    texts = {None: values.get(_MEMORY), **(projects if isinstance(projects, dict) else {})}
+    for project, text in texts.items():
+        for section in sections(_TITLE.sub(r"## \1", text_of(text))):
+            title = " > ".join(section.headings)
+            yield Entry(
+                program="claude",
+                content=f"{title}\n\n{section.text}" if title else section.text,
+                identity=f"memory/{text_of(values.get('account_uuid'))}/{project or ''}/{title}",
+                told={"project": project},
+                fields={"source": "claude: memory", "memory_type": MemoryType.SEMANTIC.value},
+            )
 
 
 def _turns(values: Mapping[str, Any]) -> Iterator[Turn]:

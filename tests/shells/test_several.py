@@ -1,0 +1,74 @@
+"""Several files at once: named one by one, or found in a folder."""
+
+from pathlib import Path
+
+from tests.shells.command import Command
+from tests.shells.test_other_programs import CHAT, CHEESE, document, lines, memories
+from tmws_cli.transfer.records import Record, Skip
+from tmws_cli.transfer.several import in_folder
+
+REMEMBERED = {
+    "conversations_memory": "Dana is short.\n\n**Work context**\n\nDana runs the harbour office.\n",
+    "project_memories": {"p-1": "The tide project uses Rust."},
+    "account_uuid": "0198c0de-0000-7000-8000-00000000000a",
+}
+
+
+def exported(folder: Path) -> None:
+    (folder / "projects").mkdir()
+    (folder / "conversations-000.json").write_bytes(document([CHAT]))
+    (folder / "conversations-001.json").write_bytes(document([{**CHAT, "conversation_id": "c0ffee00-0000-4000"}]))
+    (folder / "projects" / "p.json").write_bytes(document({"uuid": "p", "docs": [], "description": "About tea."}))
+    (folder / "notes.csv").write_text("text\nA row.\n", encoding="utf-8")
+    (folder / "users.json").write_bytes(document([{"uuid": "u", "full_name": "Dana"}]))
+    (folder / ".hidden.jsonl").write_bytes(lines(CHEESE))
+
+
+def test_what_claude_remembers_is_a_memory_a_part() -> None:
+    for raw in (document([REMEMBERED]), document(REMEMBERED)):
+        short, work, tide = memories(raw, "Claude")
+        assert (short.content, work.content) == ("Dana is short.", "Work context\n\nDana runs the harbour office.")
+        assert (tide.content, tide.metadata) == ("The tide project uses Rust.", {"project": "p-1"})
+        assert len({each.idempotency_key for each in (short, work, tide)}) == 3
+
+
+def test_a_folder_without_markdown_holds_exports(tmp_path: Path) -> None:
+    exported(tmp_path)
+    source = in_folder(tmp_path, ignore_unknown=False)
+    items = list(source)
+    assert source.position == source.total == sum(each.stat().st_size for each in tmp_path.rglob("[!.]*.*"))
+    assert [item.place for item in items if isinstance(item, Skip)] == ["users.json"]
+    places = [item.place for item in items if isinstance(item, Record)]
+    assert {place.partition(",")[0] for place in places} == {
+        "conversations-000.json",
+        "conversations-001.json",
+        "notes.csv",
+        "projects/p.json",
+    }
+    assert len(places) == 3 + 3 + 1 + 1
+
+
+def test_beside_markdown_a_folder_holds_conversations_alone(tmp_path: Path) -> None:
+    exported(tmp_path)
+    (tmp_path / "note.md").write_text("A note.", encoding="utf-8")
+    items = list(in_folder(tmp_path, ignore_unknown=False))
+    assert all(isinstance(item, Record) for item in items), items
+    assert {item.place.partition(",")[0] for item in items} == {
+        "note.md",
+        "conversations-000.json",
+        "conversations-001.json",
+        "projects/p.json",
+    }
+
+
+def test_several_files_are_one_import_and_nothing_at_all_is_an_error(tmp_path: Path) -> None:
+    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    (tmp_path / "chats.json").write_bytes(document([CHAT]))
+    (tmp_path / "users.json").write_bytes(document([{"uuid": "u"}]))
+    (tmp_path / "note.md").write_text("A note.", encoding="utf-8")
+    done = command.run("import", "chats.json", "users.json", "note.md", "--json")
+    assert (done.code, done.answer["stored"]) == (1, 4)
+    assert [each["place"] for each in done.answer["refusals"]] == ["users.json"]
+    (tmp_path / "blank.json").write_bytes(document([{"memory": " "}]))
+    nothing = command.run("import", "blank.json", "--dry-run")
+    assert (nothing.code, nothing.err) == (1, "error: blank.json holds nothing to remember\n")

@@ -1,0 +1,110 @@
+"""Several files one after the other: those that the user has named, or what is in a folder."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from tmws_cli.transfer.files import label, opened, size_of
+from tmws_cli.transfer.importing import Source
+from tmws_cli.transfer.pages import MarkdownPages
+from tmws_cli.transfer.recognising import CONVERSATIONS, Stream
+from tmws_cli.transfer.records import Item, Skip, contained
+from tmws_core.errors import InvalidField
+
+
+@attrs.define(kw_only=True)
+class Export:
+    """The memories of a file, which is opened and recognised when it is read; `place` is what it is called for people.
+
+    What was only `found` in a folder and holds no memories is passed over, and named; beside Markdown, without a word,
+    whatever is no conversation.
+    """
+
+    path: Path
+    within: Path
+    place: str
+    total: int
+    ignore_unknown: bool
+    format: str = "auto"
+    found: bool = False
+    beside_markdown: bool = False
+    _source: Source | None = attrs.field(default=None, init=False)
+    _is_read: bool = attrs.field(default=False, init=False)
+
+    @property
+    def position(self) -> int:
+        """Return the bytes that were read."""
+        if self._is_read:
+            return self.total
+        return 0 if self._source is None else self._source.position
+
+    def __iter__(self) -> Iterator[Item]:
+        yield from contained(self.place, self._items())
+        self._is_read = True
+
+    def _items(self) -> Iterator[Item]:
+        with opened(self.path, self.within) as file:
+            try:
+                recognised = Stream(self.path, file, self.total, self.ignore_unknown).recognised(self.format)
+            except InvalidField:
+                if not self.found:
+                    raise
+                if not self.beside_markdown:
+                    yield Skip(place=self.place, reason="holds no memories")
+                return
+            if self.beside_markdown and recognised.format not in CONVERSATIONS:
+                return
+            self._source = recognised.source
+            for item in self._source:
+                yield attrs.evolve(item, place=f"{self.place}, {item.place}")
+
+
+@attrs.frozen
+class Several:
+    """The memories of several sources, in order; the total is unknown if that of one of them is."""
+
+    sources: Sequence[Source]
+
+    @property
+    def total(self) -> int | None:
+        """Return the bytes that there are."""
+        totals = [source.total for source in self.sources]
+        return None if None in totals else sum(total or 0 for total in totals)
+
+    @property
+    def position(self) -> int:
+        """Return the bytes that were read."""
+        return sum(source.position for source in self.sources)
+
+    def __iter__(self) -> Iterator[Item]:
+        for source in self.sources:
+            yield from source
+
+
+def in_folder(folder: Path, *, ignore_unknown: bool) -> Several:
+    """Return what is in a folder and below: Markdown, and what other programs have exported.
+
+    Beside Markdown these are conversations alone: other files may be about anything.
+    """
+    pages = MarkdownPages.at(folder, ignore_unknown=ignore_unknown)
+    exports = [
+        Export(
+            path=path,
+            within=folder,
+            place=label(path.relative_to(folder).as_posix()),
+            total=size_of(path),
+            ignore_unknown=ignore_unknown,
+            found=True,
+            beside_markdown=bool(pages.pages),
+        )
+        for path in pages.exports
+    ]
+    return Several([pages, *exports])
+
+
+def pages_in(source: Source) -> list[MarkdownPages]:
+    """Return those of the sources that are Markdown."""
+    if isinstance(source, Several):
+        return [pages for each in source.sources for pages in pages_in(each)]
+    return [source] if isinstance(source, MarkdownPages) else []
