@@ -14,8 +14,8 @@ from mcp.server.streamable_http import MCP_SESSION_ID_HEADER, REQUEST_CANCELLED
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp_types import DEFAULT_NEGOTIATED_VERSION, INVALID_REQUEST
-from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
+from mcp_types.jsonrpc import UNSUPPORTED_PROTOCOL_VERSION, JSONRPCNotification, JSONRPCRequest
+from mcp_types.version import KNOWN_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION, MODERN_PROTOCOL_VERSIONS
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -31,6 +31,9 @@ from tmws_mcp.room import most_in
 from tmws_mcp.sessions import Sessions
 from tmws_mcp.sharing import claim_of
 from tmws_mcp.tools import Context
+
+_SHOWN = 100
+"""Characters of an unknown version that a refusal tells."""
 
 _Key = tuple[str, str]
 """The session of a request, and its id."""
@@ -70,8 +73,10 @@ class McpEndpoint:
     async def _look_after(self, request: Request, send: Send) -> None:
         """Listen in a session, or end it."""
         session = request.headers.get(MCP_SESSION_ID_HEADER)
-        if session is None:
-            response: Response = _refusal(HTTPStatus.BAD_REQUEST, "Bad Request: Missing session ID")
+        if unsupported := _unsupported(request):
+            response: Response = unsupported
+        elif session is None:
+            response = _refusal(HTTPStatus.BAD_REQUEST, "Bad Request: Missing session ID")
         elif await self._enter(request, session) is None:
             response = _refusal(HTTPStatus.NOT_FOUND, "Session not found")
         elif request.method == "GET":
@@ -88,13 +93,13 @@ class McpEndpoint:
             message = await parse(body)
             bulk = request.state.bulk = Bulk.taken_from(message)
             if message is not None and _is_modern(request):
-                if bulk.arguments is not None:
-                    body = written_frame(message)
+                body = written_frame(message)
                 # Of all answers only those to calls are one piece for certain, and may be large.
                 filling = bulk.filling(send) if message.method == "tools/call" else send
                 await self._exchanges.handle_request(request.scope, _replay(body, request.receive), filling)
                 return
-            response = await self._response(request, message)
+            request_id = message.id if isinstance(message, JSONRPCRequest) else None
+            response = _unsupported(request, request_id) or await self._response(request, message)
         except BadFrame as bad:
             response = _refusal(HTTPStatus.BAD_REQUEST, bad.message, bad.code, bad.request_id)
         await response(request.scope, request.receive, send)
@@ -157,7 +162,7 @@ class McpEndpoint:
         with anyio.CancelScope() as stream:
             self._streams[stream] = session
             try:
-                await self._exchanges.handle_request(request.scope, request.receive, send)
+                await self._exchanges.handle_request(_from_now_on(request.scope), request.receive, send)
             finally:
                 del self._streams[stream]
         if stream.cancelled_caught:
@@ -197,15 +202,26 @@ def _making_room(app: App) -> ServerMiddleware[Any]:
     return make_room
 
 
-def _refusal(status: int, message: str, code: int = INVALID_REQUEST, request_id: str | int | None = None) -> Json:
-    return Json({"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": message}}, status)
+def _refusal(
+    status: int, message: str, code: int = INVALID_REQUEST, request_id: str | int | None = None, **more: object
+) -> Json:
+    error = {"code": code, "message": message, **more}
+    return Json({"jsonrpc": "2.0", "id": request_id, "error": error}, status)
+
+
+def _unsupported(request: Request, request_id: str | int | None = None) -> Json | None:
+    """Return the refusal of a request in a version of the protocol that is not spoken, or None where it is."""
+    version = request.headers.get(MCP_PROTOCOL_VERSION_HEADER)
+    if version is None or version in KNOWN_PROTOCOL_VERSIONS:
+        return None
+    message = f"Unsupported protocol version: MCP-Protocol-Version is one of {', '.join(KNOWN_PROTOCOL_VERSIONS)}"
+    data = {"supported": KNOWN_PROTOCOL_VERSIONS, "requested": version[:_SHOWN]}
+    return _refusal(HTTPStatus.BAD_REQUEST, message, UNSUPPORTED_PROTOCOL_VERSION, request_id, data=data)
 
 
 def _is_modern(request: Request) -> bool:
     """Tell whether a request belongs to the era of the protocol that knows no sessions."""
-    return request.headers.get(MCP_PROTOCOL_VERSION_HEADER, HANDSHAKE_PROTOCOL_VERSIONS[0]) not in (
-        HANDSHAKE_PROTOCOL_VERSIONS
-    )
+    return request.headers.get(MCP_PROTOCOL_VERSION_HEADER) in MODERN_PROTOCOL_VERSIONS
 
 
 def _agent_of(request: Request) -> str:
@@ -218,6 +234,11 @@ def _taking_anything(scope: Scope) -> Scope:
     said = [name for name, value in scope["headers"] if name == b"accept" and value.strip()]
     rest = [header for header in scope["headers"] if header[0] != b"accept"]
     return scope if said else {**scope, "headers": [*rest, (b"accept", b"*/*")]}
+
+
+def _from_now_on(scope: Scope) -> Scope:
+    """Return a request to listen without the event it wants to listen after: nothing is said that could be repeated."""
+    return {**scope, "headers": [header for header in scope["headers"] if header[0] != b"last-event-id"]}
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

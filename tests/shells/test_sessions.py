@@ -6,11 +6,13 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from mcp_types.jsonrpc import UNSUPPORTED_PROTOCOL_VERSION
+from mcp_types.version import KNOWN_PROTOCOL_VERSIONS
 
 from tests.servers.redis import RedisProcess
 from tests.shells.guarded import SECRET
 from tests.shells.serving import PATIENCE, HttpServer, http_server
-from tests.shells.test_http_server import rpc, session
+from tests.shells.test_http_server import JSON, rpc, session
 from tmws_adapters.inprocess import LruCache
 from tmws_mcp.sessions import Sessions
 
@@ -134,3 +136,22 @@ async def test_request_that_its_client_takes_back_is_stopped(server: HttpServer)
 
     assert [(answer["id"], answer["error"]["code"]) for answer in answers] == [(7, CANCELLED)]
     assert found.json()["results"] == []
+
+
+def test_a_stream_is_opened_again_after_an_event_though_none_is_repeated(server: HttpServer) -> None:
+    headers = {**session(server), "accept": "text/event-stream", "last-event-id": "42"}
+    with server.client.stream("GET", "/mcp", headers=headers) as stream:
+        assert (stream.status_code, stream.headers["content-type"]) == (200, "text/event-stream")
+
+
+@pytest.mark.parametrize("version", ["1999-01-01", "", "latest", "x" * 1000])
+def test_a_version_that_is_not_spoken_is_refused_with_those_that_are(server: HttpServer, version: str) -> None:
+    for headers in JSON, session(server):
+        told = {**headers, "mcp-protocol-version": version}
+        for method, body in ("POST", rpc("ping", 7)), ("GET", None), ("DELETE", None):
+            answer = server.client.request(method, "/mcp", headers=told, json=body)
+            assert (answer.status_code, answer.json()["id"]) == (400, 7 if body else None)
+            error = answer.json()["error"]
+            assert error["code"] == UNSUPPORTED_PROTOCOL_VERSION
+            assert error["data"] == {"supported": list(KNOWN_PROTOCOL_VERSIONS), "requested": version[:100]}
+            assert ", ".join(KNOWN_PROTOCOL_VERSIONS) in error["message"]
