@@ -97,6 +97,8 @@ def example_of(cls: type, refusal: InvalidField) -> str:
 
 def understood(arguments: object, cls: type, now: datetime | None = None) -> object:
     """Return JSON arguments as the strict converter wants them, as far as each can mean one thing only."""
+    if arguments == [] or _is_nothing(arguments):  # PHP and Lua write an empty object as a list
+        return {}
     if isinstance(arguments, str):
         arguments = _json_of(arguments, dict)
     if not isinstance(arguments, Mapping) or not all(isinstance(name, str) for name in arguments):

@@ -1,6 +1,7 @@
-"""What is large of a call over MCP and of its answer: it goes past the SDK.
+"""What goes past the SDK of a call over MCP and of its answer: what is large, and arguments that are no object.
 
-The SDK copies, checks and writes every value several times on the event loop: 200 ms for a list of 6 MB (measured).
+The SDK copies, checks and writes every value several times on the event loop: 200 ms for a list of 6 MB (measured). It
+refuses other arguments than an object without saying why.
 """
 
 import re
@@ -19,19 +20,19 @@ from tmws_mcp.readable import readable
 
 @attrs.define
 class Bulk:
-    """The large arguments of one request, which are missing in it, and its large answer, for which a mark stands."""
+    """The arguments of one request that are missing in it, and its large answer, for which a mark stands."""
 
-    arguments: dict[str, Any] | None = None
+    arguments: object = None
     _mark: str = ""
     _answer: tuple[bytes, bytes] = (b"", b"")
 
     @classmethod
     def taken_from(cls, message: object) -> "Bulk":
-        """Take the arguments out of a call, if they are large."""
+        """Take the arguments out of a call, if they are large or no object."""
         if not isinstance(message, JSONRPCRequest) or message.method != "tools/call" or not message.params:
             return cls()
         arguments = message.params.get("arguments")
-        if not isinstance(arguments, dict) or not outweighs(arguments, LIGHT):
+        if arguments is None or (isinstance(arguments, dict) and not outweighs(arguments, LIGHT)):
             return cls()
         message.params = {**message.params, "arguments": {}}
         return cls(arguments)

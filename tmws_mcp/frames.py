@@ -57,6 +57,8 @@ def _parsed(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
         raise BadFrame(
             types.INVALID_REQUEST, f"An id is a string of at most {ID} characters or an integer of at most 64 bits"
         )
+    if value.get("params") == []:  # as PHP writes an empty object
+        value["params"] = {}
     _check_rest(value, request_id)
     _check_doubles(line, value, request_id)
     try:

@@ -68,7 +68,8 @@ class Tools:
             app = await self.app()
             operation = named(params.name, self._visible(app))
             bulk = bulk_of(context.request)
-            answer = await app.call_wire(self.caller_of(context), operation.name, bulk.arguments or params.arguments)
+            arguments = params.arguments if bulk.arguments is None else bulk.arguments
+            answer = await app.call_wire(self.caller_of(context), operation.name, arguments)
             return _result(*await bulk.carry(answer), quotes=operation.quotes)
         except TmwsError as error:
             return _refusal(error_body(error))

@@ -250,6 +250,13 @@ def test_a_span_is_no_time_where_nobody_knows_from_when_on() -> None:
         request_of({"content": "x", "expires_at": "30d"}, CreateMemory)
 
 
+@pytest.mark.parametrize("arguments", [[], "", " ", "{}", None])
+def test_no_arguments_are_the_empty_object(arguments: object) -> None:
+    assert request_of(arguments, ListMemories, NOW) == ListMemories()
+    with pytest.raises(InvalidField, match="content: is missing"):
+        request_of(arguments, CreateMemory, NOW)
+
+
 @pytest.mark.parametrize("name", [1, None, ("content",)])
 def test_what_is_no_name_in_python_is_refused(name: object) -> None:
     with pytest.raises(InvalidField, match="is no string"):

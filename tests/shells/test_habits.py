@@ -1,14 +1,15 @@
 """Clients with habits of their own: what they send can mean one thing only, and is taken as that."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.shells.serving import HttpServer, conversation, tool
+from tests.shells.serving import MODERN, HttpServer, conversation, tool
+from tests.shells.test_http_server import JSON, rpc, session
 from tmws_core.app import SERVICES
 from tmws_core.operation import operations_described_by
 from tmws_mcp.schema import input_schema
@@ -77,3 +78,63 @@ def test_client_with_a_habit_stores_and_finds(call: Call, habit: Habit) -> None:
     assert read["memory"].get("session_id") is None
     created, expires = (datetime.fromisoformat(read["memory"][name]) for name in ("created_at", "expires_at"))
     assert abs(expires - created - timedelta(days=30)) < timedelta(hours=1)
+
+
+Ask = Callable[[str, Any], dict[str, Any]]
+"""Sends a request of MCP with parameters of any form, and returns the message that comes back."""
+
+
+def over_http(server: HttpServer, headers: Mapping[str, str]) -> Ask:
+    def ask(method: str, params: Any) -> dict[str, Any]:
+        answer = server.client.post("/mcp", json={**rpc(method), "params": params}, headers=headers)
+        found: dict[str, Any] = answer.json()
+        return found
+
+    return ask
+
+
+def of_newest_version(server: HttpServer) -> Ask:
+    def ask(method: str, params: Any) -> dict[str, Any]:
+        headers = {**JSON, "mcp-protocol-version": "2026-07-28", "mcp-method": method, "mcp-name": params["name"]}
+        return over_http(server, headers)(method, {**params, "_meta": MODERN})
+
+    return ask
+
+
+def line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+@pytest.fixture
+def ways(home: Path, server: HttpServer) -> Iterator[dict[str, Ask]]:
+    with conversation(home) as terminal:
+        yield {
+            "stdio": lambda method, params: terminal.ask(
+                json.dumps({**rpc(method), "params": params}).encode() + b"\n"
+            ),
+            "http": over_http(server, JSON),
+            "session": over_http(server, session(server)),
+            "newest": of_newest_version(server),
+        }
+
+
+NOTHING: tuple[Any, ...] = ([], "", " ", "{}", None)
+WRONG: tuple[Any, ...] = ([1], [{"content": "x"}], "x", "[]", '{"content"', 0, False, 1.5, ["x" * 100_000])
+
+
+def test_arguments_are_the_object_that_they_can_only_mean_or_refused_by_their_name(ways: Mapping[str, Ask]) -> None:
+    for way, ask in ways.items():
+        for nothing in NOTHING:
+            answer = ask("tools/call", {"name": "get_memory_stats", "arguments": nothing})
+            assert answer["result"]["structuredContent"]["success"], (way, nothing)
+        text = json.dumps({"content": f"The ferry leaves at nine, says a string over {way}."})
+        answer = ask("tools/call", {"name": "create_memory", "arguments": text})
+        assert answer["result"]["structuredContent"]["stored"], way
+        if way != "newest":  # whose parameters have to say the version
+            assert ask("ping", [])["result"] == {}, way
+            assert ask("tools/list", [])["result"]["tools"], way
+
+        for wrong in WRONG:
+            result = ask("tools/call", {"name": "create_memory", "arguments": wrong})["result"]
+            assert result["isError"], (way, wrong)
+            assert result["structuredContent"]["error"]["field"] == "arguments", (way, wrong)
