@@ -96,6 +96,7 @@ async def test_a_memory_that_was_written_in_the_future_can_be_read_changed_and_f
         await app.call(caller, changed)
         found = await app.call(caller, GetMemory(memory_id=created.memory_id, include_history=True))
         assert [former.content for former in found.history or ()] == ["The key lies under the stone."]
+        assert found.memory.updated_at == found.memory.created_at == NOW
         for past in (None, NOW):
             request = SearchMemories(query="Where is the key?", as_of=past)
             hits = (await app.call(caller, request)).results
