@@ -273,8 +273,11 @@ CHANGES: tuple[Callable[[Storage, random.Random], Awaitable[None]], ...] = (add,
 def test_a_scope_is_forgotten_at_the_moment_at_which_its_first_member_expires() -> None:
     scopes = Scopes()
     wanted = scope(at=NOON)
-    scopes.keep(wanted, Members(array("q", [1]), NOON, scopes.place))
+    for each in (wanted, scope(include_expired=True)):
+        scopes.keep(each, Members(array("q", [1]), NOON, scopes.place))
+    assert scopes.find(scope(at=NOON - timedelta(seconds=1))) is not None
     assert scopes.find(wanted) is None
+    assert scopes.find(scope(include_expired=True)) is not None
 
 
 def test_what_was_asked_before_all_was_forgotten_is_not_remembered_afterwards() -> None:
@@ -285,3 +288,54 @@ def test_what_was_asked_before_all_was_forgotten_is_not_remembered_afterwards() 
     assert scopes.find(scope()) is None
     scopes.keep(scope(), Members(array("q", [1]), None, scopes.place))
     assert scopes.find(scope()) is not None
+
+
+A, B, C = scope(namespace="a"), scope(namespace="b"), scope(namespace="c")
+
+
+def members(count: int, place: int = 0) -> Members:
+    return Members(array("q", range(count)), None, place)
+
+
+def remembered(scopes: Scopes) -> list[Scope]:
+    return [each for each in (A, B, C) if scopes.find(each)]
+
+
+def test_of_scopes_that_were_asked_for_the_latest_are_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmws_adapters.postgres.scopes.ASKED", 2)
+    scopes = Scopes()
+    assert [scopes.wanted_again(each) for each in (A, A, B, A, C, B)] == [False, True, False, True, False, False]
+    assert [scopes.wanted_again(each) for each in (C, A, attrs.evolve(A, historic=True))] == [True, False, False]
+
+
+def test_scopes_are_remembered_up_to_a_size_each_and_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, most in (("LARGEST", 3), ("TOGETHER", 6)):
+        monkeypatch.setattr(f"tmws_adapters.postgres.scopes.{name}", most)
+    scopes = Scopes()
+    for wanted, count in ((A, 3), (B, 3), (C, 4)):
+        scopes.keep(wanted, members(count))
+    assert scopes.find(A) is not None
+    assert remembered(scopes) == [A, B]
+    assert scopes.find(A) is not None
+    scopes.keep(C, members(1))
+    assert remembered(scopes) == [A, C]
+    scopes.keep(A, members(4))
+    assert remembered(scopes) == [C]
+
+
+def test_a_scope_is_forgotten_when_more_has_changed_than_is_looked_at_or_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, most in (("CHANGES", 3), ("LOGGED", 4)):
+        monkeypatch.setattr(f"tmws_adapters.postgres.scopes.{name}", most)
+    scopes = Scopes()
+    scopes.keep(A, members(1))
+    scopes.note([7, 8, 7])
+    assert scopes.find(A) == (members(1), {7, 8})
+    scopes.note([9])
+    assert scopes.find(A) is None
+    monkeypatch.setattr("tmws_adapters.postgres.scopes.CHANGES", 9)
+    scopes.keep(A, members(1, 1))
+    scopes.keep(B, members(1, 3))
+    scopes.note([10])
+    assert scopes.place == 5
+    assert scopes.find(A) is None
+    assert scopes.find(B) == (members(1, 3), {9, 10})

@@ -98,12 +98,6 @@ def test_mem0_is_read_in_each_of_its_shapes(raw: bytes) -> None:
     assert cheese.expires_at.year == 2030
 
 
-def test_an_entry_of_mem0_is_known_again_by_its_id_and_keeps_tags_of_its_own() -> None:
-    tea, cheese = (memories(lines(CHEESE | {"memory": text, "tags": [text]}), "mem0")[0] for text in ("tea", "cheese"))
-    assert tea.idempotency_key == cheese.idempotency_key
-    assert (tea.tags, tea.metadata["categories"]) == (("tea",), ["food", "likes"])
-
-
 def test_points_and_relations_of_mem0_are_read() -> None:
     point = {"id": f"{UUID}7", "payload": {"data": "Speaks Finnish", "user_id": "u"}, "vector": [0.1, 0.2]}
     [finnish] = memories(lines(point), "mem0")
