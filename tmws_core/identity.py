@@ -94,7 +94,7 @@ class Writing:
         asked = {agent_id for agent_id in acting if agent_id is not None}
         if not caller.is_independent:
             asked.add(caller.agent_id)
-        async with self.storage.write() as unit:
+        async with self.storage.write(caller.agent_id) as unit:
             registered = await unit.agents.registered(sorted(asked), changing=changing) if asked or changing else {}
             caller = identified(caller, registered.get(caller.agent_id))
             if not caller.may(permission):

@@ -55,11 +55,11 @@ class _Between:
             yield snapshot
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[UnitOfWork]:
+    async def write(self, agent_id: str = "") -> AsyncIterator[UnitOfWork]:
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             await meanwhile()
-        async with self._storage.write() as unit:
+        async with self._storage.write(agent_id) as unit:
             yield unit
 
     def __getattr__(self, name: str) -> Any:

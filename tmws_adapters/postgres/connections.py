@@ -4,7 +4,7 @@ import math
 import select
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Protocol
 
@@ -13,12 +13,13 @@ import attrs
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
-from tmws_adapters.postgres.errors import ServerAway, exhausted
+from tmws_adapters.postgres.errors import ServerAway, crowded, exhausted
 from tmws_adapters.postgres.opener import Opener
 from tmws_adapters.postgres.quiet import silence
 from tmws_adapters.postgres.session import SNAPSHOT, UNIT, Row, Session
 from tmws_core.errors import StorageUnavailable
 from tmws_core.ports.health import PoolFigures
+from tmws_core.turns import Turns
 
 LONGEST_LIFE = 3600.0
 """Seconds after which a connection is replaced, so that one with much memory does not stay for ever."""
@@ -140,6 +141,7 @@ class Connections:
     _snapshots: anyio.Semaphore
     _units: anyio.Semaphore
     _lookups: anyio.Semaphore
+    _agents: Turns = attrs.field(factory=lambda: Turns(1), init=False)
 
     @asynccontextmanager
     async def snapshot(self, *, waits: bool = True) -> AsyncIterator[Session]:
@@ -148,13 +150,27 @@ class Connections:
             yield session
 
     @asynccontextmanager
-    async def unit(self) -> AsyncIterator[Session]:
-        """Borrow a connection for one unit of work; what the block did is durable when it has ended."""
-        async with self._session(self._units, self._limits[1], UNIT, waits=True) as session:
+    async def unit(self, agent_id: str = "") -> AsyncIterator[Session]:
+        """Borrow a connection for one unit of work; what the block did is durable when it has ended.
+
+        An agent has one at a time: as its units lock what it owns, all others would hold their connections waiting.
+        """
+        async with self._turn(agent_id), self._session(self._units, self._limits[1], UNIT, waits=True) as session:
             yield session
             # Whether a commit that is given up happens is not known.
             with anyio.CancelScope(shield=True):
                 await session.commit()
+
+    @asynccontextmanager
+    async def _turn(self, agent_id: str) -> AsyncIterator[None]:
+        async with AsyncExitStack() as held:
+            seconds = self._patience.total_seconds()
+            with anyio.move_on_after(seconds if agent_id else math.inf) as waiting:
+                if agent_id:
+                    await held.enter_async_context(self._agents.of(agent_id))
+            if waiting.cancelled_caught:
+                raise crowded(agent_id, seconds)
+            yield
 
     @asynccontextmanager
     async def lookup(self, *, waits: bool = True) -> AsyncIterator[Session]:

@@ -184,5 +184,14 @@ def exhausted(limit: int, seconds: float) -> StorageBusy:
     )
 
 
+def crowded(agent_id: str, seconds: float) -> StorageBusy:
+    """Return the error for a task whose agent has written without a pause meanwhile."""
+    return StorageBusy(
+        part=PART,
+        reason=f"other writes of the agent {agent_id} took {seconds:g} s",
+        hint="Send fewer at once, or many memories in one call",
+    )
+
+
 def _stated(meaning: _Meaning, name: str) -> StorageUnavailable:
     return meaning.error(part=PART, reason=f"{meaning.reason} ({name})", hint=meaning.hint)

@@ -77,10 +77,10 @@ class PostgresStorage:
             )
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[PostgresUnitOfWork]:
+    async def write(self, agent_id: str = "") -> AsyncIterator[PostgresUnitOfWork]:
         """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
         await self._housekeeping.look_if_overdue()
-        async with self._connections.unit() as session:
+        async with self._connections.unit(agent_id) as session:
             yield PostgresUnitOfWork(
                 PostgresMemoryReader(session, self._timeline),
                 PostgresMemoryWriter(session),

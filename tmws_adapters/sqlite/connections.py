@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from tmws_adapters.cancellation import in_any_case, in_thread
 from tmws_adapters.sqlite.presence import OpenFile
 from tmws_adapters.sqlite.session import Session
 from tmws_core.errors import StorageGone, StorageUnavailable, TmwsError
+from tmws_core.turns import Turns
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -36,6 +37,9 @@ SWITCH_RETRY = timedelta(milliseconds=5)
 GROUP = timedelta(milliseconds=50)
 """How long units join one transaction: none is durable before its end, and nobody else writes to the file until then.
 A commit takes 0.2 to 5 ms."""
+
+AGENT_UNITS = 8
+"""Units of one agent that wait for their turn at once: as many as one commit carries with eight clients."""
 
 HELD, REST = timedelta(seconds=1), timedelta(milliseconds=120)
 """How much longer than it leaves the file to others this process writes before it rests, and for how long: SQLite asks
@@ -192,6 +196,7 @@ class Connections:
     file: OpenFile
     _writer: sqlite3.Connection
     _limiter: anyio.CapacityLimiter
+    _agents: Turns = attrs.field(factory=lambda: Turns(AGENT_UNITS), init=False)
     _turn: anyio.Lock = attrs.field(factory=lambda: anyio.Lock(fast_acquire=True), init=False)
     _writing: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _commit: _Commit = attrs.field(factory=_Commit, init=False)
@@ -200,9 +205,12 @@ class Connections:
     _left: float = attrs.field(default=0.0, init=False)
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Session]:
-        """Wait for this task's turn to write, in order of arrival; what the block did is durable when it has ended."""
-        async with self._turn:
+    async def writing(self, agent_id: str = "") -> AsyncIterator[Session]:
+        """Wait for this task's turn to write, in order of arrival; what the block did is durable when it has ended.
+
+        Of one agent only AGENT_UNITS wait at once for that: others come behind so many, not behind all that it sends.
+        """
+        async with self._agents.of(agent_id) if agent_id else nullcontext(), self._turn:
             await self._make_way()
             session = Session(self._writer, "BEGIN IMMEDIATE", self._limiter, self.file, self._writing)
             try:

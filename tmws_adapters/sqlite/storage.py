@@ -73,9 +73,9 @@ class SqliteStorage:
             )
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[SqliteUnitOfWork]:
+    async def write(self, agent_id: str = "") -> AsyncIterator[SqliteUnitOfWork]:
         """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
-        async with self._connections.writing() as session:
+        async with self._connections.writing(agent_id) as session:
             yield SqliteUnitOfWork(
                 SqliteMemoryReader(session),
                 SqliteMemoryWriter(session),

@@ -337,8 +337,8 @@ class Storage(Protocol):
         """Open a snapshot."""
         ...
 
-    def write(self) -> AbstractAsyncContextManager[UnitOfWork]:
-        """Open a transaction: committed, and durable, when the block ends; rolled back if it raises."""
+    def write(self, agent_id: str = "") -> AbstractAsyncContextManager[UnitOfWork]:
+        """Open a transaction: durable when the block ends, rolled back if it raises; those of one agent take turns."""
         ...
 
     async def count_words(self, texts: Sequence[str]) -> list[Counter[str] | None]:
