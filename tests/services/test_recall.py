@@ -169,7 +169,9 @@ async def test_hits_below_the_wanted_similarity_are_left_out(world: World) -> No
     await world.app.call(athena, CreateMemory(content="The rose blooms."))
     request = SearchMemories(query="The rose blooms.", min_similarity=0.999)
     assert len((await world.app.call(athena, request)).results) == 1
-    assert (await world.app.call(athena, attrs.evolve(request, query="rose"))).results == ()
+    await world.app.call(athena, CreateMemory(content="Release 2.4.7 is out."))
+    for query in ("rose", "What broke with 2.4.7?"):
+        assert (await world.app.call(athena, attrs.evolve(request, query=query))).results == ()
 
 
 async def test_hits_without_a_similarity_are_left_out_if_any_is_wanted(world: World) -> None:
@@ -323,3 +325,19 @@ async def test_what_is_read_by_its_id_comes_first_if_use_counts(settings: Settin
     assert before.results[0].memory_id != often.memory_id
     assert after.results[0].memory_id == often.memory_id
     assert uncounted.results[0].memory_id != often.memory_id
+
+
+@pytest.mark.parametrize("familiarity", [1.0, 0.0])
+async def test_meaning_counts_as_far_as_the_model_can_read_what_is_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch, familiarity: float
+) -> None:
+    async def familiar(*_: object) -> float:
+        return familiarity
+
+    monkeypatch.setattr("tmws_adapters.ollama.embedder._OllamaEmbedder.familiarity", familiar)
+    athena = world.agent("athena")
+    for content in ("The rose blooms.", "The tulip does not.", "Apples ripen."):
+        await world.app.call(athena, CreateMemory(content=content))
+    first, second, last = (await world.app.call(athena, SearchMemories(query="the rose"))).results
+    assert first.content == "The rose blooms."
+    assert (second.score > last.score) is (familiarity > 0), (first.score, second.score, last.score)
