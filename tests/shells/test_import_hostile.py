@@ -238,6 +238,7 @@ def test_pages_take_time_that_grows_with_their_length() -> None:
         "\n\n".join("a" * 1_000_000),
         "a" * PAGE_BYTES,
         "\n" + " \t" * 1_000_000,
+        "- a\n---\n" * 100_000,
     ):
         assert sum(len(section.text) for section in sections(text)) <= len(text)
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tmws_cli.transfer.files import found_path
+from tmws_cli.transfer.markdown import sections
 from tmws_cli.transfer.pages import MarkdownPages
-from tmws_cli.transfer.records import Item, Record, Skip
+from tmws_cli.transfer.records import Item, Record, Refusal, Skip
 from tmws_core.messages.memory import CreateMemory
 
 
@@ -146,3 +147,37 @@ def test_a_long_paragraph_is_cut_between_lines_or_words_where_it_has_any(tmp_pat
         pieces = [request.content.removeprefix("log\n\n") for request in requests_in(tmp_path)]
         assert len(pieces) > 2
         assert seam.join(pieces) == text.strip()
+
+
+def test_front_matter_may_be_toml_and_may_end_with_dots(tmp_path: Path) -> None:
+    toml = note(
+        tmp_path, '+++\r\ntitle = "Tides"\r\ntags = ["sea", 7]\r\ndate = 2025-03-01\r\nn = inf\r\n+++\r\nHigh.\r\n'
+    )
+    assert (toml.content, toml.tags) == ("Tides\n\nHigh.", ("sea", "7"))
+    assert toml.metadata == {"title": "Tides", "date": "2025-03-01", "n": "inf"}
+    assert toml.occurred_at is not None
+    assert toml.occurred_at.isoformat() == "2025-03-01T00:00:00+00:00"
+    dots = note(tmp_path, "---\ntags: [sea]\n...\nLow.\n\n---\n")
+    assert (dots.content, dots.tags) == ("note\n\nLow.\n\n---", ("sea",))
+
+
+@pytest.mark.parametrize(
+    "front", ["a = 1\na = 2", "a", "a." * 32_000 + "a = 1", "a = " + "[" * 10_000, "x = 1\n" * 20_000]
+)
+def test_front_matter_that_is_no_toml_is_refused(tmp_path: Path, front: str) -> None:
+    (tmp_path / "note.md").write_text(f"+++\n{front}\n+++\nText.\n", encoding="utf-8")
+    [item] = taken(tmp_path)
+    assert isinstance(item, Refusal)
+    assert "front matter: is " in item.reason
+
+
+def test_lines_that_are_underlined_are_headings(tmp_path: Path) -> None:
+    text = "Quay\n====\n\nOne.\n\nNight\n---\nTwo.\n\n- a list\n---\n\n```\nCode\n----\n```\n\nA text\nof lines.\n---\n"
+    assert [(section.headings, section.line) for section in sections(text)] == [
+        (("Quay",), 1),
+        (("Quay", "Night"), 6),
+    ]
+    (tmp_path / "note.md").write_text(text, encoding="utf-8")
+    first, second = requests_in(tmp_path)
+    assert first.content == "Quay\n\nOne."
+    assert second.content == f"Quay > Night\n\n{text.partition('---')[2].strip()}"

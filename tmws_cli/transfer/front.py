@@ -1,11 +1,12 @@
-"""The front matter of a Markdown file: YAML between two lines of hyphens, read with the mistrust that it deserves."""
+"""The front matter of a Markdown file, YAML or TOML, read with the mistrust that it deserves."""
 
 import json
 import math
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import attrs
@@ -19,11 +20,17 @@ from tmws_core.wire import rfc3339
 FRONT_BYTES = 1024 * 1024
 """The longest front matter, which takes PyYAML about a second: more than a piece of our own export can need."""
 
+_TOML_BYTES = 64 * 1024
+"""The longest front matter in TOML: four times as long as metadata."""
+
 _VALUES = 20_000
 """In one front matter: more than the metadata of a memory can hold."""
 
 _DEPTH = 2 * JSON_DEPTH
 """Levels of nesting, of which metadata can have JSON_DEPTH; more are refused there, with a better reason."""
+
+_DEEP = re.compile(rf"""(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEPTH}}}""")
+"""A name in TOML that is nested too deep: the time that Python takes to read it grows with its square."""
 
 _NUMBER_CHARACTERS = 64
 """The longest number or time; PyYAML's numbers to the base of 60 take time that grows with the square of it."""
@@ -57,6 +64,22 @@ def readable(text: str) -> str:
     return _NO_TEXT.sub("\ufffd", _BREAKS.sub("\n", text)) if _NO_TEXT.search(text) else text
 
 
+def written_in(values: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the scalars of JSON values, and their lists of scalars, as texts."""
+    return {name: texts for name, value in values.items() if (texts := _texts(value)) is not None}
+
+
+def _texts(value: Any) -> tuple[str, ...] | None:
+    items = value if isinstance(value, list) else [value]
+    return tuple(_text(item) for item in items) if all(isinstance(item, str | int | float) for item in items) else None
+
+
+def _text(value: str | float) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else str(value)
+
+
 def front_matter_in(source: str) -> FrontMatter | None:
     """Return what YAML says, or None if it says no names.
 
@@ -78,6 +101,24 @@ def front_matter_in(source: str) -> FrontMatter | None:
         raise _no_yaml(error.problem or str(error), error.problem_mark) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _no_yaml(str(error), None) from None
+
+
+def front_matter_in_toml(source: str) -> FrontMatter:
+    """Return what TOML says.
+
+    Raises:
+        InvalidField: it is no TOML, or too long.
+    """
+    if len(source) > _TOML_BYTES:
+        raise InvalidField(name="front matter", reason=f"is longer than {_TOML_BYTES} bytes", hint="Shorten it")
+    if _DEEP.search(source):
+        raise InvalidField(name="front matter", reason=f"is no TOML: it is nested more than {_DEPTH} levels deep")
+    try:
+        # Counted in the file, whose first line is one of plus signs.
+        values = _json_object(tomllib.loads(f"\n{source}".replace("\r\n", "\n")))
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise InvalidField(name="front matter", reason=f"is no TOML: {error}") from None
+    return FrontMatter(values=values, written=written_in(values))
 
 
 def front_matter_of(values: Mapping[str, Any]) -> str:
@@ -244,8 +285,10 @@ def _json_scalar(value: Any) -> Any:
     match value:
         case datetime():
             return rfc3339(_aware(value))
-        case date():
+        case date() | time():
             return value.isoformat()
+        case int() | float() if not _is_json(value):
+            return str(value)
         case bytes():
             return value.hex()
         case _:

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from tmws_cli.transfer.front import FrontMatter, front_matter_in, front_matter_of
+from tmws_cli.transfer.front import FrontMatter, front_matter_in, front_matter_in_toml, front_matter_of
 
 SECTION_BYTES = 8 * 1024
 """The longest text of one section; a longer one becomes several, cut between paragraphs."""
@@ -14,8 +14,15 @@ SECTION_BYTES = 8 * 1024
 HEADING_CHARACTERS = 1000
 """The longest heading, since each section below it repeats it; a longer one is text (decision)."""
 
-_FRONT = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+_FRONT = re.compile(
+    r"\A(?:---[ \t]*\r?\n(?P<yaml>.*?)^(?:---|\.\.\.)|\+\+\+[ \t]*\r?\n(?P<toml>.*?)^\+\+\+)[ \t]*\r?(?:\n|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
 _HEADING = re.compile(r" {0,3}(#{1,3})[ \t]+(.*)")
+_UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
+_UNDERLINED = re.compile(r" {0,3}(?![#>|`~<\s]|[-*+][ \t]|\d{1,9}[.)][ \t])(.*)")
+"""A line that may be a heading if the next one underlines it: it begins no list, quotation, table or code."""
+
 _BLANK = " \t"
 
 _SEAM = "\n\n"
@@ -45,11 +52,13 @@ def taken_apart(page: str) -> tuple[FrontMatter, str]:
     What stands between two such lines and has no names is text between two rules.
 
     Raises:
-        InvalidField: the front matter is no YAML, or larger or deeper than one can be.
+        InvalidField: the front matter is no YAML or TOML, or larger or deeper than one can be.
     """
     found = _FRONT.match(page)
-    front = None if found is None else front_matter_in(found.group(1))
-    return (FrontMatter(), page) if found is None or front is None else (front, page[found.end() :])
+    if found is None:
+        return FrontMatter(), page
+    front = front_matter_in(found["yaml"]) if found["toml"] is None else front_matter_in_toml(found["toml"])
+    return (FrontMatter(), page) if front is None else (front, page[found.end() :])
 
 
 def split_front_matter(page: str) -> tuple[dict[str, Any], str]:
@@ -64,7 +73,7 @@ def with_front_matter(values: Mapping[str, Any], text: str) -> str:
 
 
 def sections(text: str) -> Iterator[Section]:
-    """Yield the sections of a page, in order; headings of levels 1 to 3 begin one.
+    """Yield the sections of a page, in order; headings of levels 1 to 3, and lines that are underlined, begin one.
 
     One that has no text is left out if it only stands above others.
     """
@@ -72,14 +81,16 @@ def sections(text: str) -> Iterator[Section]:
     body: list[str] = []
     fence, begun = "", 1
     for number, line in enumerate(text.splitlines(keepends=True), 1):
-        heading = None if fence else _heading(line)
+        is_underline = not fence and _UNDERLINE.fullmatch(line.rstrip("\r\n")) is not None
+        heading = _underlined(body, line) if is_underline else None if fence else _heading(line)
         fence = _fence_after(line, fence)
         if heading is None:
             body.append(line)
             continue
-        yield from _pieces(headings, body, begun, above=bool(headings) and heading[0] > headings[-1][0])
+        above = body[:-1] if is_underline else body
+        yield from _pieces(headings, above, begun, above=bool(headings) and heading[0] > headings[-1][0])
         headings = [*((depth, name) for depth, name in headings if depth < heading[0]), heading]
-        body, begun = [], number
+        body, begun = [], number - is_underline
     yield from _pieces(headings, body, begun, above=False)
 
 
@@ -95,6 +106,15 @@ def _heading(line: str) -> tuple[int, str] | None:
         return None
     name = found.group(2).rstrip(_BLANK).rstrip("#").rstrip(_BLANK)
     return (len(found.group(1)), name) if len(name) <= HEADING_CHARACTERS else None
+
+
+def _underlined(body: list[str], line: str) -> tuple[int, str] | None:
+    """Return the level and the name of a heading that is the last line of a text, alone, and underlined by the next."""
+    alone = bool(body) and not "".join(body[-2:-1]).strip()
+    found = _UNDERLINED.fullmatch(body[-1].rstrip()) if alone else None
+    if found is None or len(found.group(1)) > HEADING_CHARACTERS:
+        return None
+    return (1 if "=" in line else 2), found.group(1)
 
 
 def _fence_after(line: str, fence: str) -> str:

@@ -30,7 +30,7 @@ _TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)("|\\?\Z)(\s*+:)?|[{}\[\]]', re.DOTA
 _IN_ARRAYS = (b"[{", b"{[{", b"{{[{")
 """What is open around the names of an element: also the answers of programs, and their `data`, hold arrays."""
 
-_MARKDOWN = re.compile(rb"\s*(?:---[ \t]*\r?\n|#{1,6}[ \t]+\S)")
+_MARKDOWN = re.compile(rb"\s*(?:(?:---|\+\+\+)[ \t]*\r?\n|#{1,6}[ \t]+\S)")
 _CONTAINERS = {
     b"PK\x03\x04": "an archive: unpack it, and name the file in it",
     b"\x1f\x8b": "compressed: unpack it first",

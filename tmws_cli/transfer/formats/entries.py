@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from tmws_cli.transfer.front import readable
+from tmws_cli.transfer.front import readable, written_in
 from tmws_cli.transfer.labels import distinct_tags, told_fields
 from tmws_cli.transfer.markdown import pieces
 from tmws_cli.transfer.moments import moment_of
@@ -55,7 +54,7 @@ class Entry:
 
     def _record(self, place: str, file: str | None, text: Any, piece: str) -> Record:
         told = {name: value for name, value in self.told.items() if value is not None}
-        known = told_fields(told, written=_written(told), not_meant=FIELDS - self.meant)
+        known = told_fields(told, written=written_in(told), not_meant=FIELDS - self.meant)
         tags = distinct_tags((*known.get("tags", ()), *self.fields.get("tags", ())))[0]
         fields = known | {name: value for name, value in self.fields.items() if value is not None}
         fields |= {"content": text, "tags": tags, "source": label(fields.get("source") or self.program)}
@@ -137,21 +136,3 @@ def text_of(value: Any) -> str:
 def objects_in(value: Any) -> list[dict[str, Any]]:
     """Return the objects in a list, or nothing where there is none."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _written(values: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return the scalars, and the lists of scalars, as texts."""
-    return {name: texts for name, value in values.items() if (texts := _scalars(value)) is not None}
-
-
-def _scalars(value: Any) -> tuple[str, ...] | None:
-    items = value if isinstance(value, list) else [value]
-    return (
-        tuple(_scalar(item) for item in items) if all(isinstance(item, str | int | float) for item in items) else None
-    )
-
-
-def _scalar(value: str | float) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(int(value)) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else str(value)
