@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from tests.contracts.builders import MODEL, fingerprint, memory, new, vector
 from tests.contracts.steps import store
@@ -161,6 +162,28 @@ async def test_a_connection_that_was_given_up_amid_answers_is_lent_to_nobody(con
     async with connections.unit() as session:
         session.later("SELECT 1")
         assert await session.rows("SELECT 2") == [(2,)]
+
+
+async def test_the_last_question_ends_what_it_was_asked_in(connections: Connections) -> None:
+    async with connections.lookup() as session:
+        session.see(["agent ada"])
+        assert await session.last("SELECT current_setting('tmws.audience')") == [("agent ada",)]
+        assert session.connection.pgconn.transaction_status == TransactionStatus.IDLE
+    async with connections.lookup() as session:
+        session.see(["agent ada"])
+        assert await session.answers(("SELECT 1", ()), ("SELECT 2", ()), ends=True) == [[(1,)], [(2,)]]
+        assert session.connection.pgconn.transaction_status == TransactionStatus.IDLE
+
+
+async def test_plans_are_kept_for_what_is_found_by_key_until_one_is_made_afresh(connections: Connections) -> None:
+    asked = "SHOW plan_cache_mode"
+    async with connections.snapshot() as session:
+        for _ in range(2):
+            session.finds_by_key()
+            assert await session.rows(asked) == [("force_generic_plan",)]
+            assert await session.rows(asked, afresh=True) == await session.rows(asked) == [("auto",)]
+    async with connections.snapshot() as session:
+        assert await session.rows(asked) == [("auto",)]
 
 
 async def test_a_batch_of_more_than_one_trip_is_stored_whole_or_not_at_all(url: str) -> None:
