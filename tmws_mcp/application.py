@@ -4,6 +4,7 @@ import math
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -23,6 +24,7 @@ from tmws_adapters.settings import Settings
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import TmwsError
+from tmws_core.messages.system import HealthCheck
 from tmws_core.ports.limits import RateLimiter
 from tmws_core.services.authentication import Authentication
 from tmws_mcp.auth import Authenticated, CallerOf, Challenging, Resource, proven_caller
@@ -186,7 +188,7 @@ def application(
         routes=[
             Route("/mcp", endpoint),
             *rest_routes(app, caller_of, settings.timeout.total_seconds()),
-            *probe_routes(app, operator, asks=settings.authenticates),
+            *probe_routes(partial(app.call, operator, HealthCheck()), asks=settings.authenticates),
             *(resource.routes() if settings.authenticates else []),
         ],
         middleware=[

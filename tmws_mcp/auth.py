@@ -16,7 +16,7 @@ from tmws_core.domain.agent import Caller
 from tmws_core.errors import Unauthenticated
 from tmws_core.services.authentication import Attempt, Authentication
 from tmws_mcp.contained import Json
-from tmws_mcp.limiting import caller_of, network_of
+from tmws_mcp.limiting import BETTER_KNOWN, caller_of, network_of
 from tmws_mcp.lockout import Lockout
 
 CallerOf = Callable[[Request], Caller]
@@ -28,9 +28,6 @@ METADATA = "/.well-known/oauth-protected-resource"
 
 _OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json"})
 """What anybody may ask; it tells nothing but that the server is there, and what its program can do."""
-
-_BETTER_KNOWN = frozenset({"/health"})
-"""What anybody may ask, and whoever says who it is learns more."""
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 
@@ -67,7 +64,7 @@ class Authenticated:
 
     async def _caller(self, scope: Scope) -> Caller | None:
         sent = Headers(scope=scope).getlist("authorization")
-        if not sent and scope["path"] in _BETTER_KNOWN:
+        if not sent and scope["path"] in BETTER_KNOWN:
             return None
         credential = _credential(sent)
         client = scope.get("client")

@@ -19,15 +19,16 @@ MINUTE = 60.0
 STREAMS_EACH = 16
 """Streams on which one agent, or one address, may listen at once: more than it has terminals."""
 
-_ALIVE = "/health/live"
-
 _COUNTED = "counted"
 """Where a request's state says that it was counted."""
 
 WAITING = "waiting"
 """Where a request's state has what gives its place to others while it waits; see `Places.left`."""
 
-_UNLIMITED = frozenset({_ALIVE, "/health/ready", "/health"})
+BETTER_KNOWN = frozenset({"/health"})
+"""What anybody may ask, and whoever says who it is learns more."""
+
+_UNLIMITED = frozenset({"/health/live", "/health/ready", *BETTER_KNOWN})
 """What is asked by whoever runs the server, every few seconds."""
 
 _ADDRESS_SHOWN = 64
@@ -135,9 +136,10 @@ class AgentLimits:
 
 @attrs.define
 class Places:
-    """Runs at most `limit` requests at once, and whether the process lives is told even then; an ASGI middleware.
+    """Runs at most `limit` requests at once, and tells even then how the server is; an ASGI middleware.
 
-    Streams that a client listens on are no requests: they wait, and have their own bound, see `Streams`.
+    Streams that a client listens on are no requests: they wait, and have their own bound, see `Streams`. Nor are
+    questions how the server is, which are answered together: their bound is that of the connections.
     """
 
     app: ASGIApp
@@ -146,7 +148,7 @@ class Places:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request, or raise Overloaded."""
-        if scope["path"] == _ALIVE or _is_stream(scope):
+        if _is_probe(scope) or _is_stream(scope):
             await self.app(scope, receive, send)
             return
         if self._running >= self.limit:
@@ -200,6 +202,11 @@ class Streams:
 
 def _has_credentials(scope: Scope) -> bool:
     return any(name == b"authorization" for name, _ in scope["headers"])
+
+
+def _is_probe(scope: Scope) -> bool:
+    """Tell whether a request asks how the server is, and nobody has to find out who it is from."""
+    return scope["path"] in _UNLIMITED and not (scope["path"] in BETTER_KNOWN and _has_credentials(scope))
 
 
 def _is_counted(scope: Scope) -> bool:

@@ -1,16 +1,20 @@
 """What agents own, as the store counts it along, is what is there; and the time at which a licence was looked at."""
 
 import random
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import attrs
 import orjson
+import psycopg
 import pytest
 
-from tests.contracts.builders import DAY, EVERYTHING, NOON, memory, new, scope
+from tests.contracts.builders import DAY, EVERYTHING, NOON, memory, new, scope, vector
 from tests.contracts.steps import replace, store
 from tests.contracts.stores import Store, open_at
+from tmws_adapters.postgres.opening import PostgresStore
 from tmws_core.domain.agent import Belongings
 from tmws_core.domain.memory import Memory
 from tmws_core.errors import StorageUnavailable
@@ -123,3 +127,18 @@ async def test_that_time_survives_the_process(place: str) -> None:
             assert await store_.license_clock.note(NOON) == NOON
     async with open_at(place) as store_:
         assert await store_.license_clock.last_seen() == NOON
+
+
+async def test_health_tells_what_is_counted_along_and_counts_no_memories(opened: Store, place: str) -> None:
+    vectors = vector(1, 0, 0, 0), vector(0, 1, 0, 0), None
+    await store(opened.storage, *(new(memory(), vector=each) for each in vectors))
+    more = "UPDATE agent_belongings SET memories = memories + 1000"
+    if isinstance(opened, PostgresStore):
+        with psycopg.connect(place) as connection:
+            connection.execute(more)
+        assert (await opened.vectors.health())["vectors"] == 1002
+    else:
+        with closing(sqlite3.connect(place)) as file, file:
+            file.execute(more)
+    health = await opened.storage.health()
+    assert (health.memories, health.unembedded) == (1003, 1)

@@ -73,7 +73,7 @@ async def test_what_is_stored_while_ollama_is_dead_is_found_by_words_and_embedde
         until(lambda: waiting(server) == 0)
         texts = [text for request in ollama.requests[asked:] for text in request.body.get("input", [])]
         assert "degraded" not in search_by_meaning(server, contents[0])
-        assert server.client.get("/health").json()["status"] == "healthy"
+        until(lambda: server.client.get("/health").json()["status"] == "healthy")
         server.stop()
 
     order = [importance[text] for text in texts if text in importance]

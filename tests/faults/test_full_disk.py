@@ -11,6 +11,7 @@ import pytest
 from tests.faults.journal import Journal, check, note, settings_of
 from tests.servers.disk import mounted
 from tests.shells.command import Command
+from tests.shells.owners import until
 from tests.shells.serving import HttpServer, conversation, http_server, tool
 from tmws_core.messages.memory import ALL
 
@@ -78,7 +79,7 @@ async def test_a_full_disk_refuses_writes_alone_and_is_over_without_a_restart(
         ballast.unlink()
         sent.append("There is room again.")
         assert store(server, journal, sent[-1])["success"]
-        assert server.client.get("/health").json()["status"] == "healthy"
+        until(lambda: server.client.get("/health").json()["status"] == "healthy")
         server.stop()
 
     assert await check(settings_of(home, **embedding), journal, sent, chance) == 0

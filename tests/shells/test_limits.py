@@ -104,26 +104,22 @@ def test_without_authentication_nothing_is_counted_unless_asked_for(server: Http
     assert set(statuses(server.client, 100)) == {200}
 
 
-def test_one_request_too_many_at_once_is_refused_and_the_process_still_tells_that_it_lives(home: Path) -> None:
+def test_one_request_too_many_at_once_is_refused_and_the_server_still_tells_how_it_is(home: Path) -> None:
     half = CHECK + b"content-length: 2\r\nconnection: close\r\n\r\n{"
     with http_server(home, TMWS_MAX_CONCURRENT_REQUESTS="2") as server, ExitStack() as stack:
         held = [stack.enter_context(closing(connect(server.url))) for _ in range(2)]
         for connection in held:
             connection.sendall(half)
-        until(server, 503)
-        answer = server.client.get("/health")
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+        while (answer := server.call("health_check")).status_code != 503:
+            pass
+        assert answer.json()["error"]["code"] == "overloaded"
         assert answer.headers["retry-after"] == "1"
-        assert server.client.get("/health/live").status_code == 200
+        for probe in "/health/live", "/health/ready", "/health":
+            assert server.client.get(probe).status_code == 200
         for connection in held:
             connection.sendall(b"}")
             assert read_all(connection).startswith(b"HTTP/1.1 200")
-        assert server.client.get("/health").status_code == 200
-
-
-def until(server: HttpServer, status: int) -> None:
-    while server.client.get("/health").status_code != status:
-        pass
+        assert server.call("health_check").status_code == 200
 
 
 def test_listeners_take_no_place_of_a_request_and_are_bounded_themselves(home: Path) -> None:

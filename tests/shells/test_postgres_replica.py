@@ -7,6 +7,7 @@ import pytest
 from tests.servers.postgres import GUARDED, PASSWORD
 from tests.servers.postgres_replica import kill, pair, port_of, revive
 from tests.shells.command import Command
+from tests.shells.owners import until
 from tests.shells.serving import http_server
 from tmws_adapters.settings import load_settings
 from tmws_core.errors import ConfigurationError
@@ -31,6 +32,7 @@ def test_doctor_and_health_tell_how_far_a_replica_is_and_when_nothing_can_be_sto
             well = server.client.get("/health").json()
             kill(servers.primary)
             found = server.client.post("/mcp/tools/get_memory", json={"memory_id": stored["memory_id"]})
+            until(lambda: "reason" in server.client.get("/health").json()["components"]["postgresql"])
             alone = server.client.get("/health")
             revive(servers.primary)
 

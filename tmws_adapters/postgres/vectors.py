@@ -150,8 +150,14 @@ class PgVectorIndex:
         return hits
 
     async def health(self) -> dict[str, int]:
-        """Return how many vectors the store holds of its model, and how many of them are kept in memory."""
-        sql = "SELECT count(*) FROM memories_v2 WHERE model IS NOT NULL"
+        """Return how many vectors the store holds of its model, and how many of them are kept in memory.
+
+        They are told from the memories that are counted as they come and go: counting takes 200 ms for 200,000.
+        """
+        sql = """
+            SELECT (SELECT coalesce(sum(memories), 0)::bigint FROM agent_belongings)
+                - (SELECT count(*) FROM memories_v2 WHERE model IS NULL)
+        """
         async with self._connections.lookup() as session:
             session.see([ALL])
             ((vectors,),) = await session.rows(sql)

@@ -42,7 +42,7 @@ def health(connection: sqlite3.Connection, path: Path, file: OpenFile) -> Storag
     """Read the store's version and counts; StorageGone where nothing can be stored in it any more."""
     file.check()
     (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    (memories,) = connection.execute("SELECT count(*) FROM memories_v2").fetchone()
+    (memories,) = connection.execute("SELECT coalesce(sum(memories), 0) FROM agent_belongings").fetchone()
     (unembedded,) = connection.execute("SELECT count(*) FROM memories_v2 WHERE model IS NULL").fetchone()
     return StorageHealth(
         kind=PART,
