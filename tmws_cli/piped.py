@@ -8,7 +8,7 @@ import orjson
 
 from tmws_adapters.reading import regular_file
 from tmws_core.domain.memory import BATCH, CONTENT_BYTES, METADATA_BYTES
-from tmws_core.doubles import check_doubles
+from tmws_core.doubles import faithful
 from tmws_core.errors import ContentTooLarge, InvalidField, RequestTooLarge
 
 BATCH_BYTES = BATCH * (CONTENT_BYTES + METADATA_BYTES)
@@ -59,8 +59,7 @@ def objects(name: str, path: str) -> list[Any]:
 def json_value(name: str, raw: bytes) -> Any:
     """Return a value that is written as JSON; InvalidField if it is none."""
     try:
-        value = orjson.loads(raw)
-        check_doubles(raw, value)
+        value = faithful(raw, orjson.loads(raw))
     except InvalidField as error:
         raise error.inside(name) from None
     except orjson.JSONDecodeError as error:

@@ -9,7 +9,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from tmws_core.aside import aside
-from tmws_core.doubles import check_doubles
+from tmws_core.doubles import faithful
 from tmws_core.errors import MalformedRequest, RequestTimedOut, RequestTooLarge
 from tmws_mcp.ids import BOM
 from tmws_mcp.sharing import claim_of
@@ -87,5 +87,5 @@ def _parsed(body: bytes) -> dict[str, Any]:
         raise MalformedRequest(reason=f"The body is not valid JSON: {error.msg}") from None
     if not isinstance(value, dict):
         raise MalformedRequest(reason="The body is not a JSON object")
-    check_doubles(body, value)
-    return value
+    found: dict[str, Any] = faithful(body, value)
+    return found

@@ -5,6 +5,7 @@ from typing import Any
 
 import anyio
 import attrs
+import orjson
 from anyio.abc import TaskGroup
 
 from tmws_adapters.local.limits import LINE_BYTES
@@ -95,4 +96,9 @@ def _told(error: TmwsError, body: dict[str, Any]) -> dict[str, Any]:
 async def _parse(line: bytes | None) -> dict[str, Any]:
     if line is None:
         raise RequestTooLarge(limit=LINE_BYTES)
-    return await parse_object(line)
+    call = await parse_object(line)
+    try:
+        orjson.dumps(call.get("id"))
+    except orjson.JSONEncodeError:
+        raise MalformedRequest(reason="The id of a call comes back, and has integers of 64 bits at most") from None
+    return call

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from tmws_core.aside import aside
 from tmws_core.domain.constraints import JSON_DEPTH
-from tmws_core.doubles import check_doubles
+from tmws_core.doubles import faithful
 from tmws_core.errors import InvalidField, TooManyValues
 from tmws_core.wire import outweighs
 from tmws_mcp.bodies import LIGHT
@@ -57,10 +57,10 @@ def _parsed(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
         raise BadFrame(
             types.INVALID_REQUEST, f"An id is a string of at most {ID} characters or an integer of at most 64 bits"
         )
+    _check_rest(value, request_id)
+    value = _faithful(line, value, request_id)
     if value.get("params") == []:  # as PHP writes an empty object
         value["params"] = {}
-    _check_rest(value, request_id)
-    _check_doubles(line, value, request_id)
     try:
         return (JSONRPCRequest if "id" in value else JSONRPCNotification).model_validate(value, by_name=False)
     except ValidationError:
@@ -98,8 +98,9 @@ def _is_deeper(value: object, levels: int) -> bool:
     return any(isinstance(item, dict | list) for item in layer)
 
 
-def _check_doubles(line: bytes, value: dict[str, object], request_id: str | int | None) -> None:
+def _faithful(line: bytes, value: dict[str, object], request_id: str | int | None) -> dict[str, object]:
     try:
-        check_doubles(line, value)
+        found: dict[str, object] = faithful(line, value)
     except InvalidField as error:
         raise BadFrame(types.INVALID_REQUEST, error.message, request_id) from None
+    return found

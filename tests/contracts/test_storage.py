@@ -39,7 +39,7 @@ async def test_a_memory_comes_back_as_it_was_stored(storage: Storage) -> None:
         access_level=AccessLevel.SHARED,
         shared_with=(Share("zoe", SharePermission.WRITE), Share("bob")),
         tags=("b", "a", '"quoted"'),
-        metadata={"nested": {"list": [1, 2.5, None, True]}, "large": 2**63},
+        metadata={"nested": {"list": [1, 2.5, None, True]}, "large": 2**63, "float": [6.02e23, -1e300, 2.0]},
         session_id="s1",
         sequence=3,
         occurred_at=DAY - timedelta(days=30_000, microseconds=1),

@@ -103,6 +103,11 @@ def test_a_time_without_an_offset_is_refused_where_python_makes_it() -> None:
         CreateMemory(content="x", occurred_at=datetime(2026, 1, 31, 12))  # noqa: DTZ001 - that is the fault
 
 
+def test_a_float_of_metadata_may_be_as_large_as_any() -> None:
+    numbers = [6.02e23, 2.0**64, -1.7e308]
+    assert structure({"content": "x", "metadata": {"n": numbers}}, CreateMemory).metadata == {"n": numbers}
+
+
 def test_metadata_of_more_than_16_kibibytes_is_refused() -> None:
     with pytest.raises(ContentTooLarge, match="metadata"):
         structure({"content": "x", "metadata": {"a": "b" * 16 * 1024}}, CreateMemory)

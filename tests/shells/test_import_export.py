@@ -131,7 +131,11 @@ def one_of_each(tmp_path_factory: pytest.TempPathFactory) -> Command:
     command = Command(tmp_path_factory.mktemp("original")).using(TMWS_ONNX_MODEL_DIR="missing")
     odd = "\n\n  --- \n# not a heading\r\n```\n\u2028 日本語 😀 'quoted': \"yes\"\x85\n\n"
     source = lines(
-        {"content": odd, "tags": ["a", "b: c"], "metadata": {"deep": {"list": [1, 2.5, None, True, "\n---\n"]}}},
+        {
+            "content": odd,
+            "tags": ["a", "b: c"],
+            "metadata": {"deep": {"list": [1, 2.5, None, True, "\n---\n", 6.02e23, -1e300]}},
+        },
         {"content": "likes tea", "agent_id": "alice", "namespace": "acme/backend", "access_level": "team"},
         {"content": "likes coffee", "agent_id": "alice", "namespace": "acme/backend", "access_level": "public"},
         {"content": "read this", "access_level": "shared", "shared_with": ["bob", "carol"], "importance": 0.9},

@@ -8,7 +8,7 @@ import orjson
 
 from tmws_adapters.reading import regular_file
 from tmws_core.domain.constraints import Items
-from tmws_core.doubles import check_doubles
+from tmws_core.doubles import faithful
 from tmws_core.errors import InvalidField
 from tmws_core.messages.agents import RegisterAgent
 from tmws_core.wire import structure
@@ -69,8 +69,7 @@ def bundled_profiles(name: str) -> Profiles:
 
 def _agents(raw: bytes) -> tuple[RegisterAgent, ...]:
     try:
-        read = orjson.loads(raw)
-        check_doubles(raw, read)
+        read = faithful(raw, orjson.loads(raw))
     except orjson.JSONDecodeError as error:
         raise InvalidField(
             name="agents", reason=f"the file is no JSON: {error}", hint="Give a list of agents"

@@ -14,6 +14,7 @@ from tmws_cli.transfer.elements import ELEMENT_BYTES
 from tmws_cli.transfer.formats.entries import MEANT, Entry
 from tmws_cli.transfer.records import Item, Refusal, contained, reason_of
 from tmws_core.domain.words import words_in
+from tmws_core.doubles import faithful
 
 TEXTS = ("content", "memory", "text", "note", "body", "message", "fact", "observation", "description", "value")
 """Columns that hold the text, in the order in which they are looked for."""
@@ -155,7 +156,7 @@ _KNOWN = {*TEXTS, *_IDENTITIES, *_MEANT_HERE, *_TAGS, "metadata", "date", "creat
 def _value(name: str, cell: str) -> Any:
     if name in (*_TAGS, "metadata"):
         with suppress(orjson.JSONDecodeError):
-            return orjson.loads(cell)
+            return faithful(cell.encode(), orjson.loads(cell))
     return _BETWEEN_TAGS.sub(",", cell) if name in _TAGS else cell
 
 

@@ -19,7 +19,7 @@ from tmws_cli.transfer.records import (
     continuation_of,
     record_of,
 )
-from tmws_core.doubles import check_doubles
+from tmws_core.doubles import faithful
 
 
 def items_in(place: str, raw: bytes, *, ignore_unknown: bool, in_lines: bool, file: str | None) -> Iterator[Item]:
@@ -31,8 +31,7 @@ def items_in(place: str, raw: bytes, *, ignore_unknown: bool, in_lines: bool, fi
         InvalidField: it is no object, or says something that no memory can have.
     """
     try:
-        values: Any = orjson.loads(raw)
-        check_doubles(raw, values)
+        values = faithful(raw, orjson.loads(raw))
     except orjson.JSONDecodeError as error:
         yield Refusal(place=place, reason=f"is no JSON: {error}")
         return

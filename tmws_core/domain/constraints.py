@@ -213,9 +213,10 @@ def _too_much_json(name: str, reason: str, maximum: int) -> ContentTooLarge:
 
 
 def _check_number(name: str, value: float) -> None:
-    if not isinstance(value, int) and not math.isfinite(value):
-        raise InvalidField(name=name, reason="holds a number that is not finite", hint="Use JSON numbers")
-    if value == int(value) and not -(2**63) <= int(value) < 2**64:
+    if not isinstance(value, int):
+        if not math.isfinite(value):
+            raise InvalidField(name=name, reason="holds a number that is not finite", hint="Use JSON numbers")
+    elif not -(2**63) <= value < 2**64:
         raise InvalidField(name=name, reason="holds an integer of more than 64 bits", hint="Write it as a string")
 
 
