@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from tests.shells.command import ROOT, Command
 from tests.shells.owners import another_owner, is_owned, kill_owner, owner_of, place_in, raw, until
-from tests.shells.serving import PATIENCE, conversation, environment, http_server, request, run_stdio, tool
+from tests.shells.serving import PATIENCE, STDIO, conversation, environment, http_server, request, run_stdio, tool
 from tests.stacks import change, settings_in
 from tmws_adapters.local import holding
 from tmws_adapters.local.finding import PROOF_SECONDS, knock
@@ -106,6 +107,25 @@ def test_owner_whose_starter_was_killed_serves_others(home: Path) -> None:
     links[-1].socket.close()
     until(lambda: not is_owned(home))
     assert "Traceback" not in log.read_text()
+
+
+def test_owner_keeps_nothing_of_what_a_script_has_open(home: Path) -> None:
+    read_end, write_end = os.pipe()
+    subprocess.run(
+        STDIO,
+        input=request(1, "ping"),
+        stdout=subprocess.DEVNULL,
+        cwd=home,
+        env=environment(home, TMWS_OWNER_IDLE_SECONDS="60"),
+        pass_fds=(write_end,),
+        timeout=PATIENCE,
+        check=True,
+    )
+    os.close(write_end)
+    ended, _, _ = select.select([read_end], [], [], 10)
+    os.close(read_end)
+    assert ended
+    kill_owner(home)
 
 
 def test_owner_waits_for_the_next_client_as_long_as_it_is_set(home: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -47,6 +48,25 @@ def test_a_pipe_in_the_place_of_the_record_gives_way_to_the_owners(command: Comm
     pipe_at(place_in(command.home).record)
 
     assert '"result"' in command.ok(stdin=REQUEST).out
+
+
+@pytest.mark.embedded("files of SQLite")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "directory"])
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+def test_what_is_no_file_beside_the_database_is_refused_with_a_remedy(
+    command: Command, suffix: str, make: Callable[[Path], None]
+) -> None:
+    command.ok("add", "first")
+    planted = command.home / f"tmws.db{suffix}"
+    make(planted)
+
+    done = command.run("add", "second")
+    doctor = command.run("doctor", "--json")
+
+    assert done.code == 5
+    assert f"{planted}, which is SQLite's, is no regular file" in done.err
+    assert str(planted) in check_named(doctor, "database")["detail"]
+    assert "Remove it" in check_named(doctor, "database")["remedy"]
 
 
 def test_a_pipe_in_the_place_of_the_secret_is_refused_with_a_remedy(command: Command) -> None:

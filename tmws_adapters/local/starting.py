@@ -84,6 +84,7 @@ def start(place: Place, seconds: float = START_SECONDS) -> None:
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, told, 1),
                 (os.POSIX_SPAWN_DUP2, log, 2),
+                *((os.POSIX_SPAWN_CLOSE, each) for each in _handed_down()),
             ],
         )
     finally:
@@ -122,6 +123,21 @@ def set_aside(log: str) -> None:
             os.replace(log, f"{log}.1")
     except FileNotFoundError:
         return
+
+
+def _handed_down() -> list[int]:
+    """Return what this process was given by the one that started it, as a script gives its locks and pipes.
+
+    The owner outlives the script, and whoever waits for the end of such a pipe would wait for the owner.
+    """
+    return [each for each in map(int, os.listdir("/dev/fd")) if each > 2 and _is_handed_down(each)]  # noqa: PLR2004 - stdin, stdout and stderr
+
+
+def _is_handed_down(descriptor: int) -> bool:
+    try:
+        return os.get_inheritable(descriptor)
+    except OSError:  # that of the listing itself
+        return False
 
 
 def _line(report: int, deadline: float) -> bytes:

@@ -16,7 +16,7 @@ def writable_file(path: Path) -> None:
     """Create an empty database file and its directory, where they are missing.
 
     Raises OSError if that is impossible or if this user cannot write to the file, and StorageUnavailable if something
-    else than a file is there.
+    else than a file is there, or beside it where SQLite puts its own.
     """
     make_directory(str(path.parent))
     if path.exists() and not path.is_file():
@@ -25,6 +25,12 @@ def writable_file(path: Path) -> None:
             reason="what is at the path of the database file is no file",
             hint="Set TMWS_DATABASE_URL to a file, or leave it out and TMWS_HOME to a directory",
         )
+    for each in (path.with_name(path.name + suffix) for suffix in BESIDE):
+        # SQLite would wait for a pipe, and fail to write to a directory.
+        if each.exists() and not each.is_file():
+            raise StorageUnavailable(
+                part="sqlite", reason=f"{each}, which is SQLite's, is no regular file", hint="Remove it"
+            )
     # An existing file is not opened: closing it would drop this process's locks on it (POSIX).
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, PRIVATE_FILE))
