@@ -5,21 +5,29 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import attrs
 import numpy as np
 import pytest
 
 from tmws_adapters.onnx import open_onnx
+from tmws_adapters.onnx.embedder import THREADS
 from tmws_adapters.onnx.files import find_files
+from tmws_adapters.onnx.inference import LoadedModel, Window
 from tmws_core.domain.embedding import Vector
 from tmws_core.errors import EmbedderUnavailable, ModelNotFound
 
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
+LONGEST_WAIT = 60
+"""Seconds that only a hang reaches."""
+
 FLOAT, INT64 = 1, 7
 """Element types of ONNX."""
 
@@ -318,6 +326,47 @@ async def test_event_loop_runs_on_while_a_batch_is_embedded() -> None:
             await anyio.lowlevel.checkpoint()
             turns += 1
     assert turns > 1000
+
+
+@attrs.define(eq=False)
+class Held:
+    """Inferences of long texts wait until they are let go; it counts them, and those of short ones."""
+
+    long: int = 0
+    short: int = 0
+    gone: threading.Event = attrs.field(factory=threading.Event)
+
+    def hold(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        infer = LoadedModel.vectors
+
+        def held(model: LoadedModel, windows: Sequence[Window]) -> list[Vector]:
+            if len(windows[-1]) < 100:
+                self.short += 1
+            else:
+                self.long += 1
+                assert self.gone.wait(LONGEST_WAIT)
+            return infer(model, windows)
+
+        monkeypatch.setattr(LoadedModel, "vectors", held)
+
+
+async def test_a_question_does_not_wait_for_passages(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held()
+    held.hold(monkeypatch)
+    async with open_onnx() as embedder, anyio.create_task_group() as group:
+        for _ in range(THREADS + 1):
+            group.start_soon(embedder.passages, ["word " * 200])
+        try:
+            with anyio.fail_after(LONGEST_WAIT):
+                while held.long < THREADS:
+                    await anyio.lowlevel.checkpoint()
+                assert (await embedder.query("Where does the cat sleep?")).dimension == 384
+                assert await embedder.familiarity("Where does the cat sleep?") > 0.9
+                assert (held.long, held.short) == (THREADS, 1)
+                assert (await embedder.health()).up
+                assert (held.long, held.short) == (THREADS, 2)
+        finally:
+            held.gone.set()
 
 
 async def test_first_calls_at_once_get_vectors_of_one_model(folder: Path) -> None:

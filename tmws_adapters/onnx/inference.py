@@ -86,6 +86,10 @@ class LoadedModel:
             known += count if count >= _KNOWN_LETTERS and piece != _UNKNOWN else 0
         return known / letters if letters else 1.0
 
+    def vector(self, text: str) -> Vector:
+        """Embed one text."""
+        return self.vectors(self.windows([text]))[0]
+
     def vectors(self, windows: Sequence[Window]) -> list[Vector]:
         """Embed windows in one run; the cost grows with their number times the longest of them."""
         return self._encoder.vectors(windows)
