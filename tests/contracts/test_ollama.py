@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
 import anyio
+import anyio.lowlevel
 import attrs
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from tests.contracts.ollama_double import (
     ollama_double,
 )
 from tmws_adapters.ollama import open_ollama
+from tmws_adapters.ollama.connection import CONNECTIONS
+from tmws_adapters.ollama.embedder import PASSAGE_REQUESTS
 from tmws_adapters.onnx import open_onnx
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.errors import ConfigurationError, EmbedderUnavailable, ModelNotFound
@@ -343,6 +346,22 @@ async def test_calls_beyond_the_connections_wait_for_their_turn(double: OllamaDo
     for number, row in enumerate(expected):
         assert values(answers[number]) == pytest.approx([value / np.linalg.norm(row) for value in row], abs=1e-6)
     assert len(double.requests) >= 40
+
+
+async def test_a_question_does_not_wait_for_passages(double: OllamaDouble, embedder: Embedder) -> None:
+    await embedder.query("first")
+    before = len(double.requests)
+    double.fail_next(Fault.HUNG, times=2 * CONNECTIONS)
+    async with anyio.create_task_group() as group:
+        for number in range(2 * CONNECTIONS):
+            group.start_soon(embedder.passages, [f"text {number}"])
+        with anyio.fail_after(60):
+            while len(double.requests) < before + PASSAGE_REQUESTS:
+                await anyio.lowlevel.checkpoint()
+            double.forgive()
+            await embedder.query("second")
+        assert len(double.requests) == before + PASSAGE_REQUESTS + 1
+        group.cancel_scope.cancel()
 
 
 async def test_double_can_answer_with_the_vectors_of_the_bundled_model() -> None:

@@ -26,7 +26,7 @@ IDLE_TIMEOUT = timedelta(seconds=60)
 """Until a connection that nobody needs is closed: so long it tells of a server that was restarted meanwhile."""
 
 CONNECTIONS = 8
-"""At once: Ollama computes one to four requests in parallel (OLLAMA_NUM_PARALLEL) and queues the rest."""
+"""At once, most of them for questions (PASSAGE_REQUESTS): Ollama queues what it does not compute."""
 
 
 @attrs.frozen(kw_only=True)

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import anyio
+
 from tmws_adapters.ollama.answers import (
     PART,
     AnswerLate,
@@ -21,6 +23,10 @@ from tmws_core.ports.embedder import Embedder, EmbedderHealth
 
 BATCH_TEXTS = 16
 """Texts of one request: the server answers when the last is done, so a large batch outlasts the timeout on a CPU."""
+
+PASSAGE_REQUESTS = 2
+"""Requests for passages at once: Ollama computes one text of an embedding model at a time (`server/sched.go`), so that
+one is computed while the other is on its way, and a question waits there behind two of them at most."""
 
 HEALTH_TIMEOUT = timedelta(seconds=2)
 """For the list of models, which a server keeps at hand."""
@@ -54,6 +60,7 @@ class _OllamaEmbedder:
         self._timeout = timeout
         self._load_timeout = load_timeout
         self._prefixes = prefixes_of(self._name)
+        self._passages = anyio.CapacityLimiter(PASSAGE_REQUESTS)
         self._loaded = False
         self._one_by_one = False
         self._dimension: int | None = None
@@ -63,9 +70,16 @@ class _OllamaEmbedder:
         return self._connection.reconnects.count
 
     async def passages(self, texts: Sequence[str]) -> list[Vector]:
-        return await self._embed(texts, self._prefixes.passage)
+        _refuse_blank(texts)
+        vectors: list[Vector] = []
+        for start in range(0, len(texts), BATCH_TEXTS):
+            # Nobody's time runs before the request is made.
+            async with self._passages:
+                vectors += await self._embed(texts[start : start + BATCH_TEXTS], self._prefixes.passage)
+        return vectors
 
     async def query(self, text: str) -> Vector:
+        _refuse_blank([text])
         return (await self._embed([text], self._prefixes.query))[0]
 
     async def familiarity(self, text: str) -> float:  # noqa: ARG002 - Ollama does not show its tokenizer
@@ -88,13 +102,7 @@ class _OllamaEmbedder:
         return EmbedderHealth(kind="ollama", model=self._name, up=not reason, digest=digest or "", reason=reason)
 
     async def _embed(self, texts: Sequence[str], prefix: str) -> list[Vector]:
-        if not all(map(str.strip, texts)):
-            raise EmbeddingRefused(part=PART, reason="a blank text has no embedding")
-        vectors: list[Vector] = []
-        for start in range(0, len(texts), BATCH_TEXTS):
-            batch = [prefix + text for text in texts[start : start + BATCH_TEXTS]]
-            vectors += map(self._checked, await self._batch(batch))
-        return vectors
+        return [self._checked(vector) for vector in await self._batch([prefix + text for text in texts])]
 
     async def _batch(self, texts: list[str]) -> list[Vector]:
         if not self._one_by_one:
@@ -124,3 +132,8 @@ class _OllamaEmbedder:
         elif self._dimension != vector.dimension:
             raise wrong_dimension(self._dimension, vector.dimension)
         return vector
+
+
+def _refuse_blank(texts: Sequence[str]) -> None:
+    if not all(map(str.strip, texts)):
+        raise EmbeddingRefused(part=PART, reason="a blank text has no embedding")
