@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import attrs
@@ -23,6 +24,7 @@ from tmws_core.errors import (
 from tmws_core.ports.embedder import Embedder, EmbedderHealth
 from tmws_core.ports.storage import Storage, UnitOfWork
 from tmws_core.ports.system import Clock
+from tmws_core.turns import Turns
 
 T = TypeVar("T")
 
@@ -34,6 +36,10 @@ that is back (LONGEST_PAUSE of the circuit). Two short texts a minute are nothin
 
 DOUBT_SECONDS = 15.0
 """How long a disproof holds: as often is looked for texts without a vector (RETRY_SECONDS of the indexing)."""
+
+OWN_CALLS = 2
+"""Calls of one agent at once, for passages and as many for questions: two keep an embedder busy, and whoever comes next
+waits for what those two have begun, however many more there are."""
 
 
 @attrs.define
@@ -49,6 +55,9 @@ class StoreEmbedder:
     inner: Embedder
     storage: Storage
     clock: Clock
+    storing: Turns = attrs.field(factory=partial(Turns, OWN_CALLS), init=False)
+    asking: Turns = attrs.field(factory=partial(Turns, OWN_CALLS), init=False)
+    """The turns of each agent, by its id, for passages and for questions."""
     _identity: Identity | None = attrs.field(default=None, init=False)
     _proved: float = attrs.field(default=-math.inf, init=False)
     _begun: float = attrs.field(default=-math.inf, init=False)

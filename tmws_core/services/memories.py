@@ -221,7 +221,7 @@ class Memories:
         expected = await self._expected(caller, requests, settling)
         passages = {each.memory.id: each.passage for each in expected}
         since = self.embedder.changes
-        vectors, milliseconds = await self._embed(passages) if passages else ({}, 0.0)
+        vectors, milliseconds = await self._embed(caller, passages) if passages else ({}, 0.0)
         lexical = await self._lexical_by_id(expected)
         named = dict.fromkeys(request.agent_id for request in requests.values())
         async with self.writing(caller, Permission.MEMORY_WRITE, acting=named) as standing:
@@ -271,7 +271,7 @@ class Memories:
             changes.check_change(acting, former, request)
             text = changes.changed(former, request, caller, self.clock.now(), embedded=False).embedded_by
             if text != former.embedded_by:
-                vectors, _ = await self._embed({request.memory_id: passage(*text)})
+                vectors, _ = await self._embed(caller, {request.memory_id: passage(*text)})
                 (lexical,) = await self._lexical([text[0]])
                 return _Prepared(text, vectors, lexical)
         return _Prepared()
@@ -307,16 +307,17 @@ class Memories:
         texts = await each_aside(lexical_document, contents)
         return [Lexical(*each) for each in zip(texts, await self.storage.count_words(texts), strict=True)]
 
-    async def _embed(self, passages: Mapping[str, str]) -> tuple[Mapping[str, Vector], float]:
+    async def _embed(self, caller: Caller, passages: Mapping[str, str]) -> tuple[Mapping[str, Vector], float]:
         """Return the vectors by memory and the milliseconds they took; none of what is refused, or has no time."""
         started = self.clock.monotonic()
         vectors: dict[str, Vector] = {}
         try:
             with anyio.fail_after(self.embed_timeout.total_seconds()):
-                if len(passages) > 1:
-                    await embed_apart(self.embedder, passages, vectors)
-                else:  # whether the text or the embedder is at fault makes no difference
-                    vectors.update(zip(passages, await self.embedder.passages([*passages.values()]), strict=True))
+                async with self.embedder.storing.of(caller.agent_id):
+                    if len(passages) > 1:
+                        await embed_apart(self.embedder, passages, vectors)
+                    else:  # whether the text or the embedder is at fault makes no difference
+                        vectors.update(zip(passages, await self.embedder.passages([*passages.values()]), strict=True))
         except (EmbedderUnavailable, TimeoutError):
             pass
         return vectors, (self.clock.monotonic() - started) * 1000

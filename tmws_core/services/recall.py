@@ -260,7 +260,8 @@ class Recall:
         known = Vector(await self.cache.get(key) or b"")
         if known.dimension == model.dimension:
             return known
-        vector = await self.embedder.query(query, stored)
+        async with self.embedder.asking.of(asker.agent_id):
+            vector = await self.embedder.query(query, stored)
         await self.cache.put(key, vector.data)
         return vector
 
