@@ -66,6 +66,12 @@ def test_a_letter_with_endless_marks_is_found_by_what_is_written_like_it() -> No
         ("my_Var", None),
         ("myVar\u00e9", None),
         ("plain", None),
+        ("9f86d081884c7d65", "9f86d08"),
+        ("9F86D081", "9F86D08"),
+        ("9f86d08", None),
+        ("1234567890", None),
+        ("defaced-facade", None),
+        ("9f86d081g", None),
     ],
 )
 def test_a_compound_of_ascii_is_followed_by_its_parts(word: str, parts: str | None) -> None:

@@ -138,6 +138,26 @@ async def test_what_a_version_before_has_indexed_is_found_by_the_letters_that_it
         assert found.results[0].relevance is Relevance.STRONG
 
 
+async def test_a_hash_is_found_by_its_first_digits_and_by_all_of_them(settings: Settings) -> None:
+    whole = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"
+    former, later, other = (
+        memory(content=f"Fixed in {digits}.") for digits in (whole[::-1], whole, "1234567890abcdef")
+    )
+    async with open_parts(settings) as parts:
+        lexical = Lexical(lexical_document(former.content, plain=False))
+        async with parts.storage.write() as unit:
+            await unit.changes.add([attrs.evolve(new(former), lexical=lexical), new(later), new(other)])
+        app = compose(settings, parts)
+        for query, content in (
+            (whole[:7], later.content),
+            (whole[:12].upper(), later.content),
+            (whole[::-1], former.content),
+        ):
+            request = SearchMemories(query=query, mode=SearchMode.LEXICAL)
+            found = await app.call(settings.operator("test"), request)
+            assert [(hit.content, hit.relevance) for hit in found.results] == [(content, Relevance.STRONG)]
+
+
 async def test_what_cosines_mean_is_measured_once_for_a_model_and_kept_with_it(
     settings: Settings, ollama: OllamaDouble
 ) -> None:

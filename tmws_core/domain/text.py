@@ -40,6 +40,14 @@ _CAMEL_WORD = re.compile(
 )
 """A word of ASCII with a seam; what goes on behind it is looked at once, not once for each seam ("aAaA...é")."""
 
+_SHORT = 7
+"""Digits of a hash that Git shows where it abbreviates one (core.abbrev, for small repositories)."""
+
+_HASH = re.compile(
+    rf"(?<![0-9A-Za-z])(?=[0-9]*+[a-f])(?=[a-f]*+[0-9])([0-9a-f]{{{_SHORT}}})[0-9a-f]++(?![0-9A-Za-z])", re.IGNORECASE
+)
+"""A number in hexadecimal, of more digits and with both kinds of them, as nearly all hashes have."""
+
 MARKS = 30
 """Marks in a row that are indexed: what Unicode calls stream-safe (UAX #15, section 13). No language writes as many,
 and putting longer runs in order takes time that grows with their square."""
@@ -181,11 +189,12 @@ def lexical_document(content: str, *, plain: bool = True) -> str:
     Arabic; an emoji or a currency becomes a word. Invisible format characters, and marks beyond MARKS in a row, are
     dropped. Runs of scripts without spaces become overlapping bigrams: a single character is found only where it stands
     alone, every longer word by its bigrams. Compound identifiers are followed by their parts, so that they are found by
-    part and by whole.
+    part and by whole; so are hashes by what Git shows of them.
     """
     folded = _folded(content)
     if plain:
         folded = _FOREIGN.sub(lambda found: plainest(found.group()), folded)
+        folded = _HASH.sub(r"\g<0> \1", folded)
     spaced = UNSPACED.sub(lambda run: _bigrams(run.group()), folded)
     return _CAMEL_WORD.sub(lambda word: _with_parts(word.group()), spaced)
 

@@ -241,8 +241,6 @@ class Recall:
         """Return the best by words, by those of versions before as well, if these wrote the same words otherwise."""
         (terms,) = await each_aside(query_terms, [query])
         hits = await self.lexical.search(scope, terms, limit)
-        if query.isascii():
-            return hits
         (former,) = await each_aside(partial(query_terms, plain=False), [query])
         if former == terms:
             return hits
