@@ -14,7 +14,7 @@ from tmws_cli.transfer.importing import Import, Source
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.recognising import Stream
 from tmws_core.domain.memory import AccessLevel, SharePermission
-from tmws_core.messages.memory import CreateMemory, GetMemory, ListMemories, MemoryBrief, ShareMemory
+from tmws_core.messages.memory import CreateMemory, GetMemory, ListMemories, MemoryBrief, ShareMemory, UpdateMemory
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +126,20 @@ async def test_what_a_file_replaces_of_its_own_is_replaced(world: World, tmp_pat
     assert (six.superseded_by, seven.access_level) == (seven.memory_id, AccessLevel.PRIVATE)
     again, _ = await imported(world, tmp_path / "lines.jsonl", lines)
     assert (run.tally.stored, again.tally.stored, again.tally.already_there, again.tally.unlinked) == (2, 0, 2, 0)
+
+
+async def test_what_has_expired_since_is_in_force_again_unless_it_ends_by_the_file(
+    world: World, tmp_path: Path
+) -> None:
+    lines = written({"content": "Expired by hand."}, {"content": "Ends.", "expires_at": "2020-01-01T00:00:00Z"})
+    await imported(world, tmp_path / "lines.jsonl", lines)
+    [memory] = await memories(world)
+    await world.app.call(world.operator, UpdateMemory(memory_id=memory.memory_id, expires_at=world.app.now()))
+    assert await memories(world) == ()
+    for stored in (1, 0):
+        run, _ = await imported(world, tmp_path / "lines.jsonl", lines)
+        assert (run.tally.stored, run.tally.already_there) == (stored, 2 - stored)
+        assert [each.content for each in await memories(world)] == ["Expired by hand."]
 
 
 async def test_an_export_that_comes_back_to_its_store_copies_nothing_of_others(world: World, tmp_path: Path) -> None:

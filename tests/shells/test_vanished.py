@@ -1,15 +1,18 @@
 """What vanished from pages since their last import is told, and expires when that is wanted."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 import attrs
 import pytest
 
 from tests.shells.command import Command
 from tests.stacks import stacked
 from tmws_adapters.bootstrap import open_app
+from tmws_adapters.local import lock
 from tmws_adapters.settings import load_settings
 from tmws_adapters.system import SystemClock
 from tmws_cli.transfer.importing import Import, Tally
@@ -99,6 +102,44 @@ async def test_what_was_pruned_is_in_force_again_when_it_is_back(vault: Vault) -
     assert await vault.imported(prune=True) == {"already_there": 1, "vanished": 1, "pruned": 1}
     vault.write("a.md", "Here, otherwise.\n")
     assert await vault.imported() == {"stored": 1, "already_there": 1}
+
+
+@pytest.mark.anyio
+async def test_what_was_pruned_is_back_where_nothing_is_known_of_it(vault: Vault) -> None:
+    vault.write("a.md", "Here.\n")
+    await vault.imported()
+    (vault.folder / "a.md").rename(vault.folder / "a.md.away")
+    assert await vault.imported(prune=True) == {"vanished": 1, "pruned": 1}
+    (vault.folder.parent / "store.imports").unlink()
+    (vault.folder / "a.md.away").rename(vault.folder / "a.md")
+    assert await vault.imported() == {"stored": 1}
+    assert await vault.imported() == {"already_there": 1}
+    assert await vault.current() == ["a\n\nHere."]
+
+
+@pytest.mark.anyio
+async def test_imports_that_end_at_once_wait_for_each_other_and_keep_what_both_made(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, looked = vault.folder.parent / "store", anyio.Event()
+    first, second, take = Made.beside(store), Made.beside(store), lock.take
+
+    def look(path: str) -> int | None:
+        looked.set()
+        return take(path)
+
+    async def end(made: Made) -> None:
+        async with made.kept():
+            pass
+
+    first.note("one", "k", "m1")
+    second.note("two", "k", "m2")
+    async with anyio.create_task_group() as tasks, first.kept():
+        monkeypatch.setattr(lock, "take", look)
+        tasks.start_soon(end, second)
+        await looked.wait()
+    kept = json.loads((vault.folder.parent / "store.imports").read_bytes())
+    assert kept == {"pages": {"one": {"k": "m1"}, "two": {"k": "m2"}}}
 
 
 @pytest.mark.anyio

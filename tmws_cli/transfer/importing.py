@@ -253,7 +253,14 @@ class Import:
         await self._call(memory)
 
     async def _in_force(self, record: Record, created: MemoryCreated) -> MemoryCreated:
-        """Return what was created, anew if it was superseded in one place just now and stands in another."""
+        """Return what was created: anew if it was superseded in one place just now and stands in another.
+
+        What has expired since it was stored, and does not end by the file, is in force again.
+        """
+        until = record.request.expires_at
+        if created.expired and (until is None or until > self.app.now()):
+            await self.app.call(self.caller, UpdateMemory(memory_id=created.memory_id, expires_at=until))
+            return attrs.evolve(created, stored=True)
         if created.stored or created.memory_id not in self._superseded:
             return created
         return await self._call(attrs.evolve(beginning(record), idempotency_key=None))
@@ -263,9 +270,8 @@ class Import:
         memory_id = result.memory_id
         await self._links.restore(record, memory_id, stored=result.stored)
         key = record.request.idempotency_key
-        if self.made and record.page and key and self.made.note(record.page, key, memory_id) and not result.stored:
-            await self.app.call(self.caller, UpdateMemory(memory_id=memory_id, expires_at=record.request.expires_at))
-            self.tally.stored, self.tally.already_there = self.tally.stored + 1, self.tally.already_there - 1
+        if self.made and record.page and key:
+            self.made.note(record.page, key, memory_id)
         if record.former:
             retelling = await Retelling.begun(self.app, self.caller, record, memory_id)
             await retelling.go_on(record.former)
@@ -285,12 +291,13 @@ class Import:
         """Tell what such pages have no more, and with `prune` let it expire, once they are imported to their end."""
         if self.made is None:
             return
-        if not (self.strict and self.tally.refused):
+        async with self.made.kept():
+            if self.strict and self.tally.refused:
+                return
             for vanished in await self.made.vanished(self.app, self.caller, pages):
                 if prune:
                     await self.made.prune(self.app, self.caller, vanished)
                 self.tally.miss(vanished.memory.source or vanished.page, pruned=prune)
-        await self.made.keep()
 
     async def _end_history(self) -> None:
         """Give the memory whose former texts came in pieces the text that it has at last."""

@@ -1,10 +1,13 @@
 """Which memory each section of a page has made: kept between imports, so that what vanished from a page is noticed."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import errno
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import attrs
 import orjson
@@ -19,6 +22,11 @@ from tmws_core.messages.memory import GetMemory, MemoryView, UpdateMemory
 
 _BYTES = 256 * 1024 * 1024
 """The longest file, of two million sections; a longer one is begun anew."""
+
+WAIT_SECONDS = 60
+"""For another import that is ending: of 10,000 sections that vanished it takes some seconds (decision)."""
+
+_LOOK_SECONDS = 0.05
 
 _Sections = dict[str, str]
 """Memory ids by the keys of sections."""
@@ -35,7 +43,7 @@ class Vanished:
 
 @attrs.define
 class Made:
-    """What imports have made of pages, by the page, and the memories that were pruned; nothing where that is not known.
+    """What this import, and those before it, have made of pages, by the page; nothing where that is not known.
 
     Pages in two folders that say the same in the same place share a memory, so that several sections may stand for one.
     Losing it costs nothing but that what vanished before is not noticed.
@@ -43,25 +51,36 @@ class Made:
 
     _path: Path
     _pages: dict[str, _Sections] = attrs.field(factory=dict, init=False)
-    _pruned: set[str] = attrs.field(factory=set, init=False)
 
     @classmethod
     def beside(cls, store: Path) -> "Made":
-        """Read what is kept beside a store on this machine."""
-        made = cls(store.with_name(f"{store.name}.imports"))
-        with suppress(OSError, orjson.JSONDecodeError):
-            kept = orjson.loads(read_regular(str(made._path), _BYTES))
-            made._pages = {page: _texts(sections) for page, sections in _object(_object(kept).get("pages")).items()}
-            pruned = _object(kept).get("pruned")
-            made._pruned = {each for each in pruned if isinstance(each, str)} if isinstance(pruned, list) else set()
-        return made
+        """Begin with what is kept beside a store on this machine."""
+        return cls(store.with_name(f"{store.name}.imports"))
 
-    def note(self, page: str, key: str, memory_id: str) -> bool:
-        """Note which memory stands for a section, and tell whether it is one that was pruned."""
+    def note(self, page: str, key: str, memory_id: str) -> None:
+        """Note which memory stands for a section."""
         self._pages.setdefault(page, {})[key] = memory_id
-        was_pruned = memory_id in self._pruned
-        self._pruned.discard(memory_id)
-        return was_pruned
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Add what was noted to what imports have kept so far, and write down at the end what it is then.
+
+        Other imports that end meanwhile wait for it.
+
+        Raises:
+            OSError: it cannot be written, or another import keeps the file for WAIT_SECONDS.
+        """
+        lock = await _taken(self._path.with_name(f"{self._path.name}.lock"))
+        try:
+            noted, self._pages = self._pages, await anyio.to_thread.run_sync(_read, self._path)
+            for page, sections in noted.items():
+                self._pages.setdefault(page, {}).update(sections)
+            yield
+            pages = {page: sections for page, sections in self._pages.items() if sections}
+            await anyio.to_thread.run_sync(write_durably, self._path, orjson.dumps({"pages": pages}))
+        finally:
+            if lock is not None:
+                os.close(lock)
 
     async def vanished(self, app: App, caller: Caller, pages: Sequence[MarkdownPages]) -> list[Vanished]:
         """Return what pages that were read to their end have no more, each memory once.
@@ -90,13 +109,27 @@ class Made:
     async def prune(self, app: App, caller: Caller, vanished: Vanished) -> None:
         """Let the memory expire; it is in force again when its section is back."""
         await app.call(caller, UpdateMemory(memory_id=vanished.memory.memory_id, expires_at=app.now()))
-        self._pruned.add(self._pages[vanished.page].pop(vanished.key))
+        del self._pages[vanished.page][vanished.key]
 
-    async def keep(self) -> None:
-        """Write it down."""
-        pages = {page: sections for page, sections in self._pages.items() if sections}
-        content = orjson.dumps({"pages": pages, "pruned": sorted(self._pruned)})
-        await anyio.to_thread.run_sync(write_durably, self._path, content)
+
+def _read(path: Path) -> dict[str, _Sections]:
+    with suppress(OSError, orjson.JSONDecodeError):
+        kept = orjson.loads(read_regular(str(path), _BYTES))
+        return {page: _texts(sections) for page, sections in _object(_object(kept).get("pages")).items()}
+    return {}
+
+
+async def _taken(path: Path) -> int | None:
+    """Return the descriptor that holds a lock, or None where the system has none."""
+    try:
+        from tmws_adapters.local import lock  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        return None
+    with anyio.move_on_after(WAIT_SECONDS):
+        while (held := lock.take(str(path))) is None:  # noqa: ASYNC110 - other processes have it
+            await anyio.sleep(_LOOK_SECONDS)
+        return held
+    raise OSError(errno.EWOULDBLOCK, "another import has not ended", str(path))
 
 
 async def _in_force(app: App, caller: Caller, memory_id: str) -> MemoryView | None:

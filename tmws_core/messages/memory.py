@@ -60,7 +60,7 @@ class MemoryCreated:
     """The memory is stored, durably. `duplicate_of` names the memory that held this very text already.
 
     What the request said beside the text was said of that one, too, or is in it now: `merged` names the fields that
-    were put together. With `stored` false, an earlier call had stored it.
+    were put together. With `stored` false, an earlier call had stored it; `expired` says that no search finds it now.
     """
 
     success: bool = True
@@ -70,6 +70,7 @@ class MemoryCreated:
     embedding_latency_ms: float
     duplicate_of: str | None = None
     merged: tuple[str, ...] | None = None
+    expired: bool | None = None
 
 
 @attrs.frozen(kw_only=True)
