@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from tmws_adapters.migrations.standing import Change, Standing
 from tmws_adapters.settings import Settings
+from tmws_core.ports.health import Flaw, Reindexed
 
 if TYPE_CHECKING:
     from tmws_adapters.migrations.shape import Difference
 
-__all__ = ["Change", "Standing", "Tell", "Upkeep", "upkeep_of"]
+__all__ = ["Change", "Flaw", "Reindexed", "Standing", "Tell", "Upkeep", "upkeep_of"]
 
 Tell = Callable[[str], None]
 """Takes a line about how far the work is."""
@@ -34,8 +35,12 @@ class Upkeep(Protocol):
         """Return what is not as the database's revision makes it; SchemaTooNew for a revision of a newer version."""
         ...
 
-    def integrity(self, tell: Tell) -> list[str]:
+    def integrity(self, tell: Tell) -> list[Flaw]:
         """Read the whole database and return what is wrong with it."""
+        ...
+
+    def reindex(self, tell: Tell) -> Reindexed:
+        """Make the lexical index that of the texts again, where it is not; others may go on meanwhile."""
         ...
 
     def size(self) -> int:

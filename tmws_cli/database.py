@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,10 +13,10 @@ from tmws_adapters.local.lock import take
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import read
 from tmws_adapters.settings import Settings
-from tmws_adapters.upkeep import Change, Standing, Upkeep, upkeep_of
+from tmws_adapters.upkeep import Change, Flaw, Standing, Upkeep, upkeep_of
 from tmws_cli.exits import FAILURE
 from tmws_cli.options import invocation_of, with_common_options
-from tmws_cli.output import printable
+from tmws_cli.output import counted, printable
 from tmws_core.errors import StorageBusy, StorageUnavailable
 
 UPGRADE = "Run `tmws db upgrade`"
@@ -118,14 +118,32 @@ def integrity(context: click.Context) -> None:
     """Read the whole database, and tell what is damaged in it or does not agree."""
     upkeep = upkeep_of(invocation_of(context).settings())
     _require_current(upkeep)
-    problems = upkeep.integrity(_teller(context))
-    lines = [f"❌ {problem}" for problem in problems] or ["✅ The database is sound"]
-    remedy = "Stop TMWS, keep a copy of the database, and restore the last backup" if problems else ""
+    flaws = upkeep.integrity(_teller(context))
+    lines = [f"❌ {each.problem}" for each in flaws] or ["✅ The database is sound"]
+    remedy = remedy_of(flaws)
     _answer(
         context,
-        {"problems": problems, "remedy": remedy},
+        {"problems": [each.problem for each in flaws], "remedy": remedy},
         [*lines, *([f"→ {remedy}."] if remedy else [])],
-        success=not problems,
+        success=not flaws,
+    )
+
+
+@database.command("reindex")
+@click.pass_context
+def reindex(context: click.Context) -> None:
+    """Compare the words of the lexical index with the texts, and write those anew that differ.
+
+    Others may read and write meanwhile. If it is interrupted, what it has written stays, and it may be run again.
+    """
+    upkeep = upkeep_of(invocation_of(context).settings())
+    _require_current(upkeep)
+    done = upkeep.reindex(_teller(context))
+    texts = counted(done.written, "memory", "memories")
+    _answer(
+        context,
+        {"written": done.written, "removed": done.removed},
+        [f"✅ Reindexed: {texts} written anew, {counted(done.removed, 'leftover')} removed"],
     )
 
 
@@ -197,6 +215,15 @@ def _teller(context: click.Context) -> Any:
         print(printable(f"{name}: {line}"), file=sys.stderr, flush=True)
 
     return tell
+
+
+def remedy_of(flaws: Sequence[Flaw]) -> str:
+    """Return what to do about a database that is not sound, or nothing."""
+    if not flaws:
+        return ""
+    if all(each.derived for each in flaws):
+        return "Run `tmws db reindex`, which takes the words from the texts again"
+    return "Stop TMWS, keep a copy of the database, and restore the last backup"
 
 
 def _facts(standing: Standing) -> dict[str, Any]:

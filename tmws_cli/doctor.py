@@ -28,6 +28,7 @@ from tmws_adapters.secret import problem_of
 from tmws_adapters.settings import Settings
 from tmws_adapters.settings.files import NAME
 from tmws_cli.audit import examine_log
+from tmws_cli.database import remedy_of
 from tmws_cli.index import loaded
 from tmws_cli.output import counted
 from tmws_core.errors import IndexUnavailable, PartUnavailable, TmwsError
@@ -211,10 +212,10 @@ async def _database(parts: Parts, name: str, *, deep: bool) -> AsyncIterator[Che
     if health.caution:
         yield Check("row security", "warning", health.caution.reason, health.caution.remedy)
     if deep:
-        problems = await parts.storage.integrity()
-        if problems:
-            remedy = "Stop TMWS, keep a copy of the database, and restore the last backup"
-            yield Check("integrity", "broken", "; ".join(problems[:5]), remedy)
+        flaws = await parts.storage.integrity()
+        if flaws:
+            detail = "; ".join(each.problem for each in flaws[:5])
+            yield Check("integrity", "broken", detail, remedy_of(flaws))
         else:
             yield Check("integrity", "ok", "the whole database is sound")
     yield Check("audit log", *await examine_log(parts, deep=deep))

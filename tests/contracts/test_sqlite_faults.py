@@ -179,7 +179,7 @@ async def test_what_the_tables_say_of_each_other_is_checked(path: Path, change: 
         problems = await store.storage.integrity()
 
     assert len(problems) == 1
-    assert problem in problems[0]
+    assert problem in problems[0].problem
 
 
 async def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:

@@ -100,13 +100,20 @@ def test_a_schema_changed_by_hand_is_told_with_what_should_be_there(command: Com
     assert "it should be: CREATE INDEX memories_v2_text ON" in for_people.out
 
 
-def test_damage_is_told_and_ends_with_a_failure(command: Command, place: str) -> None:
+def test_damage_is_told_with_its_remedy_and_ends_with_a_failure(command: Command, place: str) -> None:
     command.ok("memory", "create", "one")
+    with raw(place) as connection:
+        words = "memories_fts SET text = 'two'" if is_file(place) else "memory_words SET words = '{two}'"
+        connection.execute(f"UPDATE {words}")
+    wrong = command.run("db", "integrity", "--json")
+    mended = command.ok("db", "reindex", "--json").answer
     with raw(place) as connection:
         connection.execute("DELETE FROM embeddings")
 
     done = command.run("db", "integrity", "--json")
 
+    assert (wrong.code, len(wrong.answer["problems"]), mended["written"]) == (1, 1, 1)
+    assert "Run `tmws db reindex`" in wrong.answer["remedy"]
     assert (done.code, done.answer["success"]) == (1, False)
     assert done.answer["problems"] == ["1 memories whose vector is missing"]
     assert "restore the last backup" in done.answer["remedy"]

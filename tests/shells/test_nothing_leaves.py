@@ -45,6 +45,7 @@ WITHOUT_EMBEDDER: tuple[str, ...] = (
     "db current",
     "db downgrade",
     "db integrity",
+    "db reindex",
     "db upgrade",
     "db vacuum",
     "completion bash",

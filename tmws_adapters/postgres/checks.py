@@ -3,9 +3,9 @@
 from tmws_adapters.postgres.errors import PART
 from tmws_adapters.postgres.readers import ALL
 from tmws_adapters.postgres.session import Session
-from tmws_core.ports.health import Caution, StorageHealth
+from tmws_core.ports.health import Caution, Flaw, StorageHealth
 
-_SIDES = {
+_WORDS = {
     "memories without a lexical entry": """
         SELECT count(*) FROM memories_v2 AS m
         WHERE NOT EXISTS (SELECT 1 FROM memory_words AS entry WHERE entry.document = m.document)
@@ -20,6 +20,16 @@ _SIDES = {
         ) AS p ON p.document = entry.document
         WHERE coalesce(cardinality(entry.words) + cardinality(entry.readers), 0) <> coalesce(p.words, 0)
     """,
+    "wrong counts of the lexical index": """
+        SELECT count(*) FROM
+            (SELECT sum(documents) AS documents, sum(tokens) AS tokens FROM memory_changes) AS counted,
+            (SELECT count(*) AS documents, coalesce(sum(tokens), 0) AS tokens FROM memory_words) AS held
+        WHERE (counted.documents, counted.tokens) <> (held.documents, held.tokens)
+    """,
+}
+"""What the lexical index says and the memories do not, with the query that counts it."""
+
+_SIDES = {
     "memories whose vector is missing": """
         SELECT count(*) FROM memories_v2 AS m
         WHERE m.model IS NOT NULL AND NOT EXISTS (
@@ -58,12 +68,6 @@ _SIDES = {
         ) AS m ON m.agent_id = a.agent_id
         WHERE (coalesce(a.memories, 0), coalesce(a.bytes, 0)) <> (coalesce(m.memories, 0), coalesce(m.bytes, 0))
     """,
-    "wrong counts of the lexical index": """
-        SELECT count(*) FROM
-            (SELECT sum(documents) AS documents, sum(tokens) AS tokens FROM memory_changes) AS counted,
-            (SELECT count(*) AS documents, coalesce(sum(tokens), 0) AS tokens FROM memory_words) AS held
-        WHERE (counted.documents, counted.tokens) <> (held.documents, held.tokens)
-    """,
 }
 """What one table says and another does not, with the query that counts it."""
 
@@ -98,12 +102,12 @@ async def health(session: Session) -> StorageHealth:
     )
 
 
-async def integrity(session: Session) -> list[str]:
+async def integrity(session: Session) -> list[Flaw]:
     """Return what is wrong with the references and indexes of the database."""
     session.see([ALL])
-    problems = []
-    for description, sql in _SIDES.items():
+    flaws = []
+    for description, sql in (_WORDS | _SIDES).items():
         ((count,),) = await session.rows(sql)
         if count:
-            problems.append(f"{count} {description}")
-    return problems
+            flaws.append(Flaw(f"{count} {description}", derived=description in _WORDS))
+    return flaws

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 
-from tmws_adapters.postgres import checks, models
+from tmws_adapters.postgres import checks, entries, models
 from tmws_adapters.postgres.agents import PostgresAgents, PostgresCredentials
 from tmws_adapters.postgres.audit import PostgresAuditLog
 from tmws_adapters.postgres.connections import Connections, Reading
@@ -19,7 +19,7 @@ from tmws_adapters.postgres.writer import PostgresMemoryWriter
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 from tmws_core.errors import StorageUnavailable
-from tmws_core.ports.health import StorageHealth
+from tmws_core.ports.health import Flaw, Read, Reindexed, StorageHealth, unheard
 
 
 @attrs.frozen
@@ -144,7 +144,12 @@ class PostgresStorage:
             found = attrs.evolve(found, problem=f"read from a replica, as nothing can be stored: {error.problem}")
         return attrs.evolve(found, pool=self._connections.figures)
 
-    async def integrity(self) -> list[str]:
-        """Check all tables against each other and return what is wrong; empty when they are sound."""
+    async def integrity(self, read: Read = unheard) -> list[Flaw]:
+        """Check all tables against each other, and the words of the index against the texts; empty if it is sound."""
         async with self._connections.snapshot() as session:
-            return await checks.integrity(session)
+            flaws = await checks.integrity(session)
+        return [*flaws, *await entries.flaws(self._connections, read)]
+
+    async def reindex(self, read: Read = unheard) -> Reindexed:
+        """Make the entries of the lexical index those of the texts again, each in a unit of its own."""
+        return await entries.reindex(self._connections, read)

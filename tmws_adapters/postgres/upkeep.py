@@ -17,7 +17,9 @@ from tmws_adapters.migrations.shape import Difference, differences_of_server
 from tmws_adapters.migrations.standing import Change, Standing, known_revision, standing_of
 from tmws_adapters.postgres.errors import PART, connection_error, storage_error
 from tmws_adapters.postgres.opening import STATEMENT_TIMEOUT, open_postgres
+from tmws_adapters.sql.entries import progress_of
 from tmws_core.errors import StorageBusy, StorageUnavailable
+from tmws_core.ports.health import Flaw, Read, Reindexed
 
 LONGEST_CHECK = timedelta(hours=6)
 """How long one comparison of two tables may run; the largest reads every word of every memory."""
@@ -90,14 +92,23 @@ class PostgresUpkeep:
         """Let the server count what its planner goes by, table by table."""
         self._each_table("ANALYZE {}", tell)
 
-    def integrity(self, tell: Tell) -> list[str]:
+    def integrity(self, tell: Tell) -> list[Flaw]:
         """Compare all tables with each other, and tell what is wrong."""
         tell("comparing all tables with each other")
-        return anyio.run(self._integrity)
+        return anyio.run(self._integrity, progress_of(tell))
 
-    async def _integrity(self) -> list[str]:
+    def reindex(self, tell: Tell) -> Reindexed:
+        """Make the lexical index that of the texts again, where it is not."""
+        tell("comparing the lexical index with the texts")
+        return anyio.run(self._reindex, progress_of(tell))
+
+    async def _integrity(self, read: Read) -> list[Flaw]:
         async with open_postgres(self._url, pool_size=1, max_overflow=0, patience=LONGEST_CHECK) as store:
-            return await store.storage.integrity()
+            return await store.storage.integrity(read)
+
+    async def _reindex(self, read: Read) -> Reindexed:
+        async with open_postgres(self._url, pool_size=1, max_overflow=0, patience=LONGEST_CHECK) as store:
+            return await store.storage.reindex(read)
 
     def _each_table(self, statement: str, tell: Tell) -> None:
         with self._connection() as connection:

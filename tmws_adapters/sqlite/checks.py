@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tmws_adapters.sqlite.errors import PART, file_error
 from tmws_adapters.sqlite.presence import OpenFile
-from tmws_core.ports.health import StorageHealth
+from tmws_core.ports.health import Flaw, StorageHealth
 
-_SIDES = {
+_WORDS = {
     "memories without a lexical entry": """
         SELECT count(*) FROM memories_v2 AS m
         WHERE NOT EXISTS (SELECT 1 FROM memories_fts_docsize AS entry WHERE entry.id = m.document)
@@ -18,6 +18,10 @@ _SIDES = {
         SELECT count(*) FROM memories_fts_docsize AS entry
         WHERE NOT EXISTS (SELECT 1 FROM memories_v2 AS m WHERE m.document = entry.id)
     """,
+}
+"""What the lexical index says and the memories do not, with the query that counts it."""
+
+_SIDES = {
     "memories whose vector is missing": """
         SELECT count(*) FROM memories_v2 AS m
         WHERE m.model IS NOT NULL AND NOT EXISTS (
@@ -38,6 +42,10 @@ _SIDES = {
 """What one table says and another does not, with the query that counts it."""
 
 
+_WORDS_DIFFER = "malformed inverted index for FTS5 table"
+"""What SQLite says from 3.44 on where the words of the lexical index are not those of the texts it was given."""
+
+
 def health(connection: sqlite3.Connection, path: Path, file: OpenFile) -> StorageHealth:
     """Read the store's version and counts; StorageGone where nothing can be stored in it any more."""
     file.check()
@@ -54,18 +62,19 @@ def health(connection: sqlite3.Connection, path: Path, file: OpenFile) -> Storag
     )
 
 
-def integrity(connection: sqlite3.Connection) -> list[str]:
+def integrity(connection: sqlite3.Connection) -> list[Flaw]:
     """Return what is wrong with the file, its references and its indexes."""
     problems = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
     problems += [
         f"{table}: row {row} refers to a row of {parent} that is missing"
         for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check")
     ]
-    for description, sql in _SIDES.items():
+    flaws = [Flaw(problem, derived=problem.startswith(_WORDS_DIFFER)) for problem in problems]
+    for description, sql in (_WORDS | _SIDES).items():
         (count,) = connection.execute(sql).fetchone()
         if count:
-            problems.append(f"{count} {description}")
-    return problems
+            flaws.append(Flaw(f"{count} {description}", derived=description in _WORDS))
+    return flaws
 
 
 def _bytes_on_disk(path: Path) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import orjson
 
-from tmws_adapters.sqlite import checks, models
+from tmws_adapters.sqlite import checks, entries, models
 from tmws_adapters.sqlite.agents import SqliteAgents, SqliteCredentials
 from tmws_adapters.sqlite.audit import SqliteAuditLog
 from tmws_adapters.sqlite.connections import Connections
@@ -20,7 +20,7 @@ from tmws_adapters.sqlite.writer import SqliteMemoryWriter
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.embedding import Canary, EmbeddingModel, Vector
 from tmws_core.errors import StorageCorrupt
-from tmws_core.ports.health import StorageHealth
+from tmws_core.ports.health import Flaw, Read, Reindexed, StorageHealth, unheard
 
 
 @attrs.frozen
@@ -135,10 +135,15 @@ class SqliteStorage:
             file = self._connections.file
             return await session.run(lambda connection: checks.health(connection, self._path, file))
 
-    async def integrity(self) -> list[str]:
+    async def integrity(self, read: Read = unheard) -> list[Flaw]:
         """Check the whole file and return what is wrong with it; empty when it is sound."""
         try:
             async with self._connections.lookups.session() as session:
-                return await session.run(checks.integrity)
+                flaws = await session.run(checks.integrity)
+            return [*flaws, *await entries.flaws(self._connections, read)]
         except StorageCorrupt as error:
-            return [error.problem]
+            return [Flaw(error.problem)]
+
+    async def reindex(self, read: Read = unheard) -> Reindexed:
+        """Make the entries of the lexical index those of the texts again, each in a unit of its own."""
+        return await entries.reindex(self._connections, read)

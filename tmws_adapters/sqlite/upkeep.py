@@ -14,8 +14,10 @@ from tmws_adapters.migrations.belonging import looked_at
 from tmws_adapters.migrations.runner import downgrade, known, upgrade
 from tmws_adapters.migrations.shape import Difference, differences_of_file
 from tmws_adapters.migrations.standing import Change, Standing, known_revision, standing_of
+from tmws_adapters.sql.entries import progress_of
 from tmws_adapters.sqlite.errors import file_error, translated
 from tmws_adapters.sqlite.opening import BUSY_TIMEOUT, open_sqlite
+from tmws_core.ports.health import Flaw, Read, Reindexed
 
 SAMPLE = 400
 """Rows of each index that are looked at, as sqlite.org/lang_analyze.html recommends; 0 would be all of them."""
@@ -74,14 +76,23 @@ class SqliteUpkeep:
             connection.execute(f"PRAGMA analysis_limit = {SAMPLE}")
             connection.execute("ANALYZE")
 
-    def integrity(self, tell: Tell) -> list[str]:
+    def integrity(self, tell: Tell) -> list[Flaw]:
         """Read the whole file, and tell what is wrong with it."""
         tell("reading the whole file")
-        return anyio.run(self._integrity)
+        return anyio.run(self._integrity, progress_of(tell))
 
-    async def _integrity(self) -> list[str]:
+    def reindex(self, tell: Tell) -> Reindexed:
+        """Make the lexical index that of the texts again, where it is not."""
+        tell("comparing the lexical index with the texts")
+        return anyio.run(self._reindex, progress_of(tell))
+
+    async def _integrity(self, read: Read) -> list[Flaw]:
         async with open_sqlite(self._path, busy_timeout=self._lock_wait) as store:
-            return await store.storage.integrity()
+            return await store.storage.integrity(read)
+
+    async def _reindex(self, read: Read) -> Reindexed:
+        async with open_sqlite(self._path, busy_timeout=self._lock_wait) as store:
+            return await store.storage.reindex(read)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

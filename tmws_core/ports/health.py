@@ -1,5 +1,7 @@
 """What the store says of its own state."""
 
+from collections.abc import Callable
+
 import attrs
 
 
@@ -36,3 +38,27 @@ class StorageHealth:
     problem: str = ""
     pool: PoolFigures | None = None
     caution: Caution | None = None
+
+
+@attrs.frozen
+class Flaw:
+    """Something that is wrong in the store; it is `derived` where `reindex` makes it anew from what is right."""
+
+    problem: str
+    derived: bool = False
+
+
+@attrs.frozen
+class Reindexed:
+    """How many entries of the lexical index were written anew, and what was removed from it: entries, or words."""
+
+    written: int
+    removed: int
+
+
+Read = Callable[[int], None]
+"""Takes how many memories have been read."""
+
+
+def unheard(_: int) -> None:
+    """Tell nobody how many memories have been read."""

@@ -17,7 +17,7 @@ from tmws_core.domain.text import Lexical
 from tmws_core.ports.agents import Agents
 from tmws_core.ports.audit import AuditLog
 from tmws_core.ports.credentials import Credentials
-from tmws_core.ports.health import StorageHealth
+from tmws_core.ports.health import Flaw, Read, Reindexed, StorageHealth, unheard
 
 Order = Literal["newest", "oldest"]
 
@@ -370,6 +370,13 @@ class Storage(Protocol):
         """Prove that the store can be read; raises when it cannot."""
         ...
 
-    async def integrity(self) -> list[str]:
+    async def reindex(self, read: Read = unheard) -> Reindexed:
+        """Make what the lexical index holds of the memories that of their texts again, where it is not.
+
+        Others may read and change memories meanwhile. What was made anew before it is interrupted stays.
+        """
+        ...
+
+    async def integrity(self, read: Read = unheard) -> list[Flaw]:
         """Check the whole store and return what is wrong with it; empty when it is sound. Slow on a large one."""
         ...
