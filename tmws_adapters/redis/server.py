@@ -10,6 +10,7 @@ import attrs
 from tmws_adapters.redis.address import Address
 from tmws_adapters.redis.clients import Client, open_client, shard_keys
 from tmws_adapters.redis.errors import FAILURES, PART, unavailable
+from tmws_adapters.redis.patience import patient
 from tmws_core.errors import PartUnavailable
 
 logger = logging.getLogger("tmws")
@@ -68,7 +69,7 @@ class Server:
         if client is None:
             raise attrs.evolve(self._problem)
         try:
-            with anyio.fail_after(self._patience):
+            with patient(self._patience):
                 return await self._run(client, arguments)
         except FAILURES as error:
             problem = unavailable(error, self.address)
@@ -122,7 +123,7 @@ class Server:
 
     async def _proven(self, stack: AsyncExitStack) -> Client:
         try:
-            with anyio.fail_after(OPEN_SECONDS):
+            with patient(OPEN_SECONDS):
                 client = await stack.enter_async_context(open_client(self.address, OPEN_SECONDS))
                 await self._fill(client)
         except FAILURES as error:
