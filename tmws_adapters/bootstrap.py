@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -159,7 +159,8 @@ async def begun(
     ):
         if parts.redis:
             await parts.redis.server.attempted()
-        yield compose(settings, parts)
+        with closing(compose(settings, parts)) as app:
+            yield app
 
 
 @asynccontextmanager

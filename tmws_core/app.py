@@ -10,7 +10,7 @@ import anyio
 from tmws_core.aside import aside
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.audit import Detail
-from tmws_core.errors import Forbidden, RequestTimedOut, StorageInterrupted, TmwsError
+from tmws_core.errors import AppClosed, Forbidden, RequestTimedOut, StorageInterrupted, TmwsError
 from tmws_core.lenient import request_of
 from tmws_core.messages.memory import MemoryFound, MemoryPage
 from tmws_core.messages.search import MemoriesFound
@@ -55,6 +55,11 @@ class App:
         self._clock = clock
         self._metrics = metrics
         self._timeout = request_timeout.total_seconds()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Refuse all further calls: what they need is closed next."""
+        self._is_closed = True
 
     def now(self) -> datetime:
         """Return the time by which memories expire."""
@@ -64,6 +69,7 @@ class App:
         """Run the operation that the request belongs to and return its answer.
 
         Raises:
+            AppClosed: the block that has opened the application has ended.
             AgentInactive: the caller was deactivated.
             Forbidden: the caller lacks the operation's permission.
             RequestTimedOut: it took longer than the request timeout.
@@ -86,6 +92,8 @@ class App:
         return answer
 
     async def _run(self, operation: Operation, caller: Caller, request: object) -> object:
+        if self._is_closed:
+            raise AppClosed
         started = self._clock.monotonic()
         status = "failed"
         try:

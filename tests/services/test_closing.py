@@ -8,10 +8,14 @@ import pytest
 
 from tests.contracts.builders import DAY, memory, new
 from tests.servers.postgres import own_server
+from tmws_adapters.bootstrap import open_app
 from tmws_adapters.postgres import open_postgres
+from tmws_adapters.settings import Settings
 from tmws_adapters.sqlite import open_sqlite
 from tmws_adapters.system import SystemClock
 from tmws_core.domain.audit import AuditEvent
+from tmws_core.errors import AppClosed
+from tmws_core.messages.memory import ListMemories
 from tmws_core.periodic import LAST_SECONDS, periodically
 from tmws_core.trail import Trail
 from tmws_core.usage import Usage
@@ -42,6 +46,15 @@ async def test_what_was_noted_is_said_and_not_waited_for_while_postgresql_is_awa
             server.start()
     assert "1 events of the audit log could not be written" in caplog.text
     assert "The uses of 1 memories could not be counted" in caplog.text
+
+
+async def test_an_app_that_is_closed_says_so(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    async with open_app(settings) as app:
+        ours = settings.agent("python")
+    for call in app.call(ours, ListMemories()), app.call_wire(ours, "list_memories", {}):
+        with pytest.raises(AppClosed, match=r"app: is closed\. Call it inside the block that opens it"):
+            await call
 
 
 async def test_work_that_is_under_way_when_it_is_to_end_has_a_while_and_no_longer() -> None:

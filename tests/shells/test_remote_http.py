@@ -183,6 +183,13 @@ async def test_server_that_is_not_there_is_named_with_the_remedy() -> None:
     assert "tmws serve" in caught.value.remedy
 
 
+async def test_closed_connection_says_so() -> None:
+    async with open_remote(url="http://127.0.0.1:9") as app:
+        pass
+    with pytest.raises(ServiceUnreachable, match="was closed"):
+        await app.call(HealthCheck())
+
+
 @pytest.mark.parametrize("answer", [b"", response("502 Bad Gateway", "<html>", "text/html")])
 async def test_what_only_reads_is_asked_again_once(answer: bytes) -> None:
     async with double(answer) as elsewhere, open_remote(url=elsewhere.url) as app:

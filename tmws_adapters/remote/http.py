@@ -46,6 +46,8 @@ class HttpService:
 
     async def ask(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """See `Service.ask`."""
+        if self.client.is_closed:
+            raise ServiceUnreachable(part=PART, reason="the connection was closed", hint="Open it again")
         try:
             with anyio.fail_after(self.limit):
                 response = await as_scopes_do(

@@ -15,6 +15,7 @@ from tmws_core.errors.access import (
 )
 from tmws_core.errors.base import Kind, TmwsError
 from tmws_core.errors.parts import (
+    AppClosed,
     AuditBroken,
     AuditUnproven,
     ConfigurationError,
@@ -61,6 +62,7 @@ __all__ = [
     "AgentExists",
     "AgentInactive",
     "AgentNotFound",
+    "AppClosed",
     "AuditBroken",
     "AuditUnproven",
     "ConfigurationError",

@@ -55,6 +55,17 @@ class PartUnavailable(TmwsError):
 
 
 @attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
+class AppClosed(PartUnavailable):
+    """The application is called after the block that has opened it; nothing was done."""
+
+    code = "closed"
+
+    part: str = "app"
+    reason: str = "is closed"
+    hint: str = "Call it inside the block that opens it"
+
+
+@attrs.frozen(slots=False, kw_only=True, eq=False, str=False)
 class IssuerUnavailable(PartUnavailable):
     """The issuer of a token cannot be asked for its keys, so that nobody can tell whether the token is good."""
 
