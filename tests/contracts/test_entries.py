@@ -77,7 +77,10 @@ WRONG = {
         "lexical entries without a memory",
     ),
     "words that no entry has": (
-        "UPDATE memories_fts_content SET c0 = 'apples melons' WHERE id = 1",
+        """
+        UPDATE memories_fts SET text = 'apples melons' WHERE rowid = 1;
+        UPDATE memories_fts_content SET c0 = 'apples' WHERE id = 1
+        """,
         "INSERT INTO memory_postings VALUES (1, 6, 1, 'melon')",
         "words",
     ),
@@ -99,7 +102,7 @@ def change(place: str, in_sqlite: str, in_postgres: str) -> None:
                 server.execute(statement.encode())
     else:
         with closing(sqlite3.connect(place)) as file, file:
-            file.execute(in_sqlite)
+            file.executescript(in_sqlite)
 
 
 @pytest.mark.parametrize("wrong", WRONG)

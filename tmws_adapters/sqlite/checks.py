@@ -42,8 +42,10 @@ _SIDES = {
 """What one table says and another does not, with the query that counts it."""
 
 
-_WORDS_DIFFER = "malformed inverted index for FTS5 table"
-"""What SQLite says from 3.44 on where the words of the lexical index are not those of the texts it was given."""
+OTHER_WORDS = Flaw("the lexical index has other words than the texts it was given", derived=True)
+
+_OTHER_WORDS = "malformed inverted index for FTS5 table"
+"""How SQLite says that from 3.44 on."""
 
 
 def health(connection: sqlite3.Connection, path: Path, file: OpenFile) -> StorageHealth:
@@ -69,7 +71,7 @@ def integrity(connection: sqlite3.Connection) -> list[Flaw]:
         f"{table}: row {row} refers to a row of {parent} that is missing"
         for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check")
     ]
-    flaws = [Flaw(problem, derived=problem.startswith(_WORDS_DIFFER)) for problem in problems]
+    flaws = [OTHER_WORDS if problem.startswith(_OTHER_WORDS) else Flaw(problem) for problem in problems]
     for description, sql in (_WORDS | _SIDES).items():
         (count,) = connection.execute(sql).fetchone()
         if count:

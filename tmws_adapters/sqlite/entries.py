@@ -6,6 +6,7 @@ from functools import partial
 import attrs
 
 from tmws_adapters.sql.entries import BATCH, Batch, flaws_of, wrong_entries
+from tmws_adapters.sqlite.checks import OTHER_WORDS
 from tmws_adapters.sqlite.connections import Connections
 from tmws_adapters.sqlite.readers import words_of
 from tmws_adapters.sqlite.rows import FORMS, SELECT_MEMORIES
@@ -56,7 +57,7 @@ async def flaws(connections: Connections, read: Read) -> list[Flaw]:
     if sqlite3.sqlite_version_info < (3, 44):
         async with connections.writing() as session:
             if not await session.run(_is_sound):
-                found.append(Flaw("the lexical index has other words than the texts it was given", derived=True))
+                found.append(OTHER_WORDS)
     wrong = wrong_entries(partial(_batch, connections), str, read)
     return [*found, *flaws_of([memory.id async for memory, _, held in wrong if held])]
 
