@@ -71,7 +71,7 @@ class Parts:
 
     `usage` is None where uses do not count, `follower` where no approximate index is used, `keeper` where no vectors of
     a server are kept in memory, `redis` where a server shares nothing with others, `housekeeping` where the store needs
-    nothing now and then. `beside` tells by how many bytes the
+    nothing now and then. `cache` may be shared with other servers, `own` never is. `beside` tells by how many bytes the
     replicas of the store are behind, by their names; `aside` has the texts that the embedder refuses.
     """
 
@@ -82,6 +82,7 @@ class Parts:
     vectors: VectorIndex
     embedder: StoreEmbedder
     cache: Cache
+    own: Cache
     bus: Bus
     license: Licensing
     metrics: Metrics
@@ -101,9 +102,10 @@ class Parts:
 
 @attrs.frozen(kw_only=True)
 class Shared:
-    """What is of this process alone, or, with `redis`, of all servers that name the same one."""
+    """What is of this process alone, as `own` always is, or, with `redis`, of all servers that name the same one."""
 
     cache: Cache
+    own: Cache
     limiter: RateLimiter
     bus: Bus
     redis: "Redis | None" = None
@@ -185,6 +187,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
                 vectors=vectors,
                 embedder=embedder,
                 cache=share.cache,
+                own=share.own,
                 bus=share.bus,
                 limiter=share.limiter,
                 redis=share.redis,
@@ -210,14 +213,15 @@ def shared(settings: Settings) -> Shared:
     """
     from tmws_adapters.inprocess import InprocessBus, LruCache  # noqa: PLC0415 - see the module's first line
 
-    alone = Shared(cache=LruCache(QUERY_CACHE), limiter=rate_limiter(), bus=InprocessBus())
+    own = LruCache(QUERY_CACHE)
+    alone = Shared(cache=own, own=own, limiter=rate_limiter(), bus=InprocessBus())
     if not settings.redis_url:
         return alone
     from tmws_adapters.redis import Local, redis_at  # noqa: PLC0415
 
     local = Local(cache=alone.cache, limiter=alone.limiter, bus=alone.bus)
     redis = redis_at(settings.redis_url, local, pool_size=settings.redis_pool_size)
-    return Shared(cache=redis.cache, limiter=redis.limiter, bus=redis.bus, redis=redis)
+    return Shared(cache=redis.cache, own=own, limiter=redis.limiter, bus=redis.bus, redis=redis)
 
 
 def rate_limiter() -> RateLimiter:
@@ -321,7 +325,8 @@ def compose(settings: Settings, parts: Parts) -> App:
         lexical=parts.lexical,
         vectors=parts.vectors,
         embedder=parts.embedder,
-        cache=parts.cache,
+        # Elsewhere other weights may have made a vector than those that were proved before and after.
+        cache=parts.cache if parts.embedder.epoch is None else parts.own,
         clock=parts.clock,
         cursors=cursors,
         fallback=_fallback(settings),

@@ -11,6 +11,7 @@ import pytest
 from tests.contracts.ollama_double import OllamaDouble, ollama_double
 from tests.servers.redis import PASSWORD, QUOTED, RedisProcess, redis_process
 from tmws_adapters.bootstrap import Parts, begun, open_parts
+from tmws_adapters.onnx.inference import LoadedModel
 from tmws_adapters.settings import Settings, load_settings
 from tmws_core.app import App
 from tmws_core.messages.memory import CreateMemory
@@ -45,13 +46,16 @@ def ollama() -> Iterator[OllamaDouble]:
 
 
 @asynccontextmanager
-async def open_servers(url: str, ollama: OllamaDouble, tmp_path: Path, *names: str) -> AsyncIterator[list[Server]]:
+async def open_servers(
+    url: str, ollama: OllamaDouble | None, tmp_path: Path, *names: str
+) -> AsyncIterator[list[Server]]:
+    """Open servers over an Ollama, or with the bundled model."""
+    embedder = {"TMWS_OLLAMA_BASE_URL": ollama.url} if ollama else {}
     async with AsyncExitStack() as stack:
         servers = []
         for name in names:
             settings = load_settings(
-                {"TMWS_HOME": str(tmp_path / name), "TMWS_OLLAMA_BASE_URL": ollama.url, "TMWS_REDIS_URL": url},
-                dotenv=None,
+                {"TMWS_HOME": str(tmp_path / name), "TMWS_REDIS_URL": url, **embedder}, dotenv=None
             )
             parts = await stack.enter_async_context(open_parts(settings))
             app = await stack.enter_async_context(begun(settings, parts))
@@ -61,15 +65,33 @@ async def open_servers(url: str, ollama: OllamaDouble, tmp_path: Path, *names: s
 
 
 async def test_a_query_is_embedded_once_for_all_servers(
+    redis_server: RedisProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis_server.send("FLUSHALL")
+    async with open_servers(redis_server.url, None, tmp_path, "one", "other") as (one, other):
+        await one.search("Where is the cat?")
+        with monkeypatch.context() as without:
+            without.delattr(LoadedModel, "vector")
+            await other.search("Where is the cat?")
+            with pytest.raises(AttributeError, match="vector"):
+                await other.search("Where is the dog?")
+        assert await one.health() == ("healthy", "up", "")
+
+
+async def test_a_query_that_ollama_embedded_is_for_its_server_alone_as_other_weights_may_have_answered(
     redis_server: RedisProcess, ollama: OllamaDouble, tmp_path: Path
 ) -> None:
     redis_server.send("FLUSHALL")
+    right = ollama.vectors
     async with open_servers(redis_server.url, ollama, tmp_path, "one", "other") as (one, other):
+        ollama.vectors = lambda texts: [row[::-1] for row in right(texts)]
         await one.search("Where is the cat?")
-        before = len(ollama.requests)
-        await other.search("Where is the cat?")
-        assert len(ollama.requests) == before
-        assert await one.health() == ("healthy", "up", "")
+        ollama.vectors = right
+        for server, times in ((one, 1), (other, 2)):
+            await server.search("Where is the cat?")
+            assert sum("Where is the cat?" in str(each.body) for each in ollama.asked("/api/embed")) == times
+        assert one.parts.redis
+        assert await one.parts.redis.server.command("KEYS", "tmws:cache:*") == []
 
 
 async def test_limits_are_those_of_all_servers(
@@ -83,11 +105,9 @@ async def test_limits_are_those_of_all_servers(
         assert waits[3] > 0
 
 
-async def test_a_vector_of_another_size_is_not_believed(
-    redis_server: RedisProcess, ollama: OllamaDouble, tmp_path: Path
-) -> None:
+async def test_a_vector_of_another_size_is_not_believed(redis_server: RedisProcess, tmp_path: Path) -> None:
     redis_server.send("FLUSHALL")
-    async with open_servers(redis_server.url, ollama, tmp_path, "one", "other") as (one, other):
+    async with open_servers(redis_server.url, None, tmp_path, "one", "other") as (one, other):
         await one.search("Where is the cat?")
         assert one.parts.redis
         (key,) = await one.parts.redis.server.command("KEYS", "tmws:cache:*")
