@@ -18,7 +18,7 @@ from tmws_adapters.ollama import open_ollama
 from tmws_adapters.settings import Settings
 from tmws_core.domain.events import MemoriesChanged
 from tmws_core.embedding import CircuitBreaker
-from tmws_core.embedding.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, MOST_SECONDS
+from tmws_core.embedding.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE
 from tmws_core.embedding.notices import QUIET_SECONDS, Notices
 from tmws_core.errors import EmbedderUnavailable, EmbeddingRefused
 from tmws_core.messages.memory import CreateMemory, GetMemory
@@ -166,10 +166,19 @@ async def test_a_large_batch_may_take_as_long_as_its_texts(scene: Scene) -> None
     scene.double.fail_next(Fault.HUNG, times=100)
     for _ in range(2 * FAILURES):
         await give_up(scene, *["word"] * 1000, after=30)
-        await give_up(scene, "word", after=5)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(scene.breaker.passages, ["word"] * 1000)
+        for _ in range(FAILURES):
+            await give_up(scene, "word", after=5)
+        tasks.cancel_scope.cancel()
     assert (await scene.breaker.health()).up
-    scene.clock.seconds += MOST_SECONDS
+
+
+async def test_a_large_batch_that_was_given_up_hides_no_embedder_that_hangs(scene: Scene) -> None:
+    scene.double.fail_next(Fault.HUNG, times=100)
+    await give_up(scene, *["word"] * 1000, after=5, cancelled=True)
     for _ in range(FAILURES):
+        assert (await scene.breaker.health()).up
         await give_up(scene, "word", after=5)
     assert not (await scene.breaker.health()).up
 

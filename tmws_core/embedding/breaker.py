@@ -38,11 +38,10 @@ MOST_SECONDS = LONGEST_PAUSE
 
 @attrs.define(eq=False)
 class _Call:
-    """What the embedder was asked, and has not answered; one that was given up may still keep it busy."""
+    """What the embedder was asked, and has not answered; of one that is given up it does no more than it has begun."""
 
     started: float
     texts: int
-    given_up: bool = False
 
 
 @attrs.define
@@ -129,20 +128,17 @@ class CircuitBreaker:
         return answer
 
     def _begin(self, texts: int) -> _Call:
-        now = self.clock.monotonic()
-        call = _Call(started=now, texts=texts)
-        self._calls = [each for each in self._calls if not each.given_up or now < each.started + MOST_SECONDS]
+        call = _Call(started=self.clock.monotonic(), texts=texts)
         self._calls.append(call)
         return call
 
     def _given_up(self, call: _Call, *, timed_out: bool, probing: bool) -> None:
-        """Judge by a call that got no answer: the embedder may go on with it, and others wait behind it."""
-        call.given_up = True
+        """Judge by a call that got no answer."""
         seconds = self.clock.monotonic() - call.started
         further = sum(each.texts - 1 for each in self._calls)
         expected = min(SLOW + TEXT_SECONDS * further, MOST_SECONDS)
+        self._calls.remove(call)
         if timed_out and seconds >= expected and self._answered < call.started:
-            self._calls.remove(call)
             self._failed(f"no answer after {seconds:.0f} s", probing=probing)
 
     def _admit(self) -> bool:
