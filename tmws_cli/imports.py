@@ -229,7 +229,7 @@ def _print_tally(tally: Tally) -> None:
         print(f"warning: {waits} for a vector: see `tmws doctor`", file=sys.stderr)
     if tally.unlinked:
         stays = f"{counted(tally.unlinked, 'memory stays', 'memories stay')} current"
-        why = "what replaced the text is not in the file behind it, or the text was there before (see --as-exported)"
+        why = "what replaced the text did not come along, or the text was there before (see --as-exported)"
         print(f"warning: {stays}: {why}", file=sys.stderr)
 
 

@@ -36,6 +36,8 @@ OURS = {
 }
 """What has the form of our exports: anybody can write it."""
 
+_CHANGED = {"history": [{"content": "The gate code is unknown."}], "version": 2}
+
 
 def source_of(path: Path, text: str) -> Source:
     path.write_text(text, encoding="utf-8")
@@ -126,6 +128,33 @@ async def test_what_a_file_replaces_of_its_own_is_replaced(world: World, tmp_pat
     assert (six.superseded_by, seven.access_level) == (seven.memory_id, AccessLevel.PRIVATE)
     again, _ = await imported(world, tmp_path / "lines.jsonl", lines)
     assert (run.tally.stored, again.tally.stored, again.tally.already_there, again.tally.unlinked) == (2, 0, 2, 0)
+
+
+async def test_what_an_older_memory_replaced_is_replaced_and_passes_for_nothing_current(
+    world: World, tmp_path: Path
+) -> None:
+    lines = written(
+        {"memory_id": "a", "content": "The gate code is 1111."},
+        {"memory_id": "b", "content": "The gate code is 2222.", "superseded_by": "a", **_CHANGED},
+        {"memory_id": "c", "content": "The gate code is 2222."},
+        {"memory_id": "d", "content": "The gate code is 3333.", "superseded_by": "e"},
+    )
+    run, _ = await imported(world, tmp_path / "lines.jsonl", lines)
+    first, replaced, same, _ = await memories(world)
+    assert (replaced.content, replaced.superseded_by) == (same.content, first.memory_id)
+    assert (first.superseded_by, same.superseded_by, run.tally.unlinked) == (None, None, 1)
+
+
+async def test_a_circle_of_replacements_is_not_closed(world: World, tmp_path: Path) -> None:
+    lines = written(
+        {"memory_id": "a", "content": "Tea.", "superseded_by": "b"},
+        {"memory_id": "b", "content": "Coffee.", "superseded_by": "a"},
+        {"memory_id": "c", "content": "Water.", "superseded_by": "c"},
+    )
+    run = Import(app=world.app, caller=world.operator, on_refusal=print)
+    await run.run(source_of(tmp_path / "lines.jsonl", lines), lambda _position, _memories: None)
+    assert (run.tally.stored, [refusal.place for refusal in run.tally.refusals]) == (3, ["line 2"])
+    assert len([each for each in await memories(world) if each.superseded_by is None]) == 2
 
 
 async def test_what_has_expired_since_is_in_force_again_unless_it_ends_by_the_file(

@@ -18,7 +18,8 @@ class Links:
     Unless the file is `_believed`, nothing is replaced that was there before: what names a memory by its text may be
     anybody's word. `_kept` counts those.
     `_waiting` holds, by the former id of a memory to come, the present ids of those that it replaced: as many as the
-    file has replaced memories, 150 bytes each.
+    file has replaced memories, 150 bytes each. `_present` has the present ids of all by their former ones, 300 bytes
+    each, since a memory may also be replaced by an older one; those still to be stored have none.
     """
 
     _app: App
@@ -27,27 +28,37 @@ class Links:
     _kept: int = attrs.field(default=0, init=False)
     _awaited: set[str] = attrs.field(factory=set, init=False)
     _waiting: dict[str, list[str]] = attrs.field(factory=lambda: defaultdict(list), init=False)
+    _present: dict[str, str | None] = attrs.field(factory=dict, init=False)
 
     @property
     def open(self) -> int:
-        """Count the memories that stay current: their successor did not come after them, or they were there before."""
+        """Count the memories that stay current: their successor did not come, or they were there before."""
         return self._kept + sum(map(len, self._waiting.values()))
 
     def completes(self, record: Record) -> bool:
-        """Tell whether an earlier memory was replaced by this one, so that it must be linked before more is stored.
+        """Tell whether this memory has replaced an earlier one, or the reverse, so that they are to be linked at once.
 
         Until then the replaced memory would pass for a duplicate of a later one with the same text.
         """
+        follows = record.superseded_by in self._present
         if record.superseded_by is not None:
             self._awaited.add(record.superseded_by)
-        return record.identity in self._awaited
+        if record.identity is not None and not record.is_edition:
+            self._present.setdefault(record.identity, None)
+        return follows or record.identity in self._awaited
 
     async def restore(self, record: Record, memory_id: str, *, stored: bool) -> None:
         """Restore what belongs to one memory, that was `stored` just now or was there."""
         if record.writers:
             await self._let_write(record, memory_id)
+        if record.identity in self._present:
+            self._present[record.identity] = memory_id
         if record.superseded_by is not None and (stored or self._believed):
-            self._waiting[record.superseded_by].append(memory_id)
+            successor = self._present.get(record.superseded_by)
+            if successor is None:
+                self._waiting[record.superseded_by].append(memory_id)
+            else:
+                await self._replace(memory_id, successor)
         elif record.superseded_by is not None:
             self._kept += (await self._view(memory_id)).superseded_by is None
         if record.identity is not None:
