@@ -12,11 +12,8 @@ from tmws_cli.exits import FAILURE
 from tmws_cli.options import Invocation, invocation_of, with_common_options
 from tmws_cli.output import clipped, show
 from tmws_cli.parameters import listed, parameters_of, request_of
-from tmws_cli.picking import LAST, memory_id_of
+from tmws_cli.picking import LAST, QUOTED_COLUMNS, memory_id_of
 from tmws_cli.typed import Command, Option, unmarked
-
-_QUOTED_COLUMNS = 60
-"""Columns of a text in a question."""
 
 
 def command_of(operation: Described, name: str | None = None) -> click.Command:
@@ -67,7 +64,10 @@ def _run(context: click.Context, operation: Described, values: dict[str, Any]) -
     picked = arguments.get("memory_id")
     # An operation that takes the beginning of an id finds the memory by itself.
     if picked is not None and (picked.lower() == LAST or operation.name != "get_memory"):
-        arguments["memory_id"] = memory_id_of(invocation, picked, arguments.get("agent_id"))
+        # A required agent is the one that is asked about, not the one that acts.
+        acting = None if "agent_id" in operation.schema["required"] else arguments.get("agent_id")
+        changes = operation.effect != "read"
+        arguments["memory_id"] = memory_id_of(invocation, picked, acting, changes=changes)
     if added or removed:
         _tag(invocation, arguments, added, removed)
     if operation.effect == "delete" and not (unasked or _agreed(invocation, operation, arguments)):
@@ -119,7 +119,7 @@ def _agreed(invocation: Invocation, operation: Described, arguments: dict[str, A
         return True
     what = " ".join(str(arguments[name]) for name in operation.schema["required"])
     if "memory_id" in arguments:
-        what = f'"{clipped(_memory(invocation, arguments)["content"], _QUOTED_COLUMNS)}"'
+        what = f'"{clipped(_memory(invocation, arguments)["content"], QUOTED_COLUMNS)}"'
     return click.confirm(f"{operation.command.capitalize()} {what}?", err=True)
 
 

@@ -17,7 +17,7 @@ from tmws_cli.picking import memory_id_of
 @click.argument("memory_id", metavar="MEMORY_ID")
 @click.pass_context
 def edit(context: click.Context, memory_id: str) -> None:
-    """Change the text of a memory in $VISUAL or $EDITOR; `last` is the newest memory.
+    """Change the text of a memory in $VISUAL or $EDITOR; `last` is your newest memory.
 
     Nothing is stored where the text stays as it was, or where nothing is left of it.
     """

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tmws_adapters.local.place import Place, place_at_once
+from tmws_adapters.local.place import AGENT, Place, place_at_once
 
 if TYPE_CHECKING:
     from tmws_adapters.settings import Settings
@@ -41,6 +41,10 @@ class Invocation:
         from tmws_adapters.settings import merged_variables  # noqa: PLC0415 - see above
 
         return Place(str(self.settings().place)), merged_variables(flags=self.flags)
+
+    def agent_id(self) -> str:
+        """Return the agent that stores what is stored without naming another."""
+        return self.place()[1].get("TMWS_AGENT_ID", "").strip() or AGENT
 
     def settings(self) -> "Settings":
         """Return the settings, with the options on top, and send the log where they say."""

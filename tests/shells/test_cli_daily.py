@@ -98,6 +98,23 @@ def test_short_forms_take_words_without_quotes_and_ids_by_their_beginning(comman
     assert command.run("memory", "delete", UNKNOWN[:30]).code == 3
 
 
+def test_last_is_of_the_own_agent_whatever_others_store(command: Command) -> None:
+    command.run("agent", "register", "hera")
+    mine, hers = add(command, "Mine."), add(command, "Hers.", "--agent-id", "hera")
+    shared = command.ok("memory", "share", "last", "mallory")
+    assert (shared.out.splitlines()[0], shared.err) == (f"memory_id: {mine}", 'last of default-agent: "Mine."\n')
+    command.ok("memory", "update", "last", "Mine, corrected.")
+    assert command.ok("agent", "explain-access", "last", "hera").out.splitlines()[0] == f"memory_id: {mine}"
+    assert (command.ok("memory", "get", "last").err, got(command, mine)["content"]) == ("", "Mine, corrected.")
+    assert command.using(VISUAL="", EDITOR="sed -i s/Mine/My/").ok("edit", "last").out.startswith(f"Changed {mine}")
+    command.ok("memory", "delete", "last")
+    assert command.run("memory", "get", mine).code == 3
+    assert (got(command, hers)["content"], "shared_with" in got(command, hers)) == ("Hers.", False)
+    for theirs in (("memory", "get", "last", "--agent-id", "hera"), ("--agent-id", "hera", "memory", "get", "last")):
+        assert command.ok(*theirs, "--json").answer["memory"]["memory_id"] == hers
+    assert command.using(TMWS_AGENT_ID="hera").ok("memory", "delete", "last").err == 'last of hera: "Hers."\n'
+
+
 def test_list_that_is_empty_says_so(tmp_path: Path) -> None:
     command = Command(tmp_path).using(**QUICK)
     assert command.ok("memory", "list").out == "There are no memories.\n"

@@ -10,6 +10,9 @@ from tmws_adapters.private import make_directory
 HOME = "~/.tmws"
 """The data directory where none is named."""
 
+AGENT = "default-agent"
+"""The agent in whose name stdio and the command line work where none is named."""
+
 DATABASE = "tmws.db"
 """The database in a data directory."""
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from tmws_adapters.local.place import DATABASE, SERVER_SCHEMES, path_of, stand_in
+from tmws_adapters.local.place import AGENT, DATABASE, SERVER_SCHEMES, path_of, stand_in
 from tmws_adapters.settings.fields import REQUEST_SECONDS, between, checked, default_home, doc, moment
 from tmws_core.domain.agent import AGENT_ID, Caller, operator
 from tmws_core.domain.namespace import NAMESPACE
@@ -132,7 +132,7 @@ class Settings:
         default=None, metadata=doc("A folder with `model.onnx` and `tokenizer.json`; unset: the bundled model.")
     )
     agent_id: str = attrs.field(
-        default="default-agent", validator=checked(AGENT_ID), metadata=doc("In whose name stdio and the CLI work.")
+        default=AGENT, validator=checked(AGENT_ID), metadata=doc("In whose name stdio and the CLI work.")
     )
     agent_namespace: str = attrs.field(
         default="default", validator=checked(NAMESPACE), metadata=doc("The namespace that this agent belongs to.")
