@@ -39,7 +39,7 @@ from tmws_mcp.lockout import Lockout
 from tmws_mcp.probes import probe_routes
 from tmws_mcp.protocol import IDLE_SECONDS, BoundedProtocol
 from tmws_mcp.rest import rest_routes
-from tmws_mcp.server import mcp_server
+from tmws_mcp.server import FOR_ALL, INSTRUCTIONS, mcp_server
 from tmws_mcp.sessions import Sessions
 from tmws_mcp.sharing import Claims
 from tmws_mcp.stopping import Stop
@@ -148,7 +148,8 @@ def _open_endpoint(app: App, settings: Settings, sessions: Sessions) -> Abstract
     def caller_of(context: Context) -> Caller:
         return proven_caller(context.request) if settings.authenticates else operator
 
-    server = mcp_server(opened, toolsets=settings.mcp_toolsets, caller_of=caller_of)
+    instructions = INSTRUCTIONS if settings.authenticates else FOR_ALL
+    server = mcp_server(opened, toolsets=settings.mcp_toolsets, caller_of=caller_of, instructions=instructions)
     return open_endpoint(app, server, sessions, settings.timeout.total_seconds())
 
 

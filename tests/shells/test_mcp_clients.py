@@ -13,7 +13,7 @@ from mcp.client.stdio import stdio_client
 
 from tests.shells.serving import STDIO, HttpServer, environment
 from tmws_mcp.readable import readable, readable_error
-from tmws_mcp.server import INSTRUCTIONS
+from tmws_mcp.server import FOR_ALL, INSTRUCTIONS
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +67,7 @@ async def test_client_negotiates_its_era_and_learns_who_serves(client: Client, w
     assert (client.protocol_version == MODERN) == way.endswith("auto")
     assert client.server_info is not None
     assert (client.server_info.name, client.server_info.title) == ("tmws", "TMWS")
-    assert client.instructions == INSTRUCTIONS
+    assert client.instructions == (FOR_ALL if way.startswith("http") else INSTRUCTIONS)
     capabilities = client.server_capabilities
     assert capabilities.tools is not None
     assert capabilities.resources is not None
