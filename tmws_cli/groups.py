@@ -21,7 +21,26 @@ class Known:
         return click.Command(None, help=self.text).get_short_help_str(limit)
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A group that names what was probably meant by a command that there is not."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant.
+
+        Raises:
+            click.UsageError: there is none; what is near is named.
+        """
+        here = self.list_commands(ctx)
+        if args and args[0] not in here and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from tmws_cli.suggestions import hint  # noqa: PLC0415 - only a mistake needs it
+
+            raise click.UsageError(f"No such command {args[0]!r}.{hint(args, here=here, path=ctx.command_path)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
     """A group that knows its commands by their names, and makes the one that is wanted."""
 
     def __init__(self, name: str, *, known: Mapping[str, Known], **options: Any) -> None:
@@ -46,22 +65,6 @@ class LazyGroup(click.Group):
         elif word == "version":
             args = ["--version", *args[1:]]
         return super().parse_args(ctx, args)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that is meant.
-
-        Raises:
-            click.UsageError: there is none; what is near is named.
-        """
-        if args and args[0] not in self.known and not args[0].startswith("-") and not ctx.resilient_parsing:
-            from tmws_cli.suggestions import meant  # noqa: PLC0415 - only a mistake needs it
-
-            near = meant(args, here=self.known, path=ctx.command_path)
-            more = f" Did you mean `{near}`?" if near else ""
-            raise click.UsageError(f"No such command {args[0]!r}.{more}", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """Write the list of commands without making them."""

@@ -29,31 +29,70 @@ _VERBS = {
     "stop": ("quit", "kill", "end", "shutdown"),
     "agent list": ("agents", "who"),
     "export": ("dump", "backup"),
-    "import": ("load", "restore"),
+    "import": ("load",),
 }
 """What people and other programs call a command: the first words that are tried."""
 
 
-def meant(words: Sequence[str], *, here: Collection[str], path: str) -> str:
-    """Return the whole line that is probably meant, or the empty string; what follows the command only if it is short.
+_IN_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "": {"memory share … --revoke": ("unshare",)},
+    "memory": {"memory share … --revoke": ("unshare", "revoke")},
+    "agent": {
+        "agent register": WORDS["create_memory"],
+        "agent update … --active": ("activate", "reactivate", "enable"),
+    },
+    "system": {"system health-check": (*WORDS["health_check"], "check")},
+    "token": {"token issue": (*WORDS["create_memory"], "generate", "mint")},
+}
+"""What the words mean in a group, or without one; what was typed behind them stands for the ellipsis."""
+
+_OF_MEMORIES = ("add", "search")
+"""The commands that stand for one of the group `memory`."""
+
+_CONNECTING = ("mcp", "stdio", "init", "setup", "install", "connect")
+_CONNECTED = (
+    " Nothing has to be set up: an agent is connected by giving its client the command `tmws`,"
+    " such as `claude mcp add tmws -- tmws`."
+)
+
+_CLOSE = 0.75
+"""How alike two spellings are (difflib): `serach` and `search` 0.83, `stdio` and `stop` 0.67."""
+
+
+def hint(words: Sequence[str], *, here: Collection[str], path: str) -> str:
+    """Return a sentence that says what is probably meant, after a blank, or the empty string.
 
     `here` are the commands of the group at `path`, such as `tmws memory`. The first word may be the name of an
-    operation as agents know it, such as `create_memory`.
+    operation as agents know it, such as `create_memory`. What follows the command is repeated only if it is short.
     """
-    command, rest = _meant(words[0], here=here, path=path), shlex.join(words[1:])
-    return f"{command} {rest}" if command and 0 < len(rest) <= _REST else command
+    program, _, group = path.partition(" ")
+    word, rest = words[0], shlex.join(words[1:])
+    if not group and word.lower() in _CONNECTING:
+        return _CONNECTED
+    command = "" if len(word) > _LONGEST else _meant(word.lower(), here=here, group=group)
+    before, _, after = command.partition(" … ")
+    line = " ".join(part for part in (program, before, rest if len(rest) <= _REST else "", after) if part)
+    return f" Did you mean `{line}`?" if command else ""
 
 
-def _meant(word: str, *, here: Collection[str], path: str) -> str:
-    spelt, program = word.lower().replace("-", "_"), path.partition(" ")[0]
-    if len(word) > _LONGEST:
-        return ""
+def _meant(word: str, *, here: Collection[str], group: str) -> str:
+    spelt = word.replace("-", "_")
     if spelt in described():
-        return f"{program} {described()[spelt].group} {described()[spelt].command}"
-    verb = spelt.partition("_")[0]
-    known = {each: command for command, words in _VERBS.items() for each in (command.replace(" ", "_"), *words)}
-    if verb in known:
-        last = known[verb].rpartition(" ")[2]
-        return f"{path} {last}" if last in here else f"{program} {known[verb]}"
-    near = difflib.get_close_matches(spelt.replace("_", "-"), here, n=1)
-    return f"{path} {near[0]}" if near else ""
+        return f"{described()[spelt].group} {described()[spelt].command}"
+    verb, within = spelt.partition("_")[0], f"{group} ".lstrip()
+    for meanings in (_IN_GROUPS.get(group, {}), _VERBS):
+        known = {each: command for command, names in meanings.items() for each in (command.replace(" ", "_"), *names)}
+        if verb in known:
+            return _of_group(known[verb], here=here, group=group)
+    near = difflib.get_close_matches(word.replace("_", "-"), here, n=1, cutoff=_CLOSE)
+    # What one has before the other is often what turns the sense: `undelete`, `activate`.
+    return f"{within}{near[0]}" if near and not (word.endswith(near[0]) or near[0].endswith(word)) else ""
+
+
+def _of_group(command: str, *, here: Collection[str], group: str) -> str:
+    """Return a command, that of the group which is called alike, or nothing where it belongs to another group."""
+    last = command.rpartition(" ")[2]
+    if group and last in here:
+        return f"{group} {last}"
+    belongs = not group or command.startswith(f"{group} ") or (group == "memory" and command in _OF_MEMORIES)
+    return command if belongs else ""

@@ -13,6 +13,7 @@ import click
 from tmws_adapters.authentication import open_credentials
 from tmws_adapters.bootstrap import open_parts
 from tmws_adapters.settings import Settings
+from tmws_cli.groups import Group
 from tmws_cli.options import invocation_of, with_common_options
 from tmws_cli.output import printable
 from tmws_cli.secret import given_secret
@@ -29,7 +30,7 @@ _MOST_DAYS = 36_500
 """A hundred years: a longer time is a mistake, or no expiry."""
 
 
-@click.group("token", no_args_is_help=True)
+@click.group("token", cls=Group, no_args_is_help=True)
 def token() -> None:
     """Look after what agents prove with over HTTP who they are."""
 

@@ -13,6 +13,10 @@ _TEXT = re.compile(r"-(\d|[^=]*\s)")
 """How a text begins that is no option: with a number, or with a dash and several words."""
 
 
+_ALIKE = 0.6
+"""How alike an option is that was probably meant: the bound of difflib.get_close_matches."""
+
+
 class Option(click.Option):
     """An option with `others`, names that are understood and not shown."""
 
@@ -41,7 +45,8 @@ class Command(click.Command):
         except click.NoSuchOption as error:
             instead = self._instead_of(error.option_name)
             if not instead:
-                raise
+                near = [each for each in error.possibilities or () if _alike(error.option_name, each)]
+                raise click.NoSuchOption(error.option_name, error.message, near, ctx) from None
             raise click.UsageError(f"{error.message} {instead}", ctx) from None
 
     def _marked(self, args: list[str]) -> Iterator[str]:
@@ -66,6 +71,13 @@ class Command(click.Command):
         if isinstance(meant, click.Argument):
             return f"Write the {meant.name} without it."
         return f"{OF_NO_FIELD[word]}." if word in OF_NO_FIELD else ""
+
+
+def _alike(one: str, other: str) -> bool:
+    """Say whether two options are alike without their dashes, of which click makes a third of a short one."""
+    from difflib import SequenceMatcher  # noqa: PLC0415 - only a mistake needs it
+
+    return SequenceMatcher(None, one.lstrip("-"), other.lstrip("-")).ratio() > _ALIKE
 
 
 def unmarked(value: Any) -> Any:

@@ -181,7 +181,31 @@ def test_what_was_meant_is_named(command: Command) -> None:
     assert "Did you mean `tmws agent list`?" in command.run("agent", "ls").err
     assert "`tmws memory update last 'two words'`?" in command.run("update", "last", "two words").err
     assert "Did you mean `tmws search --help`?" in command.run("help", "serach").err
-    assert "Did you mean" not in command.run("x" * 50).err
+    assert "Did you mean `tmws agent update zed --active`?" in command.run("agent", "activate", "zed").err
+    assert "Did you mean `tmws agent register zed`?" in command.run("agent", "add", "zed").err
+    assert "Did you mean `tmws token issue --agent x`?" in command.run("token", "create", "--agent", "x").err
+    for unshare in (("memory", "unshare"), ("memory", "revoke"), ("unshare",)):
+        assert "Did you mean `tmws memory share last bob --revoke`?" in command.run(*unshare, "last", "bob").err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("x" * 50,),
+        *(("memory", "restore", "last"), ("memory", "undelete", "last"), ("memory", "kill"), ("restore", "last")),
+        *(("agent", "rm", "zed"), ("agent", "share"), ("sto_re",), ("memory", "delete", "--tags", "people")),
+    ],
+)
+def test_nothing_is_proposed_of_another_sense(command: Command, words: tuple[str, ...]) -> None:
+    refused = command.run(*words)
+    assert (refused.code, "Did you mean" in refused.err) == (2, False), refused
+
+
+def test_how_an_agent_is_connected_is_told(command: Command) -> None:
+    for word in ("mcp", "stdio", "setup"):
+        assert (
+            "by giving its client the command `tmws`, such as `claude mcp add tmws -- tmws`." in command.run(word).err
+        )
 
 
 def test_help_and_version_are_words_as_well(command: Command) -> None:
