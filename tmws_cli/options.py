@@ -88,7 +88,11 @@ def _options() -> list[click.Option]:
         ),
         _flag("--home", "DIR", "The data directory, instead of TMWS_HOME."),
         _flag("--env-file", "FILE", "A file with settings, instead of TMWS_ENV_FILE."),
-        _flag("--agent-id", "AGENT", "In whose name, instead of TMWS_AGENT_ID."),
+        _flag(
+            "--agent-id",
+            "AGENT",
+            "Who owns what you store, and `last`; instead of TMWS_AGENT_ID. Commands see everything.",
+        ),
         _flag("--namespace", "NAMESPACE", "The agent's namespace, instead of TMWS_AGENT_NAMESPACE."),
     ]
 

@@ -67,8 +67,8 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 
 OF_NO_FIELD: Mapping[str, str] = dict.fromkeys(
     ("user_id", "user", "owner", "owner_id", "app_id"),
-    "Memories belong to whoever calls, as get_current_agent tells: leave it out. Whom one is about goes into tags or "
-    "metadata; agent_id names an agent in whose name you may act",
+    "Memories belong to the agent that calls: leave it out. Whom one is about goes into tags or metadata; agent_id "
+    "names an agent in whose name you may act",
 )
 """Names that other programs have and no field stands for, and what to do instead."""
 
