@@ -11,6 +11,7 @@ import click
 
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings
+from tmws_cli.calling import tell_of_no_store
 from tmws_cli.demo import Demonstration, demonstrate
 from tmws_cli.doctor import examine, lines
 from tmws_cli.exits import FAILURE
@@ -68,7 +69,9 @@ def export(context: click.Context, path: str, format_: str) -> None:
         raise click.UsageError(f"{path} is a folder: name a file, or give --format markdown.")
     if format_ == "jsonl" and path != "-":
         check_target(Path(path))
-    count = anyio.run(_export, invocation.settings(), path, format_)
+    settings = invocation.settings()
+    tell_of_no_store(settings)
+    count = anyio.run(_export, settings, path, format_)
     if path == "-":
         return
     if invocation.as_json:

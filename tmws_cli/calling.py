@@ -1,13 +1,25 @@
 """Running an operation: the owner of the database is asked where there is one, or else the database is opened."""
 
 import gc
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tmws_adapters.local.asking import Lost, TooLong, ask, running
 from tmws_adapters.local.patience import told_here
 from tmws_cli.descriptions import described
 from tmws_cli.options import Invocation
+
+if TYPE_CHECKING:
+    from tmws_adapters.settings import Settings
+
+
+def tell_of_no_store(settings: "Settings") -> None:
+    """Say on stderr that there is no database yet where one is to be read: its path may be a wrong one."""
+    if not settings.uses_postgres and not settings.place.exists():
+        print(
+            f"warning: there was no store at {settings.place} yet; --home or TMWS_HOME names another", file=sys.stderr
+        )
 
 
 def call(invocation: Invocation, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,6 +50,9 @@ def call(invocation: Invocation, name: str, arguments: Mapping[str, Any]) -> dic
     gc.disable()  # what is imported stays, and the process ends after this: a tenth less of the CPU
     from tmws_cli.opening import run  # noqa: PLC0415
 
-    answer = run(invocation.settings(), name, arguments)
+    settings = invocation.settings()
+    if reads:
+        tell_of_no_store(settings)
+    answer = run(settings, name, arguments)
     gc.freeze()  # or the end of the process looks through everything that it has, for 50 ms
     return answer

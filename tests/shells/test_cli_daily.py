@@ -124,6 +124,17 @@ def test_list_that_is_empty_says_so(tmp_path: Path) -> None:
     assert (nothing.code, "tmws add" in nothing.err) == (3, True)
 
 
+@pytest.mark.embedded("there is no file of a server")
+def test_reading_where_there_is_no_store_yet_says_so(tmp_path: Path) -> None:
+    command = Command(tmp_path).using(**QUICK)
+    first, second = command.ok("memory", "list"), command.ok("memory", "list")
+    told = f"warning: there was no store at {command.home}/tmws.db yet; --home or TMWS_HOME names another\n"
+    assert (first.out, first.err) == ("There are no memories.\n", told)
+    assert (second.out, second.err) == (first.out, "")
+    assert command.ok("--home", "typo", "export", "all.jsonl").err.count("there was no store at") == 1
+    assert command.ok("--home", "new", "add", "A note").err == ""
+
+
 def test_times_are_typed_and_shown_in_the_zone_of_the_machine(command: Command) -> None:
     def expiry(written: str) -> datetime:
         memory_id = add(command, f"until {written}", "--expires-at", written)
