@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Literal
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -71,12 +72,13 @@ async def examine(load: Callable[[], Settings], *, deep: bool) -> list[Check]:
         return [*checks, _broken("settings", error), rest]
     checks += [_settings(settings), _directory(path.parent), *_files(settings)]
     seconds = min(PROOF_SECONDS, settings.request_timeout)
-    checks.append(await anyio.to_thread.run_sync(_owner, Place(str(path)), seconds))
+    owner, served = await anyio.to_thread.run_sync(_owner, Place(str(path)), seconds)
+    checks.append(owner)
     alone = attrs.evolve(settings, redis_url="")
     checks += [check async for check in _store(alone, path, deep=deep)]
     if settings.redis_url:
         checks.append(await _redis(settings))
-    return [*checks, _port(settings)]
+    return [*checks, _port(settings, served)]
 
 
 def _versions() -> Check:
@@ -131,8 +133,11 @@ def _files(settings: Settings) -> Iterator[Check]:
         yield Check("signed positions", "warning", f"{positions} cannot be read ({error.strerror})", remedy)
 
 
-def _owner(place: Place, seconds: float) -> Check:
-    """Look for the process behind the agent terminals, which has so many seconds to answer; none is started."""
+def _owner(place: Place, seconds: float) -> tuple[Check, str | None]:
+    """Look for the process behind the agent terminals, and the URL that it serves; none is started.
+
+    It has so many seconds to answer.
+    """
     name = "owner process"
     try:
         link = knock(place, seconds)
@@ -140,24 +145,24 @@ def _owner(place: Place, seconds: float) -> Check:
         if link is None:
             check_regular(place.log)
     except Unfit as error:
-        return Check(name, "broken", f"{error.filename} {error.reason}", error.remedy)
+        return Check(name, "broken", f"{error.filename} {error.reason}", error.remedy), None
     except OSError as error:
         remedy = f"Give this user the right to use {Path(place.lock).parent}"
-        return Check(name, "broken", f"{place.lock} cannot be opened ({error.strerror})", remedy)
+        return Check(name, "broken", f"{place.lock} cannot be opened ({error.strerror})", remedy), None
     if link is not None:
         record = link.record
         where = f"serves {record.url} and terminals" if record.url else "serves terminals"
         detail = f"process {record.pid}, version {record.version}, {where} on port {record.port}"
         problem = _problem_of(link)
         if problem:
-            return Check(name, "broken", f"{detail}; {problem}", f"End it by SIGTERM: kill {record.pid}")
-        return Check(name, "ok", detail)
+            return Check(name, "broken", f"{detail}; {problem}", f"End it by SIGTERM: kill {record.pid}"), record.url
+        return Check(name, "ok", detail), record.url
     record_left = read(place.record)
     process = f"process {record_left.pid}" if record_left else "a process"
     if stuck:
-        return Check(name, "broken", f"{process} holds {place.lock} and does not answer", "End it")
+        return Check(name, "broken", f"{process} holds {place.lock} and does not answer", "End it"), None
     died = f"; {process} has died" if record_left else ""
-    return Check(name, "ok", f"none is running{died}; an agent terminal starts one")
+    return Check(name, "ok", f"none is running{died}; an agent terminal starts one"), None
 
 
 def _problem_of(link: Link) -> str:
@@ -287,14 +292,17 @@ async def _redis(settings: Settings) -> Check:
     return Check(name, "ok", f"{redis.server.address.kind}, {redis.server.address}, after {milliseconds:.0f} ms")
 
 
-def _port(settings: Settings) -> Check:
+def _port(settings: Settings, served: str | None) -> Check:
+    """Look whether a server can listen; `served` is the URL of the one that has been found already."""
+    if served is not None and urlsplit(served).port == settings.port:
+        return Check("port", "ok", f"{settings.port} is that of the process above")
     for host in settings.listen_hosts:
         address = f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
         try:
             _bind(host, settings.port)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                remedy = "That may be `tmws serve` itself; else choose another with TMWS_PORT"
+                remedy = "Choose another with TMWS_PORT, unless that is another server of yours"
                 return Check("port", "warning", f"{address} is in use", remedy)
             if host == settings.listen_hosts[0]:
                 remedy = "Set TMWS_HOST and TMWS_PORT to an address of this machine"

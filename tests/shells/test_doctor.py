@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.shells.command import Command, Done, without_the_rights_of_root
+from tests.shells.serving import http_server
 from tests.stacks import PRODUCTION
 from tmws_adapters.onnx.files import find_files
 
@@ -109,6 +110,17 @@ def test_store_of_another_model_is_told(tmp_path: Path) -> None:
     assert (done.code, states(done)["database"]) == (1, "ok")
     assert files.name in check_named(done, "embedder")["detail"]
     assert "other-model" in check_named(done, "embedder")["detail"]
+
+
+def test_port_of_the_server_that_answers_is_no_warning(tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    command.home.mkdir(mode=0o700)
+    with http_server(command.home) as server:
+        port = server.url.rpartition(":")[2]
+        done = command.using(TMWS_PORT=port).run("doctor", "--json")
+    assert f"serves {server.url}" in check_named(done, "owner process")["detail"]
+    found = check_named(done, "port")
+    assert (found["state"], found["detail"]) == ("ok", f"{port} is that of the process above")
 
 
 def test_home_that_cannot_be_written_is_told(tmp_path: Path) -> None:
