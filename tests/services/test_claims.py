@@ -145,6 +145,22 @@ async def test_what_an_older_memory_replaced_is_replaced_and_passes_for_nothing_
     assert (first.superseded_by, same.superseded_by, run.tally.unlinked) == (None, None, 1)
 
 
+async def test_what_was_replaced_by_a_changed_memory_that_is_there_comes_back_replaced(
+    world: World, tmp_path: Path
+) -> None:
+    first, second = "The gate code is 1112.", "The gate code is 2222."
+    created = await world.app.call(world.operator, CreateMemory(content="The gate code is 1111."))
+    await world.app.call(world.operator, UpdateMemory(memory_id=created.memory_id, content=first))
+    changed: dict[str, Any] = {"history": [{"content": "The gate code is 1111."}], "version": 2}
+    lines = written(
+        {"memory_id": created.memory_id, "content": first, **changed},
+        {"memory_id": "b", "content": second, "superseded_by": created.memory_id},
+    )
+    run, _ = await imported(world, tmp_path / "lines.jsonl", lines)
+    assert (run.tally.stored, run.tally.already_there, run.tally.unlinked) == (1, 1, 0)
+    assert [each.superseded_by for each in await memories(world)] == [None, created.memory_id]
+
+
 async def test_a_circle_of_replacements_is_not_closed(world: World, tmp_path: Path) -> None:
     lines = written(
         {"memory_id": "a", "content": "Tea.", "superseded_by": "b"},

@@ -183,6 +183,9 @@ class Import:
         here = [await is_here(self.app, self.caller, record) for record in records]
         if any(here):
             self.tally.already_there += sum(here)
+            for record, there in zip(records, here, strict=True):
+                if there and record.identity is not None:
+                    await self._told(record.place, self._links.restore(record, record.identity, stored=False))
             await self._store_new([record for record, there in zip(records, here, strict=True) if not there])
         else:
             await self._store_new(records)
