@@ -21,7 +21,7 @@ from tmws_cli.transfer.importing import Import, Source, Tally
 from tmws_cli.transfer.made import Made
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.preview import Preview, preview
-from tmws_cli.transfer.recognising import Recognised, Stream
+from tmws_cli.transfer.recognising import Recognised, Stream, is_own_export
 from tmws_cli.transfer.records import Refusal
 from tmws_cli.transfer.several import Export, Several, in_folder, pages_in
 from tmws_core.wire import unstructure
@@ -112,9 +112,11 @@ def _named(path: str, format_: str, *, ignore_unknown: bool) -> Source:
     place = found_path(Path(path))
     if format_ == "auto" and place.is_dir():
         return in_folder(place, ignore_unknown=ignore_unknown)
-    if format_ == "markdown" or (format_ == "auto" and is_markdown(path)):
+    if format_ == "markdown":
         return MarkdownPages.at(place, ignore_unknown=ignore_unknown)
     size = check_regular(place)
+    if format_ == "auto" and is_markdown(path) and not is_own_export(place):
+        return MarkdownPages.at(place, ignore_unknown=ignore_unknown)
     return Export(
         path=place,
         within=place.resolve().parent,

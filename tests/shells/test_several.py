@@ -72,3 +72,14 @@ def test_several_files_are_one_import_and_nothing_at_all_is_an_error(tmp_path: P
     (tmp_path / "blank.json").write_bytes(document([{"memory": " "}]))
     nothing = command.run("import", "blank.json", "--dry-run")
     assert (nothing.code, nothing.err) == (1, "error: blank.json holds nothing to remember\n")
+
+
+def test_our_own_lines_are_no_note_whatever_their_file_is_called(tmp_path: Path) -> None:
+    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    line = {"memory_id": "m", "content": "The tide turns at six."}
+    (tmp_path / "lines.md").write_bytes(lines(line))
+    (tmp_path / "note.md").write_bytes(b"{tide: 6}\n\n" + lines(line))
+    for names in (["lines.md"], ["lines.md", "note.md"]):
+        answer = command.ok("import", *names, "--dry-run", "--json").answer
+        assert answer["examples"][0]["content"] == "The tide turns at six."
+    assert answer["examples"][1]["content"].startswith("note\n\n{tide: 6}")

@@ -10,7 +10,7 @@ import attrs
 import orjson
 
 from tmws_cli.transfer.documents import JsonDocument
-from tmws_cli.transfer.files import label, place_of
+from tmws_cli.transfer.files import label, opened, place_of
 from tmws_cli.transfer.formats.known import format_of
 from tmws_cli.transfer.importing import Source
 from tmws_cli.transfer.lines import JsonLines
@@ -37,8 +37,17 @@ _CONTAINERS = {
     b"SQLite format 3\0": "a database: let the program that it belongs to export it",
 }
 _OURS = "TMWS"
+_OWN_BEGINNING = frozenset({"memory_id", "content"})
 CONVERSATIONS = frozenset({"ChatGPT", "Claude"})
 """Programs whose objects are too long for lines."""
+
+
+def is_own_export(path: Path) -> bool:
+    """Tell whether a regular file begins like JSON lines that we exported, whatever it is called."""
+    with suppress(OSError), opened(path, path.resolve().parent) as file:
+        head = file.read(HEAD_BYTES)
+        return head.startswith(b"{") and _outline(head)[0] >= _OWN_BEGINNING
+    return False
 
 
 @attrs.frozen
