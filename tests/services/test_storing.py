@@ -391,6 +391,6 @@ async def test_of_many_calls_at_once_with_one_text_each_tag_stays(world: World) 
 async def test_what_has_expired_before_it_is_stored_leaves_the_living_alone(world: World) -> None:
     living = await create(world, "Gate code is 4411.")
     expired = await create(world, "Gate code is 4411.", expires_at=PAST)
-    assert expired.stored
+    assert (living.expired, expired.stored, expired.expired) == (None, True, True)
     assert await found(world, "gate code") == [living.memory_id]
     assert [each.expires_at is None for each in await stored(world)] == [True, False]

@@ -94,7 +94,7 @@ class Ledger:
             embedding_latency_ms=embedded.get(memory_id, 0.0) if entry.stored else 0.0,
             duplicate_of=memory_id if entry.duplicate else None,
             merged=entry.merged or None,
-            expired=(not entry.stored and memory.expires_at is not None and memory.expires_at <= self._now) or None,
+            expired=(memory.expires_at is not None and memory.expires_at <= self._now) or None,
         )
 
     def _settle(self, draft: Draft, known: Known) -> Entry:
