@@ -73,7 +73,7 @@ def _run(context: click.Context, operation: Described, values: dict[str, Any]) -
     if operation.effect == "delete" and not (unasked or _agreed(invocation, operation, arguments)):
         context.exit(FAILURE)
     answer = call(invocation, operation.name, arguments)
-    show(answer, as_json=invocation.as_json, about=arguments.get("query", ""))
+    show(answer, as_json=invocation.as_json, about=arguments.get("query", ""), details=arguments.get("details", False))
 
 
 def _meant(context: click.Context, operation: Described, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,13 @@ from tmws_cli.colours import coloured
 from tmws_cli.times import shown_time
 
 WIDTH = 120
-"""Columns of a hit where stdout is no terminal."""
+"""Columns of a preview where stdout is no terminal."""
+
+BEST_LINES = 5
+"""Lines of the best hit's text on a terminal, at most."""
+
+_INDENT = 5 * " "
+"""Stands before the lines below a hit."""
 
 CLOSEST = 3
 """Hits that are shown where none is relevant: people and models take a long list for an answer."""
@@ -23,12 +29,15 @@ _WIDE = "WF"
 """The East Asian widths that take two columns (Unicode Annex 11)."""
 
 
-def show(answer: Mapping[str, Any], *, as_json: bool, about: str = "") -> None:
-    """Print the answer of an operation; of long hits, what is around a word of the query that they are `about`."""
+def show(answer: Mapping[str, Any], *, as_json: bool, about: str = "", details: bool = False) -> None:
+    """Print the answer of an operation; of long hits, what is around a word of the query that they are `about`.
+
+    With `details` the fields of each memory are shown one a line.
+    """
     if as_json:
         print_json(answer)
         return
-    for line in _lines(answer, about):
+    for line in _lines(answer, about, details=details):
         print(line)
     for reason in answer.get("degraded", ()):
         print(f"warning: {reason}", file=sys.stderr)
@@ -60,12 +69,14 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
 
 
-def _lines(answer: Mapping[str, Any], about: str) -> Iterator[str]:
+def _lines(answer: Mapping[str, Any], about: str, *, details: bool) -> Iterator[str]:
     match answer:
         case {"results": [*hits], "search_source": _}:
-            yield from _hits(hits, about, nothing_relevant=answer["nothing_relevant"])
+            yield from _hits(hits, about, nothing_relevant=answer["nothing_relevant"], details=details)
         case {"memories": [*memories], **rest} if rest.get("success"):
-            yield from (_row(memory, shown_time(memory["created_at"], seconds=False)) for memory in memories)
+            for memory in memories:
+                start = shown_time(memory["created_at"], seconds=False)
+                yield from _detailed(memory, start) if details else (_row(memory, start),)
             if not memories:
                 yield "There are no memories."
         case {"memory": {}}:
@@ -79,7 +90,7 @@ def _lines(answer: Mapping[str, Any], about: str) -> Iterator[str]:
         yield f"More: --cursor {answer['next_cursor']}"
 
 
-def _hits(hits: list[dict[str, Any]], about: str, *, nothing_relevant: bool) -> Iterator[str]:
+def _hits(hits: list[dict[str, Any]], about: str, *, nothing_relevant: bool, details: bool) -> Iterator[str]:
     if not hits:
         yield "Nothing was found."
     elif nothing_relevant:
@@ -90,9 +101,15 @@ def _hits(hits: list[dict[str, Any]], about: str, *, nothing_relevant: bool) -> 
         relevance = coloured(plain, hit["relevance"])
         # A score compares the hits of one answer: of weak ones the best has a high one, too.
         score = "" if nothing_relevant else f"{hit['score']:.3f}  "
-        yield _row(hit, f"{rank:3}  {score}{relevance}", about, hidden=len(relevance) - len(plain))
+        start, hidden = f"{rank:3}  {score}{relevance}", len(relevance) - len(plain)
+        if details:
+            yield from _detailed(hit, start)
+        elif rank == 1 and sys.stdout.isatty():
+            yield from _best(hit, start, about, hidden=hidden)
+        else:
+            yield _row(hit, start, about, hidden=hidden)
         if "explanation" in hit:
-            yield f"{'':5}{_why(hit)}"
+            yield f"{_INDENT}{_why(hit)}"
 
 
 def _why(hit: Mapping[str, Any]) -> str:
@@ -108,12 +125,38 @@ def _why(hit: Mapping[str, Any]) -> str:
     return "; ".join([*parts, f"seen as {hit['allowed_by']}"])
 
 
+def _detailed(memory: Mapping[str, Any], start: str) -> Iterator[str]:
+    """Yield a memory with all of its fields, one a line."""
+    yield start
+    yield from _fields({name: value for name, value in memory.items() if name != "explanation"}, _INDENT)
+
+
+def _best(hit: Mapping[str, Any], start: str, about: str, *, hidden: int) -> Iterator[str]:
+    """Yield a hit on one line, or, where its text has no room there, with the text wrapped below."""
+    from textwrap import wrap  # noqa: PLC0415 - only a search on a terminal needs it
+
+    row = _row(hit, start, about, hidden=hidden)
+    line = printable(" ".join(hit["content"].split()))
+    if line in row:
+        yield row
+        return
+    yield _row({**hit, "content": ""}, start, hidden=hidden)
+    wide = any(unicodedata.east_asian_width(character) in _WIDE for character in line)
+    width = max(_columns() - len(_INDENT), _LEAST) // (2 if wide else 1)
+    text = _from_match(line, about, width * BEST_LINES)
+    yield from (f"{_INDENT}{each}" for each in wrap(text, width, max_lines=BEST_LINES, placeholder="…"))
+
+
+def _columns() -> int:
+    """Return the columns of a line: of COLUMNS or the terminal, and without both as many as there are characters."""
+    return shutil.get_terminal_size((sys.maxsize, 0)).columns
+
+
 def _row(memory: Mapping[str, Any], start: str, about: str = "", *, hidden: int = 0) -> str:
     """Return a memory on one line, with a word that it is `about`; `hidden` characters of its start take no column."""
     tags = printable("".join(f"  #{tag}" for tag in memory.get("tags", ())))
     lead = len(start) - hidden + len(memory["memory_id"]) + 4
-    columns = shutil.get_terminal_size((WIDTH, 0)).columns
-    room = max(columns - lead - len(tags), _LEAST)
+    room = max(_columns() - lead - len(tags), _LEAST)
     text = clipped(_from_match(" ".join(memory["content"].split()), about, room), room)
     return f"{start}  {coloured(memory['memory_id'], 'faint')}  {text}{coloured(tags, 'tag')}"
 

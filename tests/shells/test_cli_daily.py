@@ -288,6 +288,25 @@ def test_colours_are_for_terminals_that_want_them(command: Command) -> None:
     assert "\x1b[" not in command.ok("search", "tea").out
 
 
+def test_best_hit_is_whole_on_a_terminal_and_all_are_in_a_pipe(tmp_path: Path) -> None:
+    command = Command(tmp_path).using(**{name: value for name, value in QUICK.items() if name != "COLUMNS"})
+    text = " ".join(f"gorse{number}" for number in range(30))
+    add(command, text, "--tags", "shrub")
+    assert f"  {text}  #shrub\n" in command.ok("search", "gorse7").out
+    assert f"  {text}  #shrub\n" in command.ok("memory", "list").out
+    row, *below = on_terminal(command, "search", "gorse7", NO_COLOR="1", COLUMNS="80")[1].split("\r\n")
+    assert re.fullmatch(r" +1  1\.000  \w+ +\S{36}    #shrub", row)
+    wrapped = [line for line in below if "gorse" in line]
+    assert (" ".join(line.strip() for line in wrapped), max(map(len, wrapped)) <= 80) == (text, True)
+    add(command, f"{text} " * 9)
+    shown = on_terminal(command, "search", "gorse7", NO_COLOR="1", COLUMNS="80")[1]
+    assert [line.strip()[-1] for line in shown.split("\r\n") if line.startswith("     gorse")][4:] == ["…"]
+    for words in (("memory", "list"), ("search", "gorse7")):
+        detailed = command.ok(*words, "--details", "--limit", "1").out
+        assert "     agent_id: default-agent\n" in detailed
+        assert "     content: gorse0 gorse1" in detailed
+
+
 def test_search_explains_itself_in_words(command: Command) -> None:
     add(command, "Tea is in the kitchen")
     hit, why = command.ok("search", "tea", "--explain").out.splitlines()[:2]
