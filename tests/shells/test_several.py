@@ -51,7 +51,8 @@ def test_a_folder_without_markdown_holds_exports(tmp_path: Path) -> None:
 def test_beside_markdown_a_folder_holds_conversations_alone(tmp_path: Path) -> None:
     exported(tmp_path)
     (tmp_path / "note.md").write_text("A note.", encoding="utf-8")
-    items = list(in_folder(tmp_path, ignore_unknown=False))
+    *items, rest = in_folder(tmp_path, ignore_unknown=False)
+    assert rest == Skip(place="notes.csv, users.json", reason="2 files of other kinds")
     assert all(isinstance(item, Record) for item in items), items
     assert {item.place.partition(",")[0] for item in items} == {
         "note.md",
@@ -59,6 +60,17 @@ def test_beside_markdown_a_folder_holds_conversations_alone(tmp_path: Path) -> N
         "conversations-001.json",
         "projects/p.json",
     }
+
+
+def test_a_project_is_imported_without_its_dependencies_and_what_is_passed_over_is_named(tmp_path: Path) -> None:
+    for name in ("README.md", "node_modules/x/LIB.md", "app/venv/LICENSE.md", "app/a.py", "b.txt", "c.txt", "d.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("Text.", encoding="utf-8")
+    (tmp_path / "linked").symlink_to(tmp_path / "node_modules" / "x")
+    linked, readme, dependencies, others = in_folder(tmp_path, ignore_unknown=False)
+    assert (readme.place, linked.place) == ("README.md", "linked")
+    assert dependencies == Skip(place="app/venv, node_modules", reason="2 folders of dependencies")
+    assert others == Skip(place="app/a.py, b.txt, c.txt, …", reason="4 files of other kinds")
 
 
 def test_several_files_are_one_import_and_nothing_at_all_is_an_error(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ PAGE_BYTES = 16 * 1024 * 1024
 
 _SUFFIXES = (".md", ".markdown")
 _EXPORTS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
+_DEPENDENCIES = frozenset({"node_modules", "bower_components", "venv", "site-packages"})
+"""Folders where package managers put what others have written."""
 
 _UNPRINTED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 """What a name may hold and no label can: controls, and the bytes that are no UTF-8."""
@@ -60,17 +62,20 @@ def found_path(path: Path) -> Path:
 class Found:
     """What is in a folder and below, by its names: Markdown, and files that other programs may have exported.
 
-    Beside these: folders that cannot be read, and links to folders that lie elsewhere.
+    Beside these: `others`, which are named otherwise, folders of `dependencies`, those that cannot be read, and links
+    to folders that lie elsewhere.
     """
 
     pages: list[Path] = attrs.field(factory=list)
     exports: list[Path] = attrs.field(factory=list)
+    others: list[Path] = attrs.field(factory=list)
+    dependencies: list[Path] = attrs.field(factory=list)
     unreadable: list[OSError] = attrs.field(factory=list)
     elsewhere: list[Path] = attrs.field(factory=list)
 
 
 def found_below(folder: Path) -> Found:
-    """Find what is named like Markdown or an export, hidden names left out.
+    """Find what is named like Markdown or an export, hidden names and dependencies left out.
 
     Links to folders are not followed: what lies below is found where it is. A link to anything else is found, wherever
     it leads.
@@ -78,11 +83,13 @@ def found_below(folder: Path) -> Found:
     found = Found()
     root = folder.resolve()
     for place, folders, files in os.walk(folder, onerror=found.unreadable.append):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        found.dependencies += [Path(place, name) for name in folders if name in _DEPENDENCIES]
+        folders[:] = [name for name in folders if not _is_left_out(name)]
         links = [Path(place, name) for name in folders if Path(place, name).is_symlink()]
         shown = [name for name in files if not name.startswith(".")]
         found.pages += [Path(place, name) for name in shown if is_markdown(name)]
-        found.exports += [Path(place, name) for name in shown if name.lower().endswith(_EXPORTS)]
+        found.exports += [Path(place, name) for name in shown if _is_export(name)]
+        found.others += [Path(place, name) for name in shown if not is_markdown(name) and not _is_export(name)]
         found.pages += [link for link in links if is_markdown(link.name)]
         found.elsewhere += [link for link in links if not is_markdown(link.name) and not _is_seen(link.resolve(), root)]
     found.pages.sort()
@@ -91,8 +98,16 @@ def found_below(folder: Path) -> Found:
 
 
 def _is_seen(folder: Path, root: Path) -> bool:
-    """Tell whether a folder lies in another one, and neither it nor what it lies in is hidden."""
-    return folder.is_relative_to(root) and not any(part.startswith(".") for part in folder.relative_to(root).parts)
+    """Tell whether a folder lies in another one, and neither it nor what it lies in is left out."""
+    return folder.is_relative_to(root) and not any(map(_is_left_out, folder.relative_to(root).parts))
+
+
+def _is_left_out(folder: str) -> bool:
+    return folder.startswith(".") or folder in _DEPENDENCIES
+
+
+def _is_export(name: str) -> bool:
+    return name.lower().endswith(_EXPORTS)
 
 
 def size_of(path: Path) -> int:

@@ -58,9 +58,9 @@ class MarkdownPages:
         return len(self._found.pages)
 
     @property
-    def exports(self) -> list[Path]:
-        """Return the files beside them that other programs may have exported."""
-        return self._found.exports
+    def found(self) -> Found:
+        """Return what else is there."""
+        return self._found
 
     @classmethod
     def at(cls, path: Path, *, ignore_unknown: bool) -> "MarkdownPages":

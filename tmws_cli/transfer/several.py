@@ -5,20 +5,24 @@ from pathlib import Path
 
 import attrs
 
-from tmws_cli.transfer.files import label, opened, size_of
+from tmws_cli.output import counted
+from tmws_cli.transfer.files import Found, label, opened, size_of
 from tmws_cli.transfer.importing import Source
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.recognising import CONVERSATIONS, Stream
 from tmws_cli.transfer.records import Item, Skip, contained
 from tmws_core.errors import InvalidField
 
+NAMED = 3
+"""Files of other kinds that are named; a project may have thousands."""
+
 
 @attrs.define(kw_only=True)
 class Export:
     """The memories of a file, which is opened and recognised when it is read; `place` is what it is called for people.
 
-    What was only `found` in a folder and holds no memories is passed over, and named; beside Markdown, without a word,
-    whatever is no conversation.
+    What was only `found` in a folder and holds no memories is passed over, and named; beside Markdown, whatever is no
+    conversation `is_passed_over`.
     """
 
     path: Path
@@ -29,6 +33,7 @@ class Export:
     format: str = "auto"
     found: bool = False
     beside_markdown: bool = False
+    is_passed_over: bool = attrs.field(default=False, init=False)
     _source: Source | None = attrs.field(default=None, init=False)
     _is_read: bool = attrs.field(default=False, init=False)
 
@@ -52,12 +57,35 @@ class Export:
                     raise
                 if not self.beside_markdown:
                     yield Skip(place=self.place, reason="holds no memories")
+                self.is_passed_over = self.beside_markdown
                 return
             if self.beside_markdown and recognised.format not in CONVERSATIONS:
+                self.is_passed_over = True
                 return
             self._source = recognised.source
             for item in self._source:
                 yield attrs.evolve(item, place=f"{self.place}, {item.place}")
+
+
+@attrs.frozen
+class _Rest:
+    """Says in one line each which folders of dependencies and which files were passed over before; reads nothing."""
+
+    _folder: Path
+    _found: Found
+    _exports: Sequence[Export]
+    total: int = 0
+    position: int = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        others = [*self._found.others, *(each.path for each in self._exports if each.is_passed_over)]
+        yield from self._told(self._found.dependencies, "folder of dependencies", "folders of dependencies")
+        yield from self._told(others, "file of another kind", "files of other kinds")
+
+    def _told(self, paths: Sequence[Path], one: str, several: str) -> Iterator[Skip]:
+        names = [label(path.relative_to(self._folder).as_posix()) for path in sorted(paths)[:NAMED]]
+        if names:
+            yield Skip(place=", ".join(names) + ", …" * (len(paths) > NAMED), reason=counted(len(paths), one, several))
 
 
 @attrs.frozen
@@ -85,7 +113,7 @@ class Several:
 def in_folder(folder: Path, *, ignore_unknown: bool) -> Several:
     """Return what is in a folder and below: Markdown, and what other programs have exported.
 
-    Beside Markdown these are conversations alone: other files may be about anything.
+    Beside Markdown these are conversations alone: other files may be about anything, and are named at the end.
     """
     pages = MarkdownPages.at(folder, ignore_unknown=ignore_unknown)
     exports = [
@@ -98,9 +126,9 @@ def in_folder(folder: Path, *, ignore_unknown: bool) -> Several:
             found=True,
             beside_markdown=bool(pages.pages),
         )
-        for path in pages.exports
+        for path in pages.found.exports
     ]
-    return Several([pages, *exports])
+    return Several([pages, *exports, _Rest(folder, pages.found, exports)])
 
 
 def pages_in(source: Source) -> list[MarkdownPages]:
