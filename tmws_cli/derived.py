@@ -14,6 +14,7 @@ from tmws_cli.output import clipped, show
 from tmws_cli.parameters import listed, parameters_of, request_of
 from tmws_cli.picking import LAST, QUOTED_COLUMNS, memory_id_of
 from tmws_cli.typed import Command, Option, unmarked
+from tmws_core.domain.narrowing import none_for
 
 
 def command_of(operation: Described, name: str | None = None) -> click.Command:
@@ -73,7 +74,8 @@ def _run(context: click.Context, operation: Described, values: dict[str, Any]) -
     if operation.effect == "delete" and not (unasked or _agreed(invocation, operation, arguments)):
         context.exit(FAILURE)
     answer = call(invocation, operation.name, arguments)
-    show(answer, as_json=invocation.as_json, about=arguments.get("query", ""), details=arguments.get("details", False))
+    about, details = arguments.get("query", ""), arguments.get("details", False)
+    show(answer, as_json=invocation.as_json, about=about, details=details, none=none_for(arguments))
 
 
 def _meant(context: click.Context, operation: Described, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,15 +29,19 @@ _WIDE = "WF"
 """The East Asian widths that take two columns (Unicode Annex 11)."""
 
 
-def show(answer: Mapping[str, Any], *, as_json: bool, about: str = "", details: bool = False) -> None:
+def show(
+    answer: Mapping[str, Any], *, as_json: bool, about: str = "", details: bool = False, none: str | None = None
+) -> None:
     """Print the answer of an operation; of long hits, what is around a word of the query that they are `about`.
 
-    With `details` the fields of each memory are shown one a line.
+    With `details` the fields of each memory are shown one a line. `none` is what is said instead where a list or a
+    search has found nothing.
     """
     if as_json:
         print_json(answer)
         return
-    for line in _lines(answer, about, details=details):
+    empty = answer.get("results", answer.get("memories")) == []
+    for line in [none] if none and empty else _lines(answer, about, details=details):
         print(line)
     for reason in answer.get("degraded", ()):
         print(f"warning: {reason}", file=sys.stderr)

@@ -41,10 +41,13 @@ class Bulk:
         """Return the parameters of the request with all that belongs to them."""
         return params if self.arguments is None else {**(params or {}), "arguments": self.arguments}
 
-    async def carry(self, answer: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Return the text and the value of an answer, or what stands for them in the message if it is large."""
+    async def carry(self, answer: dict[str, Any], none: str | None = None) -> tuple[str, dict[str, Any]]:
+        """Return the text and the value of an answer, or what stands for them in the message if it is large.
+
+        `none` is what the text says where nothing was found.
+        """
         if not outweighs(answer, LIGHT):
-            return readable(answer), answer
+            return readable(answer, none), answer
         self._answer = await written_and_told(answer)
         self._mark = secrets.token_hex(16)  # nothing that was stored can hold it
         return self._mark, {self._mark: 0}

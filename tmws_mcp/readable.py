@@ -20,9 +20,9 @@ _BREAKS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 _CUT = "\u2026 stands for what is cut: get_memory has the whole, and reads from a character on with offset."
 
 
-def readable(answer: Mapping[str, Any]) -> str:
-    """Return the text of an answer."""
-    return "\n".join(_lines(answer))
+def readable(answer: Mapping[str, Any], none: str | None = None) -> str:
+    """Return the text of an answer; `none` is what is said where a list or a search has found nothing."""
+    return "\n".join(_lines(answer, none or "No memories."))
 
 
 def readable_error(error: Mapping[str, Any]) -> str:
@@ -32,15 +32,15 @@ def readable_error(error: Mapping[str, Any]) -> str:
     return f"{told['message']} ({told['code']}{request})"
 
 
-def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
+def _lines(answer: Mapping[str, Any], none: str) -> Iterator[str]:
     match answer:
         case {"results": [*hits], "search_source": _}:
             weak = bool(hits) and bool(answer.get("nothing_relevant"))
-            yield _closest(hits) if weak else _count(hits, "best first")
+            yield _closest(hits) if weak else _count(hits, "best first", none)
             yield from (f"Missing: {reason}" for reason in answer.get("degraded", ()))
             yield from _memories(hits[:CLOSEST] if weak else hits)
         case {"memories": [*memories]}:
-            yield _count(memories, "in order")
+            yield _count(memories, "in order", none)
             yield from _memories(memories)
         case {"memory": {}}:
             yield from _memory(answer, answer["memory"])
@@ -56,10 +56,10 @@ def _closest(hits: list[Any]) -> str:
     return f"Nothing relevant was found. {which}:"
 
 
-def _count(memories: list[Any], order: str) -> str:
+def _count(memories: list[Any], order: str, none: str) -> str:
     if len(memories) == 1:
         return "1 memory:"
-    return f"{len(memories)} memories, {order}:" if memories else "No memories."
+    return f"{len(memories)} memories, {order}:" if memories else none
 
 
 def _memories(memories: list[dict[str, Any]]) -> Iterator[str]:

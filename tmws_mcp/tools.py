@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
+from tmws_core.domain.narrowing import none_for
 from tmws_core.errors import TmwsError
 from tmws_core.operation import Effect, Operation, named
 from tmws_mcp.bulk import bulk_of
@@ -70,7 +71,7 @@ class Tools:
             bulk = bulk_of(context.request)
             arguments = params.arguments if bulk.arguments is None else bulk.arguments
             answer = await app.call_wire(self.caller_of(context), operation.name, arguments)
-            return _result(*await bulk.carry(answer), quotes=operation.quotes)
+            return _result(*await bulk.carry(answer, none_for(arguments)), quotes=operation.quotes)
         except TmwsError as error:
             return _refusal(error_body(error))
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of the inside goes out

@@ -119,6 +119,8 @@ def test_list_that_is_empty_says_so(tmp_path: Path) -> None:
     command = Command(tmp_path).using(**QUICK)
     assert command.ok("memory", "list").out == "There are no memories.\n"
     assert command.ok("search", "anything").out == "Nothing was found.\n"
+    told = "There are none with these filters: agent_id (what that agent owns), tags_any.\n"
+    assert command.ok("search", "anything", "--agent-id", "bob", "--tags", "x").out == told
     assert command.ok("agent", "list").out == "There are no agents.\n"
     nothing = command.run("memory", "get", "last")
     assert (nothing.code, "tmws add" in nothing.err) == (3, True)
@@ -147,7 +149,10 @@ def test_times_are_typed_and_shown_in_the_zone_of_the_machine(command: Command) 
     assert timedelta(days=29) < expiry("30d") - now < timedelta(days=31)
     assert timedelta(0) < expiry("tomorrow") - now < timedelta(days=1)
     assert command.ok("memory", "list", "--created-after", "1h").out.count("until") == 5
-    assert command.ok("memory", "list", "--created-before", "1h ago").out == "There are no memories.\n"
+    assert (
+        command.ok("memory", "list", "--created-before", "1h ago").out
+        == "There are none with these filters: created_before.\n"
+    )
     shown = command.ok("memory", "get", "last").out
     assert re.search(r"^created_at: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d CES?T$", shown, re.MULTILINE)
     for unknown in ("some day", "tomorrow 25:00", "999999y"):

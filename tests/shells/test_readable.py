@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import attrs
+
+from tmws_core.domain.narrowing import FILTERS, none_for
+from tmws_core.messages.memory import Filters
 from tmws_mcp.readable import readable, readable_error
 
 ID, OTHER = "019c1414-3a00-7cc2-8f3f-0d9a5f6f6f10", "019c1414-3a00-7cc2-8f3f-0d9a5f6f6f11"
@@ -31,6 +35,11 @@ def test_hits_are_listed_with_what_is_needed_to_go_on() -> None:
         "More follow: cursor abc",
     ]
     assert readable(found()) == "No memories."
+    told = "There are none with these filters: tags_any, min_similarity."
+    assert readable(found(), none_for({"query": "x", "tags_any": ["a"], "tags_all": [], "min_similarity": 0})) == told
+    assert none_for({"query": "x", "include_expired": True}) is none_for("no object") is None
+    narrowing = {each.name for each in attrs.fields(Filters)} - {"include_expired"}
+    assert set(FILTERS) == narrowing | {"min_similarity", "as_of"}
 
 
 def test_of_weak_hits_the_closest_are_told_and_that_nothing_is_relevant() -> None:
