@@ -78,6 +78,7 @@ def test_refusals_are_the_same_beside_an_owner_and_without_one(tmp_path: Path) -
         ("memory", "delete", "01900000-0000-7000-8000-000000000000"),
     )
     command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    command.ok("memory", "create", "Reading before there is a store warns.")
     alone = [command.run(*words, "--json") for words in refused]
     with conversation(command.home, TMWS_ONNX_MODEL_DIR="missing") as terminal:
         terminal.ask(request(1, "ping"))
