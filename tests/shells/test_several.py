@@ -4,8 +4,9 @@ from pathlib import Path
 
 from tests.shells.command import Command
 from tests.shells.test_other_programs import CHAT, CHEESE, document, lines, memories
+from tmws_cli.transfer.files import place_of
 from tmws_cli.transfer.records import Record, Skip
-from tmws_cli.transfer.several import in_folder
+from tmws_cli.transfer.several import in_folder, pages_in
 
 REMEMBERED = {
     "conversations_memory": "Dana is short.\n\n**Work context**\n\nDana runs the harbour office.\n",
@@ -67,10 +68,14 @@ def test_a_project_is_imported_without_its_dependencies_and_what_is_passed_over_
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("Text.", encoding="utf-8")
     (tmp_path / "linked").symlink_to(tmp_path / "node_modules" / "x")
-    linked, readme, dependencies, others = in_folder(tmp_path, ignore_unknown=False)
+    source = in_folder(tmp_path, ignore_unknown=False)
+    linked, readme, dependencies, others = source
     assert (readme.place, linked.place) == ("README.md", "linked")
     assert dependencies == Skip(place="app/venv, node_modules", reason="2 folders of dependencies")
     assert others == Skip(place="app/a.py, b.txt, c.txt, …", reason="4 files of other kinds")
+    [pages] = pages_in(source)
+    assert not pages.lacks(place_of(tmp_path / "app" / "venv" / "LICENSE.md"), "what was imported by itself")
+    assert pages.lacks(place_of(tmp_path / "app" / "GONE.md"), "what was there once")
 
 
 def test_several_files_are_one_import_and_nothing_at_all_is_an_error(tmp_path: Path) -> None:

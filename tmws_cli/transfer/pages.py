@@ -100,7 +100,8 @@ class MarkdownPages:
             keys = self._sections[page]
             return keys is not None and key not in keys
         gone = _below(page, self._root) if self._whole else False
-        return gone and not any(_below(page, Path(error.filename)) for error in self._found.unreadable)
+        unread = [*self._found.dependencies, *(Path(error.filename) for error in self._found.unreadable)]
+        return gone and not any(_below(page, folder) for folder in unread)
 
     def _place(self, path: Path) -> str:
         return label(path.relative_to(self._root).as_posix())
