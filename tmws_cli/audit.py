@@ -198,7 +198,7 @@ async def examine_log(parts: Parts, *, deep: bool) -> tuple[Literal["ok", "warni
         remedy = "An older copy of the database, or none: find out why; `tmws audit sign --accept` then goes on with it"
         return "broken", reason, remedy
     if not deep:
-        return "ok", detail, ""
+        return "ok", f"{detail}; whether that holds, `tmws audit verify` tells" if last else detail, ""
     found = await parts.auditing.verify()
     if found.breach is not None:
         remedy = "Keep a copy of the database, and find out who can write it"

@@ -151,7 +151,9 @@ def test_prune_deletes_what_is_too_old_and_the_rest_verifies(command: Command) -
     assert [event["event_type"] for event in events] == ["audit.signed", *kept]
     verified = command.ok("audit", "verify", "--json").answer
     assert (verified["rows"], verified["last_row"], verified["signed_up_to"]) == (5, 8, 7)
-    assert "signed up to row 7 on 20" in check_named(command.ok("doctor", "--json"), "audit log")["detail"]
+    told = check_named(command.ok("doctor", "--json"), "audit log")["detail"]
+    assert "signed up to row 7 on 20" in told
+    assert "whether that holds, `tmws audit verify` tells" in told
 
 
 def test_prune_keeps_what_the_settings_or_the_option_say(command: Command) -> None:
