@@ -1,6 +1,7 @@
 """Commits that SQLite refuses, and how long units of work share one."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,8 @@ import attrs
 import pytest
 
 from tests.contracts.builders import memory, new, scope
-from tmws_adapters.sqlite import open_sqlite
+from tmws_adapters.cancellation import in_thread
+from tmws_adapters.sqlite import connections, open_sqlite
 from tmws_core.errors import StorageUnavailable
 from tmws_core.ports.storage import NewMemory, Storage
 
@@ -103,3 +105,37 @@ async def test_a_process_that_writes_without_long_pauses_leaves_the_file_to_othe
         else:
             with anyio.fail_after(60):
                 await begun.wait()
+
+
+async def test_nothing_is_acknowledged_where_the_one_who_was_to_commit_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "GROUP", timedelta(0))
+    path = tmp_path / "tmws.db"
+    written, scopes, found = memory(), [anyio.CancelScope()], []
+
+    async def cancelled_before_it_begins(work: Callable[[], None], limiter: anyio.CapacityLimiter) -> None:
+        if scopes:
+            scopes.pop().cancel()
+        await in_thread(work, limiter)
+
+    async with open_sqlite(path) as store:
+        monkeypatch.setattr(connections, "in_thread", cancelled_before_it_begins)
+
+        async def write() -> None:
+            async with store.storage.write() as unit:
+                await unit.changes.add([new(written)])
+                await anyio.wait_all_tasks_blocked()
+            with closing(sqlite3.connect(path)) as other:
+                found.extend(other.execute("SELECT id FROM memories_v2").fetchall())
+
+        async def commit_for_others(scope: anyio.CancelScope) -> None:
+            with scope:
+                async with store.storage.write():
+                    raise AssertionError("it was cancelled before")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+            tasks.start_soon(commit_for_others, scopes[0])
+
+    assert found == [(written.id,)]

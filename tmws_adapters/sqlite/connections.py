@@ -238,19 +238,18 @@ class Connections:
             self._left = self._commit.since = time.monotonic()
 
     async def _settle(self, commit: _Commit) -> None:
-        with anyio.CancelScope() as waiting:
-            if commit.done:
-                waiting.cancel()
-            commit.waiting.add(waiting)
-            try:
-                await self._turn.acquire()
-            finally:
-                commit.waiting.discard(waiting)
-            try:
-                if not commit.done:
-                    await self._commit_units(commit)
-            finally:
-                self._turn.release()
+        while not commit.done:
+            with anyio.CancelScope() as waiting:
+                commit.waiting.add(waiting)
+                try:
+                    await self._turn.acquire()
+                finally:
+                    commit.waiting.discard(waiting)
+                try:
+                    if not commit.done:
+                        await self._commit_units(commit)
+                finally:
+                    self._turn.release()
         if commit.failure is not None:
             # Each unit has an error of its own to raise, with its own traceback.
             raise attrs.evolve(commit.failure) from commit.failure
@@ -261,9 +260,11 @@ class Connections:
             # Nobody has the next turn before the thread has ended: it would write into this transaction.
             await in_thread(partial(self._make_durable, commit), self._limiter)
         finally:
-            self._held += time.monotonic() - commit.since
-            self._left = time.monotonic()
-            _tell(commit)
+            # Whoever is cancelled before the thread begins leaves the commit to those who wait for it.
+            if commit.done:
+                self._held += time.monotonic() - commit.since
+                self._left = time.monotonic()
+                _tell(commit)
 
     def _make_durable(self, commit: _Commit) -> None:
         with self._writing:
