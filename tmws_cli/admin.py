@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import anyio
@@ -126,10 +127,12 @@ def _print_demonstration(done: Demonstration) -> None:
         print(f"  {answer.section}")
         print(f"  {answer.excerpt}\n")
     print("Your own memories were not touched. Connect a client:")
-    print(f"  claude mcp add tmws -- {_program()}")
+    print(f"  claude mcp add tmws -- {program()}")
 
 
-def _program() -> str:
-    """Return the program that is running, by its full path where it stands beside its interpreter."""
-    beside = Path(sys.executable).with_name("tmws")
-    return str(beside) if beside.exists() else "tmws"
+def program() -> str:
+    """Return how to start the program that is running: by its name where the PATH leads to it, or by its full path."""
+    beside, found = Path(sys.executable).with_name("tmws"), which("tmws")
+    if not beside.exists() or (found is not None and beside.samefile(found)):
+        return "tmws"
+    return str(beside)

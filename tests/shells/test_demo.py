@@ -2,10 +2,14 @@
 
 import json
 import re
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.shells.command import Command
 from tests.shells.traced import Watched, python
+from tmws_cli.admin import program
 
 RIGHT_PAGES = {
     "How do I connect Claude Code?": "how-to/connect-a-client.md",
@@ -27,3 +31,16 @@ def test_demo_says_what_it_found_and_how_to_go_on(tmp_path: Path) -> None:
     done = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing").ok("demo")
     assert all(f"? {question}" in done.out for question in RIGHT_PAGES)
     assert re.search(r"claude mcp add tmws -- (\S+/)?tmws\n", done.out)
+
+
+def test_program_is_named_shortly_where_the_path_leads_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, linked, other = (tmp_path / name / "tmws" for name in ("own", "linked", "other"))
+    for place in (own, linked, other):
+        place.parent.mkdir()
+    for place in (own, other):
+        place.touch(0o755)
+    linked.symlink_to(own)
+    monkeypatch.setattr(sys, "executable", str(own.with_name("python")))
+    for found, said in ((linked, "tmws"), (own, "tmws"), (other, str(own))):
+        monkeypatch.setenv("PATH", str(found.parent))
+        assert program() == said
