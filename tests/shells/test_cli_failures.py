@@ -67,6 +67,7 @@ def test_a_closed_stream_loses_what_was_said_and_nothing_else(command: Command, 
 
 
 def test_json_errors_are_an_object_on_stdout(command: Command) -> None:
+    command.ok("add", "Reading before there is a store warns.")
     done = command.run("memory", "get", UNKNOWN_ID, "--json")
     assert (done.code, done.err) == (3, "")
     assert done.answer["success"] is False
