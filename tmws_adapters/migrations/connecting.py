@@ -127,6 +127,8 @@ def configured_path() -> Path:
 
 
 def _begin_immediate(connection: Connection) -> None:
+    # Whoever opens the store next copies the log; a process that writes beside this one must not meet that.
+    connection.exec_driver_sql("PRAGMA wal_autocheckpoint = 0")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

@@ -15,6 +15,7 @@ import anyio.to_thread
 import attrs
 
 from tmws_adapters.cancellation import in_any_case, in_thread
+from tmws_adapters.sqlite.checkpoints import BY_HAND, TIMEOUT_SECONDS, Checkpoints
 from tmws_adapters.sqlite.presence import OpenFile
 from tmws_adapters.sqlite.session import Session
 from tmws_core.errors import StorageGone, StorageUnavailable, TmwsError
@@ -50,6 +51,10 @@ def _absolute(path: Path) -> Path:
     return path.absolute()
 
 
+def _set(statement: str, connection: sqlite3.Connection) -> None:
+    connection.execute(statement)
+
+
 @attrs.frozen(kw_only=True)
 class Opener:
     """Opens connections that are set up alike, to the same file all of them."""
@@ -68,8 +73,13 @@ class Opener:
             self._use_write_ahead_log,
             lambda connection: connection.execute(f"PRAGMA synchronous = {self.synchronous}"),
             lambda connection: connection.execute("PRAGMA foreign_keys = ON"),
+            *(partial(_set, statement) for statement in BY_HAND),
             self.file.keep_beside,
         )
+
+    def guard(self) -> sqlite3.Connection:
+        """Open a connection that keeps others from writing for a moment."""
+        return self._connect(partial(_set, f"PRAGMA busy_timeout = {round(TIMEOUT_SECONDS * 1000)}"))
 
     def reader(self) -> sqlite3.Connection:
         """Open a connection that refuses to write; StorageGone where it would read another log than the writer's."""
@@ -196,6 +206,7 @@ class Connections:
     file: OpenFile
     _writer: sqlite3.Connection
     _limiter: anyio.CapacityLimiter
+    _checkpoints: Checkpoints
     _agents: Turns = attrs.field(factory=lambda: Turns(AGENT_UNITS), init=False)
     _turn: anyio.Lock = attrs.field(factory=lambda: anyio.Lock(fast_acquire=True), init=False)
     _writing: threading.Lock = attrs.field(factory=threading.Lock, init=False)
@@ -272,6 +283,7 @@ class Connections:
                 self._writer.execute("COMMIT")
                 # What is written into a file that nobody finds any more is not durable.
                 self.file.check()
+                self._checkpoints.copy_if_large(self._writer)
             except sqlite3.Error as error:
                 commit.failure = self.file.meaning(error)
                 if self._writer.in_transaction:
@@ -292,6 +304,7 @@ class Connections:
         """Close all connections; the last one to a file folds the log into it."""
         self.snapshots.close()
         self.lookups.close()
+        self._checkpoints.close()
         self._writer.close()
 
 
@@ -306,7 +319,10 @@ async def open_connections(opener: Opener) -> AsyncIterator[Connections]:
     # One thread for each connection: whoever holds one never waits for a thread as well.
     limiter = anyio.CapacityLimiter(2 * READERS + 1)
     writer = await anyio.to_thread.run_sync(opener.writer, limiter=limiter)
-    connections = Connections(ReaderPool(opener, limiter), ReaderPool(opener, limiter), opener.file, writer, limiter)
+    checkpoints = Checkpoints.of(opener.path, opener.guard)
+    connections = Connections(
+        ReaderPool(opener, limiter), ReaderPool(opener, limiter), opener.file, writer, limiter, checkpoints
+    )
     try:
         yield connections
     finally:

@@ -196,6 +196,8 @@ async def open_sqlite_tables(path: Path, *, writing: bool) -> AsyncIterator[Sqli
         with closing(opener.writer()) as writer:
             # Nothing follows what it refers to out of the store: each table says itself which of its rows are gone.
             writer.execute("PRAGMA foreign_keys = OFF")
+            # Nobody else has this file open: SQLite copies its log by itself, or that would be as large as the store.
+            writer.execute("PRAGMA wal_autocheckpoint = 1000")
             yield SqliteTables(reader, writer, opener.file)
 
 

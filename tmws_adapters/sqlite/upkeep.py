@@ -15,6 +15,7 @@ from tmws_adapters.migrations.runner import downgrade, known, upgrade
 from tmws_adapters.migrations.shape import Difference, differences_of_file
 from tmws_adapters.migrations.standing import Change, Standing, known_revision, standing_of
 from tmws_adapters.sql.entries import progress_of
+from tmws_adapters.sqlite.checkpoints import BY_HAND
 from tmws_adapters.sqlite.errors import file_error, translated
 from tmws_adapters.sqlite.opening import BUSY_TIMEOUT, open_sqlite
 from tmws_core.ports.health import Flaw, Read, Reindexed
@@ -104,6 +105,8 @@ class SqliteUpkeep:
             translated(),
             closing(sqlite3.connect(address, uri=True, timeout=seconds, isolation_level=None)) as connection,
         ):
+            # A process that writes meanwhile copies the log, or the last one that closes the file.
+            connection.execute(BY_HAND[0])
             yield connection
 
 
