@@ -267,3 +267,19 @@ async def test_many_that_are_gone_are_forgotten(postgres: PostgresServer, monkey
 
             assert await nearest(indexed, scope(), EAST, 3) == [1]
             assert await counted(indexed.index) == 1
+
+
+async def test_a_text_that_is_being_changed_keeps_no_other_from_its_vector(postgres: PostgresServer) -> None:
+    with postgres.database() as url:
+        async with open_postgres(url) as one, open_postgres(url) as other:
+            await store(one.storage, new(memory()), new(memory(agent_id="bob")))
+            with psycopg.connect(url) as changing:
+                changing.execute("SET tmws.audience = 'all:'")
+                assert changing.execute("UPDATE memories_v2 SET importance = 1 WHERE document = 1").rowcount == 1
+                with anyio.fail_after(60):
+                    async with other.storage.write() as unit:
+                        assert await unit.changes.put_vectors({1: EAST, 2: EAST}) == 1
+            async with other.storage.write() as unit:
+                assert await unit.changes.put_vectors({1: EAST}) == 1
+
+            assert await one.storage.vectors([1, 2]) == {1: EAST, 2: EAST}

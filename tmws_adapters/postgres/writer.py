@@ -140,12 +140,19 @@ class PostgresMemoryWriter:
                 )
 
     async def put_vectors(self, vectors: Mapping[int, Vector]) -> int:
-        """Add vectors of the active model by document and return how many; documents that are gone are passed over."""
+        """Add vectors of the active model by document and return how many; documents that are gone are passed over.
+
+        So are those that others are changing: waiting for one would keep the owners of all others waiting. They are
+        there the next time.
+        """
         session = self._session
         share_models(session)
         model = await model_for(session, vectors.values())
         sql = """
-            UPDATE memories_v2 SET model = %s WHERE document = ANY(%s::bigint[]) AND model IS NULL RETURNING document
+            UPDATE memories_v2 SET model = %s WHERE document = ANY(ARRAY(
+                SELECT document FROM memories_v2 WHERE document = ANY(%s::bigint[]) AND model IS NULL
+                ORDER BY document FOR UPDATE SKIP LOCKED
+            )) RETURNING document
         """
         with session.seeing_all():
             waiting = {document for (document,) in await session.rows(sql, (model, sorted(vectors)))}
