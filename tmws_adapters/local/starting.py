@@ -24,6 +24,9 @@ imports for a second, or for ten on a machine that is busy."""
 STARTS = 5
 """How many owners are started before it is no use."""
 
+FEW = 256
+"""Descriptors that are looked at where the system does not list them; a shell hands down those below 256."""
+
 POLL_SECONDS = 0.02
 """How often to look whether the process that holds the lock answers yet, or has ended."""
 
@@ -130,7 +133,11 @@ def _handed_down() -> list[int]:
 
     The owner outlives the script, and whoever waits for the end of such a pipe would wait for the owner.
     """
-    return [each for each in map(int, os.listdir("/dev/fd")) if each > 2 and _is_handed_down(each)]  # noqa: PLR2004 - stdin, stdout and stderr
+    try:
+        found = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:  # a sandbox without /proc
+        found = [*range(FEW)]
+    return [each for each in found if each > 2 and _is_handed_down(each)]  # noqa: PLR2004 - stdin, stdout and stderr
 
 
 def _is_handed_down(descriptor: int) -> bool:
