@@ -14,6 +14,7 @@ from tmws_adapters.bootstrap import compose, open_parts
 from tmws_adapters.settings import Settings
 from tmws_core.domain.embedding import EmbeddingModel, Vector
 from tmws_core.embedding.store import OWN_CALLS
+from tmws_core.embedding.texts import PIECE
 from tmws_core.messages.memory import CreateMemories, CreateMemory, UpdateMemory
 from tmws_core.messages.search import SearchMemories
 from tmws_core.ports.embedder import Embedder, EmbedderHealth
@@ -28,13 +29,15 @@ class Waiting:
     inner: Embedder
     inside: int = 0
     let_go: anyio.Event = attrs.field(factory=anyio.Event)
+    calls: list[str] = attrs.field(factory=list)
 
     @property
     def epoch(self) -> int | None:
         return self.inner.epoch
 
     async def passages(self, texts: Sequence[str]) -> list[Vector]:
-        await self._wait(texts[0])
+        self.calls.append(" ".join(texts))
+        await self._wait(self.calls[-1])
         return await self.inner.passages(texts)
 
     async def query(self, text: str) -> Vector:
@@ -113,6 +116,26 @@ async def test_texts_of_one_agent_take_turns_and_those_of_another_and_questions_
         assert scene.waiting.inside == OWN_CALLS
         scene.waiting.let_go.set()
     assert stored == [True] * (2 * (OWN_CALLS + 1) + 1)
+
+
+async def test_a_text_of_an_agent_waits_for_no_more_than_a_piece_of_its_own_batches(scene: Scene) -> None:
+    app, athena = scene.world.app, scene.world.agent("athena")
+
+    async def create(name: str) -> None:
+        texts = [f"held {name} {number}" for number in range(PIECE)] + [f"the longest of all in the batch {name}"]
+        batch = CreateMemories(memories=tuple(CreateMemory(content=text) for text in texts))
+        assert all(each.embedding_generated for each in (await app.call(athena, batch)).results)
+
+    async with anyio.create_task_group() as tasks:
+        for name in ("one", "two"):
+            tasks.start_soon(create, name)
+        await scene.full()
+        tasks.start_soon(scene.create, "athena", "alone")
+        await anyio.wait_all_tasks_blocked()
+        scene.waiting.let_go.set()
+
+    kinds = [kind for call in scene.waiting.calls for kind in ("held", "alone", "longest") if kind in call]
+    assert kinds == ["held", "held", "alone", "longest", "longest"]
 
 
 async def test_questions_of_one_agent_take_turns_and_those_of_another_and_texts_do_not_wait(scene: Scene) -> None:

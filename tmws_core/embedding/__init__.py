@@ -3,6 +3,6 @@
 from tmws_core.embedding.breaker import CircuitBreaker
 from tmws_core.embedding.identity import Identity, fits, identify
 from tmws_core.embedding.store import StoreEmbedder
-from tmws_core.embedding.texts import embed_apart, vectors_of
+from tmws_core.embedding.texts import embed_in_turns, vectors_of
 
-__all__ = ["CircuitBreaker", "Identity", "StoreEmbedder", "embed_apart", "fits", "identify", "vectors_of"]
+__all__ = ["CircuitBreaker", "Identity", "StoreEmbedder", "embed_in_turns", "fits", "identify", "vectors_of"]

@@ -1,6 +1,7 @@
 """Vectors of many texts, of which some may be refused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from tmws_core.domain.embedding import CANARY, Vector
@@ -9,6 +10,9 @@ from tmws_core.embedding.refusals import Unproved
 from tmws_core.errors import EmbedderUnavailable, EmbeddingRefused
 from tmws_core.ports.embedder import Embedder
 from tmws_core.ports.storage import Unembedded
+
+PIECE = 16
+"""Texts of one turn at the embedder: those of one inference, or of one request to Ollama."""
 
 Key = TypeVar("Key")
 """What a text is known by: its document, or the id of its memory."""
@@ -56,6 +60,23 @@ async def embed_apart(embedder: Embedder, passages: Mapping[Key, str], vectors: 
         keys = [*passages]
         for part in (keys[:half], keys[half:]):
             await embed_apart(embedder, {key: passages[key] for key in part}, vectors)
+
+
+async def embed_in_turns(
+    embedder: Embedder,
+    turn: Callable[[], AbstractAsyncContextManager[None]],
+    passages: Mapping[Key, str],
+    vectors: dict[Key, Vector],
+) -> None:
+    """Embed as `embed_apart` does, PIECE passages at a turn, the short ones first: other calls come in between.
+
+    Raises:
+        EmbedderUnavailable: the embedder is down; what was made before is kept.
+    """
+    keys = sorted(passages, key=lambda key: len(passages[key]))
+    for start in range(0, len(keys), PIECE):
+        async with turn():
+            await embed_apart(embedder, {key: passages[key] for key in keys[start : start + PIECE]}, vectors)
 
 
 async def _made(embedder: Embedder, passages: Sequence[str]) -> list[Vector]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 
 import anyio
 import attrs
@@ -17,7 +18,7 @@ from tmws_core.domain.events import MemoriesChanged
 from tmws_core.domain.memory import REPLACED, SUCCESSORS, Memory, content_hash
 from tmws_core.domain.text import Lexical, lexical_document, passage
 from tmws_core.domain.unset import UNSET
-from tmws_core.embedding import StoreEmbedder, embed_apart
+from tmws_core.embedding import StoreEmbedder, embed_in_turns
 from tmws_core.errors import (
     ContentTooLarge,
     EmbedderUnavailable,
@@ -313,10 +314,11 @@ class Memories:
         vectors: dict[str, Vector] = {}
         try:
             with anyio.fail_after(self.embed_timeout.total_seconds()):
-                async with self.embedder.storing.of(caller.agent_id):
-                    if len(passages) > 1:
-                        await embed_apart(self.embedder, passages, vectors)
-                    else:  # whether the text or the embedder is at fault makes no difference
+                turn = partial(self.embedder.storing.of, caller.agent_id)
+                if len(passages) > 1:
+                    await embed_in_turns(self.embedder, turn, passages, vectors)
+                else:  # whether the text or the embedder is at fault makes no difference
+                    async with turn():
                         vectors.update(zip(passages, await self.embedder.passages([*passages.values()]), strict=True))
         except (EmbedderUnavailable, TimeoutError):
             pass
