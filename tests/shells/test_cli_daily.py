@@ -261,7 +261,7 @@ def test_options_are_known_by_their_names_in_other_programs(command: Command) ->
         (("--tags", "a,b"), "--tags-any a,b (one of them) or --tags-all a,b (all)"),
         (("--since", "1d"), "--created-after (stored at this time or later) or --occurred-after (happened"),
         (("--query", "x"), "Write the query without it"),
-        (("--user-id", "ana"), "Memories belong to whoever calls"),
+        (("--user-id", "ana"), "Memories belong to the agent that calls"),
         (("--min-importance", "8"), "from 0 to 1\n"),
     ):
         refused = command.run("search", "gulls", *typed)
@@ -293,7 +293,8 @@ def test_colours_are_for_terminals_that_want_them(command: Command) -> None:
     assert "\x1b[" not in command.ok("search", "tea").out
 
 
-def test_best_hit_is_whole_on_a_terminal_and_all_are_in_a_pipe(tmp_path: Path) -> None:
+def test_best_hit_is_whole_on_a_terminal_and_all_are_in_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # several processes of pytest have it
     command = Command(tmp_path).using(**{name: value for name, value in QUICK.items() if name != "COLUMNS"})
     text = " ".join(f"gorse{number}" for number in range(30))
     add(command, text, "--tags", "shrub")
