@@ -134,15 +134,21 @@ def test_answer_that_nobody_reads_is_given_up() -> None:
         assert len(read_all(connection)) < len(LARGE)
 
 
+def unconnected() -> tuple[BoundedProtocol, socket.socket, socket.socket]:
+    """Return a protocol that answers as `echo` does, and both ends of a connection that it may be given."""
+    config = uvicorn.Config(echo, http=BoundedProtocol, log_config=None, lifespan="off", ws="none")
+    config.load()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
+    return BoundedProtocol(config, ServerState(), {}), ours, theirs
+
+
 @pytest.mark.anyio
 async def test_slow_reader_gets_all_of_a_long_answer() -> None:
     """The protocol is called as its timer calls it, however long the reading takes."""
-    config = uvicorn.Config(echo, http=BoundedProtocol, log_config=None, lifespan="off", ws="none")
-    config.load()
-    connection, loop = BoundedProtocol(config, ServerState(), {}), asyncio.get_running_loop()
-    ours, theirs = socket.socketpair()
+    connection, ours, theirs = unconnected()
+    loop = asyncio.get_running_loop()
     with closing(ours), anyio.fail_after(PATIENCE):
-        ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
         transport, _ = await loop.connect_accepted_socket(lambda: connection, theirs)
         await loop.sock_sendall(ours, b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
         received = len(await loop.sock_recv(ours, 1))
@@ -228,12 +234,9 @@ async def test_an_offer_of_another_protocol_changes_nothing(offer: bytes, piece:
             b"POST /echo HTTP/1.0\r\n" + HOST + offer + b"Content-Length: 5\r\n\r\nended",
         ]
     )
-    config = uvicorn.Config(echo, http=BoundedProtocol, log_config=None, lifespan="off", ws="none")
-    config.load()
-    connection, loop = BoundedProtocol(config, ServerState(), {}), asyncio.get_running_loop()
-    ours, theirs = socket.socketpair()
+    connection, ours, theirs = unconnected()
+    loop = asyncio.get_running_loop()
     with closing(ours), anyio.fail_after(PATIENCE):
-        ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
         await loop.connect_accepted_socket(lambda: connection, theirs)
         for start in range(0, len(sent), piece):
             connection.data_received(sent[start : start + piece])
