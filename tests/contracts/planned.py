@@ -161,3 +161,16 @@ class Watched(MemoryIndex):
 
 def documents(nearest: Nearest) -> list[int]:
     return [hit.document for hit in nearest.hits]
+
+
+async def assert_found(world: World, nearest: Nearest, allowed: "array[int]", limit: int) -> None:
+    """Assert that the hits are the nearest `limit` of `allowed`; a graph may miss one of them.
+
+    HNSW leaves a vector without a link to it now and then (in 2 of 100 graphs of 300 vectors of 4 values, with one
+    thread too), and no breadth of a search finds that one. What takes its place has to be the next best.
+    """
+    wanted, found = await world.best(allowed, limit + 1), documents(nearest)
+    if nearest.source == "chroma":
+        missed = next((each for each in wanted[:limit] if each not in found), None)
+        wanted = [each for each in wanted if each != missed]
+    assert found == wanted[:limit]
