@@ -20,7 +20,11 @@ def exported(folder: Path) -> None:
     (folder / "conversations-000.json").write_bytes(document([CHAT]))
     (folder / "conversations-001.json").write_bytes(document([{**CHAT, "conversation_id": "c0ffee00-0000-4000"}]))
     (folder / "projects" / "p.json").write_bytes(document({"uuid": "p", "docs": [], "description": "About tea."}))
-    (folder / "notes.csv").write_text("text\nA row.\n", encoding="utf-8")
+    (folder / "graph.jsonl").write_bytes(lines({"type": "entity", "name": "Cheese", "observations": ["Is old."]}))
+    (folder / "own.jsonl").write_bytes(lines({"memory_id": "m", "content": "The tide turns at six.", "version": 1}))
+    (folder / "notes.csv").write_text("key,value\nowner,Dana\n", encoding="utf-8")
+    (folder / "hand.jsonl").write_bytes(lines({"content": "Written by hand."}))
+    (folder / "texts.json").write_bytes(document([{"text": "By anybody."}]))
     (folder / "users.json").write_bytes(document([{"uuid": "u", "full_name": "Dana"}]))
     (folder / ".hidden.jsonl").write_bytes(lines(CHEESE))
 
@@ -33,27 +37,34 @@ def test_what_claude_remembers_is_a_memory_a_part() -> None:
         assert len({each.idempotency_key for each in (short, work, tide)}) == 3
 
 
-def test_a_folder_without_markdown_holds_exports(tmp_path: Path) -> None:
+def test_a_folder_without_markdown_holds_dumps_whose_shape_is_known(tmp_path: Path) -> None:
     exported(tmp_path)
     source = in_folder(tmp_path, ignore_unknown=False)
     items = list(source)
     assert source.position == source.total == sum(each.stat().st_size for each in tmp_path.rglob("[!.]*.*"))
-    assert [item.place for item in items if isinstance(item, Skip)] == ["users.json"]
+    named = "3 files that may hold memories: name them by themselves to import them"
+    assert [item for item in items if isinstance(item, Skip)] == [
+        Skip(place="users.json", reason="holds no memories"),
+        Skip(place="hand.jsonl, notes.csv, texts.json", reason=named),
+    ]
     places = [item.place for item in items if isinstance(item, Record)]
     assert {place.partition(",")[0] for place in places} == {
         "conversations-000.json",
         "conversations-001.json",
-        "notes.csv",
+        "graph.jsonl",
+        "own.jsonl",
         "projects/p.json",
     }
-    assert len(places) == 3 + 3 + 1 + 1
+    assert len(places) == 3 + 3 + 1 + 1 + 1
 
 
 def test_beside_markdown_a_folder_holds_conversations_alone(tmp_path: Path) -> None:
     exported(tmp_path)
     (tmp_path / "note.md").write_text("A note.", encoding="utf-8")
-    *items, rest = in_folder(tmp_path, ignore_unknown=False)
-    assert rest == Skip(place="notes.csv, users.json", reason="2 files of other kinds")
+    *items, named, rest = in_folder(tmp_path, ignore_unknown=False)
+    reason = "5 files that may hold memories: name them by themselves to import them"
+    assert named == Skip(place="graph.jsonl, hand.jsonl, notes.csv, …", reason=reason)
+    assert rest == Skip(place="users.json", reason="1 file of another kind")
     assert all(isinstance(item, Record) for item in items), items
     assert {item.place.partition(",")[0] for item in items} == {
         "note.md",

@@ -11,7 +11,7 @@ import orjson
 
 from tmws_cli.transfer.documents import JsonDocument
 from tmws_cli.transfer.files import label, opened, place_of
-from tmws_cli.transfer.formats.known import format_of
+from tmws_cli.transfer.formats.known import PROGRAMS, format_of
 from tmws_cli.transfer.importing import Source
 from tmws_cli.transfer.lines import JsonLines
 from tmws_cli.transfer.pages import MarkdownPages
@@ -52,10 +52,11 @@ def is_own_export(path: Path) -> bool:
 
 @attrs.frozen
 class Recognised:
-    """A source, and what it is called for people."""
+    """A source, what it is called for people, and whether it `is_dump`: has the shape that a program, or we, write."""
 
     source: Source
     format: str
+    is_dump: bool = False
 
 
 @attrs.define
@@ -128,7 +129,7 @@ class Stream:
         return None if self.path is None else place_of(self.path)
 
     def _lines(self, name: str) -> Recognised:
-        return Recognised(JsonLines(self.file, self.total, self.ignore_unknown, self._place), name)
+        return self._of(JsonLines(self.file, self.total, self.ignore_unknown, self._place), name)
 
     def _table(self, delimiter: str) -> Recognised:
         return Recognised(CsvTable(self.file, self.total, delimiter, self._place), "CSV")
@@ -137,7 +138,11 @@ class Stream:
         source = JsonDocument.of(
             self.file, self.total, ignore_unknown=self.ignore_unknown, opened=opened, place=self._place
         )
-        return Recognised(source, name)
+        return self._of(source, name)
+
+    def _of(self, source: Source, name: str) -> Recognised:
+        is_own = name == _OURS and any(names >= _OWN_BEGINNING for names in _outline(self.head.lstrip()))
+        return Recognised(source, name, is_own or name in PROGRAMS)
 
     def _nothing(self) -> InvalidField:
         reason = next((what for mark, what in _CONTAINERS.items() if self.head.startswith(mark)), None)

@@ -16,13 +16,19 @@ from tmws_core.errors import InvalidField
 NAMED = 3
 """Files of other kinds that are named; a project may have thousands."""
 
+_UNNAMED = (
+    "file that may hold memories: name it by itself to import it",
+    "files that may hold memories: name them by themselves to import them",
+)
+_OTHERS = ("file of another kind", "files of other kinds")
+
 
 @attrs.define(kw_only=True)
 class Export:
     """The memories of a file, which is opened and recognised when it is read; `place` is what it is called for people.
 
-    What was only `found` in a folder and holds no memories is passed over, and named; beside Markdown, whatever is no
-    conversation `is_passed_over`.
+    What was only `found` in a folder is taken if it is the dump of a program, by its shape, or our own export; beside
+    Markdown, if it holds conversations. `passed_over` says why it was not, where one line says so of all of them.
     """
 
     path: Path
@@ -33,7 +39,7 @@ class Export:
     format: str = "auto"
     found: bool = False
     beside_markdown: bool = False
-    is_passed_over: bool = attrs.field(default=False, init=False)
+    passed_over: tuple[str, str] | None = attrs.field(default=None, init=False)
     _source: Source | None = attrs.field(default=None, init=False)
     _is_read: bool = attrs.field(default=False, init=False)
 
@@ -57,10 +63,12 @@ class Export:
                     raise
                 if not self.beside_markdown:
                     yield Skip(place=self.place, reason="holds no memories")
-                self.is_passed_over = self.beside_markdown
+                else:
+                    self.passed_over = _OTHERS
                 return
-            if self.beside_markdown and recognised.format not in CONVERSATIONS:
-                self.is_passed_over = True
+            is_taken = recognised.format in CONVERSATIONS if self.beside_markdown else recognised.is_dump
+            if self.found and not is_taken:
+                self.passed_over = _UNNAMED
                 return
             self._source = recognised.source
             for item in self._source:
@@ -78,9 +86,12 @@ class _Rest:
     position: int = 0
 
     def __iter__(self) -> Iterator[Item]:
-        others = [*self._found.others, *(each.path for each in self._exports if each.is_passed_over)]
+        unnamed, others = (
+            [each.path for each in self._exports if each.passed_over is reason] for reason in (_UNNAMED, _OTHERS)
+        )
         yield from self._told(self._found.dependencies, "folder of dependencies", "folders of dependencies")
-        yield from self._told(others, "file of another kind", "files of other kinds")
+        yield from self._told(unnamed, *_UNNAMED)
+        yield from self._told([*self._found.others, *others], *_OTHERS)
 
     def _told(self, paths: Sequence[Path], one: str, several: str) -> Iterator[Skip]:
         names = [label(path.relative_to(self._folder).as_posix()) for path in sorted(paths)[:NAMED]]
@@ -113,7 +124,8 @@ class Several:
 def in_folder(folder: Path, *, ignore_unknown: bool) -> Several:
     """Return what is in a folder and below: Markdown, and what other programs have exported.
 
-    Beside Markdown these are conversations alone: other files may be about anything, and are named at the end.
+    Beside Markdown these are conversations alone, elsewhere what has the shape of a program's dump: any other file with
+    texts may be about anything, and is named at the end.
     """
     pages = MarkdownPages.at(folder, ignore_unknown=ignore_unknown)
     exports = [

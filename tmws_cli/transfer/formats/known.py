@@ -27,6 +27,9 @@ FORMATS = tuple(
 )
 """In the order in which they are asked."""
 
+PROGRAMS = frozenset(each.name for each in FORMATS if each.name != other.NAME)
+"""Whose dumps are told by a shape of their own."""
+
 
 def format_of(keys: frozenset[str]) -> Format | None:
     """Return the format of an object with these names, or None if it is ours or nobody's."""
