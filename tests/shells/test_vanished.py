@@ -178,15 +178,26 @@ async def test_what_vanished_from_a_folder_that_was_moved_is_told(vault: Vault) 
 async def test_what_was_refused_or_lies_elsewhere_has_not_vanished(vault: Vault) -> None:
     vault.write("a.md", "One.\n")
     vault.write("b.md", "Two.\n")
-    (vault.folder / "sub").mkdir()
-    vault.write("sub/c.md", "Three.\n")
+    for name, text in (
+        ("sub/c.md", "Three.\n"),
+        (".hidden/d.md", "Four.\n"),
+        (".e.md", "Five.\n"),
+        ("f.txt", "Six.\n"),
+    ):
+        (vault.folder / name).parent.mkdir(exist_ok=True)
+        vault.write(name, text)
+        if name != "sub/c.md":
+            await vault.imported(name)
     await vault.imported()
     vault.write("a.md", "---\na: [\n---\nOne.\n")
     assert await vault.imported() == {"refused": 1, "already_there": 2}
     (vault.folder / "b.md").unlink()
     assert "vanished" not in await vault.imported("sub")
     assert "vanished" not in await vault.imported("sub/c.md")
-    assert (await vault.imported())["vanished"] == 1
+    (vault.folder / ".e.md").unlink()
+    (vault.folder / ".hidden").rename(vault.folder / ".away")
+    assert (await vault.run(prune=True)).missing == ["b.md#"]
+    assert len(await vault.current()) == 5
 
 
 @pytest.mark.anyio

@@ -84,7 +84,7 @@ def found_below(folder: Path) -> Found:
     root = folder.resolve()
     for place, folders, files in os.walk(folder, onerror=found.unreadable.append):
         found.dependencies += [Path(place, name) for name in folders if name in _DEPENDENCIES]
-        folders[:] = [name for name in folders if not _is_left_out(name)]
+        folders[:] = [name for name in folders if not is_left_out(name)]
         links = [Path(place, name) for name in folders if Path(place, name).is_symlink()]
         shown = [name for name in files if not name.startswith(".")]
         found.pages += [Path(place, name) for name in shown if is_markdown(name)]
@@ -99,11 +99,12 @@ def found_below(folder: Path) -> Found:
 
 def _is_seen(folder: Path, root: Path) -> bool:
     """Tell whether a folder lies in another one, and neither it nor what it lies in is left out."""
-    return folder.is_relative_to(root) and not any(map(_is_left_out, folder.relative_to(root).parts))
+    return folder.is_relative_to(root) and not any(map(is_left_out, folder.relative_to(root).parts))
 
 
-def _is_left_out(folder: str) -> bool:
-    return folder.startswith(".") or folder in _DEPENDENCIES
+def is_left_out(name: str) -> bool:
+    """Tell whether a part of a path is hidden, or a folder of dependencies: nothing there is read."""
+    return name.startswith(".") or name in _DEPENDENCIES
 
 
 def _is_export(name: str) -> bool:

@@ -10,7 +10,17 @@ from typing import Any
 
 import attrs
 
-from tmws_cli.transfer.files import Found, check_regular, found_below, found_path, label, place_of, read_page, size_of
+from tmws_cli.transfer.files import (
+    Found,
+    check_regular,
+    found_below,
+    found_path,
+    is_left_out,
+    label,
+    place_of,
+    read_page,
+    size_of,
+)
 from tmws_cli.transfer.formats import basic_memory
 from tmws_cli.transfer.front import FrontMatter, front_matter_of, readable
 from tmws_cli.transfer.inline import with_inline
@@ -95,13 +105,19 @@ class MarkdownPages:
             self._sections[page] = keys
 
     def lacks(self, page: str, key: str) -> bool:
-        """Tell whether a section is not there any more, of a page that was read whole, or is not there either."""
+        """Tell whether a section is not there any more, of a page that was read whole, or is not there either.
+
+        Of a page that lies where nothing is read, or is there and was not read, such as one in a hidden folder or of
+        another name, nothing is known.
+        """
         if page in self._sections:
             keys = self._sections[page]
             return keys is not None and key not in keys
-        gone = _below(page, self._root) if self._whole else False
-        unread = [*self._found.dependencies, *(Path(error.filename) for error in self._found.unreadable)]
-        return gone and not any(_below(page, folder) for folder in unread)
+        below = _below(page, self._root) if self._whole else None
+        if below is None or any(map(is_left_out, Path(below).parts)):
+            return False
+        unread = (Path(error.filename) for error in self._found.unreadable)
+        return all(_below(page, folder) is None for folder in unread) and not may_be_there(page)
 
     def _place(self, path: Path) -> str:
         return label(path.relative_to(self._root).as_posix())
@@ -191,9 +207,10 @@ def may_be_there(page: str) -> bool:
     return machine != platform.node() or found_path(Path(path)).exists()
 
 
-def _below(page: str, folder: Path) -> bool:
-    """Tell whether a page lies in a folder of this machine, or below."""
-    return page.startswith(f"{place_of(folder)}{os.sep}")
+def _below(page: str, folder: Path) -> str | None:
+    """Return the path of a page within a folder of this machine, or None if it lies elsewhere."""
+    start = f"{place_of(folder)}{os.sep}"
+    return page.removeprefix(start) if page.startswith(start) else None
 
 
 def _decoded(raw: bytes) -> str:
