@@ -197,3 +197,40 @@ async def test_an_export_that_comes_back_to_its_store_copies_nothing_of_others(w
     run, _ = await imported(world, tmp_path / "lines.jsonl", written(line | {"shared_with": readers}))
     assert (run.tally.stored, run.tally.already_there) == (0, 1)
     assert [each.version for each in await memories(world)] == [memory.version]
+
+
+@pytest.mark.parametrize("level", AccessLevel)
+async def test_an_edited_note_is_read_by_those_who_read_it_before(
+    world: World, tmp_path: Path, level: AccessLevel
+) -> None:
+    path, front = tmp_path / "note.md", "---\naccess_level: public\n---\n\n"
+    await imported(world, path, f"{front}The gate is open.")
+    [first] = await memories(world)
+    await world.app.call(world.operator, UpdateMemory(memory_id=first.memory_id, access_level=level))
+    for permission in SharePermission:
+        if level is AccessLevel.SHARED:
+            share = ShareMemory(memory_id=first.memory_id, shared_with=(permission.value,), permission=permission)
+            await world.app.call(world.operator, share)
+    run, _ = await imported(world, path, f"{front}The gate is shut.")
+    again, _ = await imported(world, path, f"{front}The gate is shut.")
+    first, second = await memories(world)
+    assert (second.access_level, second.shared_with) == (level, first.shared_with)
+    assert (first.superseded_by, second.content) == (second.memory_id, "note\n\nThe gate is shut.")
+    assert (run.tally.still_read, run.tally.made_private) == (level is not AccessLevel.PRIVATE, 0)
+    assert (again.tally.already_there, again.tally.superseded) == (1, 0)
+
+
+async def test_an_edition_in_another_namespace_or_by_the_id_of_a_file_is_private_and_counted(
+    world: World, tmp_path: Path
+) -> None:
+    note = "---\nnamespace: {}\n---\n\nThe gate is {}."
+    dump = '[{{"id": "0123456789abcdef", "memory": "The gate is {}."}}]'
+    await imported(world, tmp_path / "note.md", note.format("acme", "open"))
+    await imported(world, tmp_path / "mem0.json", dump.format("open"))
+    for each in await memories(world):
+        await world.app.call(world.operator, UpdateMemory(memory_id=each.memory_id, access_level=AccessLevel.TEAM))
+    moved, _ = await imported(world, tmp_path / "note.md", note.format("corp", "shut"))
+    named, _ = await imported(world, tmp_path / "mem0.json", dump.format("shut"))
+    assert [(run.tally.superseded, run.tally.made_private) for run in (moved, named)] == [(1, 1), (1, 1)]
+    levels = [each.access_level for each in await memories(world)]
+    assert levels == [AccessLevel.TEAM, AccessLevel.TEAM, AccessLevel.PRIVATE, AccessLevel.PRIVATE]

@@ -16,6 +16,7 @@ from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.records import Continuation, Item, Record, Refusal, Skip, exact_key, reason_of
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
+from tmws_core.domain.memory import AccessLevel
 from tmws_core.errors import KeyConflict, Kind, TmwsError
 from tmws_core.messages.memory import CreateMemories, CreateMemory, MemoryCreated, UpdateMemory
 
@@ -52,8 +53,9 @@ class Tally:
     """What an import has done so far.
 
     Of the stored ones, `without_vector` wait for the embedder. `merged` were there, and had something added to them;
-    `superseded` were there, and had stood in a place where a page has something else now. `unlinked` counts replaced
-    memories whose successor was not found. `vanished` sections are in no page any more; `missing` tells where
+    `superseded` were there, and had stood in a place where a page has something else now; where others read these, they
+    read what is there now, too (`still_read`), or not (`made_private`). `unlinked` counts replaced memories whose
+    successor was not found. `vanished` sections are in no page any more; `missing` tells where
     they were, and `pruned` of them have expired now.
     """
 
@@ -62,6 +64,8 @@ class Tally:
     already_there: int = 0
     merged: int = 0
     superseded: int = 0
+    still_read: int = 0
+    made_private: int = 0
     refused: int = 0
     unlinked: int = 0
     refusals: list[Refusal] = attrs.field(factory=list)
@@ -242,18 +246,27 @@ class Import:
             if not record.is_edition:
                 return [await self._call(attrs.evolve(memory, idempotency_key=exact_key(memory)))]
             created = await self._call(attrs.evolve(memory, idempotency_key=None))
-            await self._supersede(former, created, memory)
+            await self._supersede(former, created, memory, is_page=record.page is not None)
             return [created]
 
     async def _call(self, memory: CreateMemory) -> MemoryCreated:
         return await self.app.call(self.caller, memory)
 
-    async def _supersede(self, former: str, created: MemoryCreated, memory: CreateMemory) -> None:
-        """Replace the memory of a former edition, and let the key of its place stand for the present one."""
+    async def _supersede(self, former: str, created: MemoryCreated, memory: CreateMemory, *, is_page: bool) -> None:
+        """Replace the memory of a former edition, and let the key of its place stand for the present one.
+
+        A page is where the caller has put it, so that whoever reads a section reads what it is edited to. Ids stand in
+        the files of others, which could publish a text by naming one.
+        """
+        before = await self._links.view(former)
         await self.app.call(self.caller, UpdateMemory(memory_id=former, superseded_by=created.memory_id))
         self.tally.superseded += 1
         self._superseded.add(former)
         await self._call(memory)
+        if before.access_level is not AccessLevel.PRIVATE:
+            is_read = is_page and created.stored and await self._links.show(created.memory_id, before)
+            self.tally.still_read += is_read
+            self.tally.made_private += not is_read
 
     async def _in_force(self, record: Record, created: MemoryCreated) -> MemoryCreated:
         """Return what was created: anew if it was superseded in one place just now and stands in another.

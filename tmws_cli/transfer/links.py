@@ -1,4 +1,4 @@
-"""What creating a memory cannot say: which agents may change it, and which memory replaced it."""
+"""What creating a memory cannot say: which agents may change it, which memory replaced it, and who read that one."""
 
 from collections import defaultdict
 
@@ -7,8 +7,8 @@ import attrs
 from tmws_cli.transfer.records import Record
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
-from tmws_core.domain.memory import SharePermission
-from tmws_core.messages.memory import GetMemory, MemoryView, ShareMemory, UpdateMemory
+from tmws_core.domain.memory import AccessLevel, SharePermission
+from tmws_core.messages.memory import ALL, GetMemory, MemoryView, ShareMemory, UpdateMemory
 
 
 @attrs.define
@@ -60,20 +60,38 @@ class Links:
             else:
                 await self._replace(memory_id, successor)
         elif record.superseded_by is not None:
-            self._kept += (await self._view(memory_id)).superseded_by is None
+            self._kept += (await self.view(memory_id)).superseded_by is None
         if record.identity is not None:
             for former in self._waiting.pop(record.identity, ()):
                 await self._replace(former, memory_id)
 
     async def _let_write(self, record: Record, memory_id: str) -> None:
         # A memory that was changed since keeps the rights that it has now.
-        if (await self._view(memory_id)).version == 1:
+        if (await self.view(memory_id)).version == 1:
             request = ShareMemory(memory_id=memory_id, shared_with=record.writers, permission=SharePermission.WRITE)
             await self._app.call(self._caller, request)
 
     async def _replace(self, former: str, successor: str) -> None:
-        if former != successor and (await self._view(former)).superseded_by is None:
+        if former != successor and (await self.view(former)).superseded_by is None:
             await self._app.call(self._caller, UpdateMemory(memory_id=former, superseded_by=successor))
 
-    async def _view(self, memory_id: str) -> MemoryView:
-        return (await self._app.call(self._caller, GetMemory(memory_id=memory_id))).memory
+    async def show(self, memory_id: str, former: MemoryView) -> bool:
+        """Let those read a private memory who read a former one, and tell whether that was right.
+
+        A team reads what is in its own namespace.
+        """
+        level = former.access_level
+        if level is AccessLevel.TEAM and (await self.view(memory_id)).namespace != former.namespace:
+            return False
+        await self._app.call(self._caller, UpdateMemory(memory_id=memory_id, access_level=level))
+        listed = former.shared_with or () if level is AccessLevel.SHARED else ()
+        for permission in SharePermission:
+            agents = tuple(share.agent_id for share in listed if share.permission is permission)
+            if agents:
+                request = ShareMemory(memory_id=memory_id, shared_with=agents, permission=permission)
+                await self._app.call(self._caller, request)
+        return True
+
+    async def view(self, memory_id: str) -> MemoryView:
+        """Return a memory as it is now."""
+        return (await self._app.call(self._caller, GetMemory(memory_id=memory_id, max_chars=ALL))).memory
