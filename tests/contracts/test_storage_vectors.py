@@ -30,6 +30,25 @@ async def test_texts_wait_for_vectors_most_important_first_then_newest(storage: 
     assert [each.content for each in waiting] == [memories[index].content for index in (1, 2, 0)]
 
 
+async def test_agents_take_turns_at_getting_vectors(storage: Storage) -> None:
+    flood = [memory(agent_id="eve", importance=1.0) for _ in range(6)]
+    others = [memory(), memory(agent_id="bob"), memory(), memory(agent_id="zoe")]
+    await store(storage, *map(new, [*flood, *others]))
+    ada, bob = (await get(storage, others[0].id)).document, (await get(storage, others[1].id)).document
+
+    async def turns(limit: int, *without: int, after: str = "") -> list[str]:
+        async with storage.read() as snapshot:
+            return [each.agent_id for each in await snapshot.memories.unembedded(limit, without, after)]
+
+    assert await turns(4) == ["ada", "bob", "eve", "zoe"]
+    assert await turns(3, after="bob") == ["eve", "zoe", "ada"]
+    assert await turns(3, after="carl") == ["eve", "zoe", "ada"]
+    assert await turns(6, after="eve") == ["zoe", "ada", "bob", "eve", "ada", "eve"]
+    assert await turns(2, ada, bob) == ["ada", "eve"]
+    assert await turns(2, bob, after="ada") == ["eve", "zoe"]
+    assert sorted(await turns(99, after="zoe")) == sorted(each.agent_id for each in [*flood, *others])
+
+
 async def test_vectors_are_added_to_the_texts_that_still_wait(storage: Storage) -> None:
     waiting, embedded = memory(), memory()
     await store(storage, new(waiting), new(embedded, vector=EAST))

@@ -167,6 +167,24 @@ async def test_texts_that_are_refused_do_not_starve_the_others(unembedded: tuple
     assert len(double.asked("/api/embed")) == asked
 
 
+async def test_an_agent_that_stored_many_texts_keeps_no_other_waiting(
+    settings: Settings, ollama: OllamaDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmws_core.services.indexing.BATCH", 2)
+    ollama.stop()
+    async with open_app(settings) as app:
+        for agent, texts, importance in (("ada", 3, 1.0), ("bob", 2, 0.2), ("zoe", 1, 0.1)):
+            drafts = [CreateMemory(content=f"text {number}", importance=importance) for number in range(texts)]
+            caller = attrs.evolve(settings.agent("test"), agent_id=agent)
+            await app.call(caller, CreateMemories(memories=tuple(drafts)))
+    ollama.start()
+    async with open_parts(settings) as parts:
+        indexing = Indexing(storage=parts.storage, embedder=parts.embedder, bus=parts.bus)
+        assert await indexing.embed_some() + await indexing.embed_some() == 4
+        async with parts.storage.read() as snapshot:
+            assert [each.agent_id for each in await snapshot.memories.unembedded(99)] == ["ada", "bob"]
+
+
 async def test_a_text_that_was_refused_is_tried_again_when_its_time_has_come(
     unembedded: tuple[Parts, OllamaDouble], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,7 +280,10 @@ async def test_one_text_that_brings_the_embedder_to_a_stop_is_told_from_an_embed
     world: World, ollama: OllamaDouble
 ) -> None:
     async with open_parts(world.settings) as parts:
-        texts = [Unembedded(document=number, content=f"text {number}", occurred_at=None) for number in range(8)]
+        texts = [
+            Unembedded(document=number, agent_id="test", content=f"text {number}", occurred_at=None)
+            for number in range(8)
+        ]
         ollama.fail_next(Fault.UNAUTHORIZED)
         assert (await vectors_of(parts.embedder, texts)).keys() == set(range(8))
         ollama.stop()

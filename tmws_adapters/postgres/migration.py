@@ -31,7 +31,7 @@ _STANDING = """
 """
 
 _MISSING = """
-    SELECT document, content, occurred_at FROM memories_v2 AS m
+    SELECT document, agent_id, content, occurred_at FROM memories_v2 AS m
     WHERE document > %(after)s AND NOT EXISTS (
         SELECT 1 FROM embeddings AS e WHERE e.document = m.document AND e.model = %(model)s
     )
@@ -128,8 +128,8 @@ class _PostgresMigration:
             session.see([ALL])
             values = {"after": after, "limit": limit, "model": await _number(session, "next")}
             return [
-                Unembedded(document=document, content=content, occurred_at=occurred_at)
-                for document, content, occurred_at in await session.rows(_MISSING, values)
+                Unembedded(document=document, agent_id=agent_id, content=content, occurred_at=occurred_at)
+                for document, agent_id, content, occurred_at in await session.rows(_MISSING, values)
             ]
 
     async def prepare(self, vectors: Mapping[int, Vector]) -> int:

@@ -14,6 +14,7 @@ from tmws_adapters.postgres.readers import audience_for
 from tmws_adapters.postgres.rows import FORMS, SELECT_MEMORIES
 from tmws_adapters.postgres.session import Session
 from tmws_adapters.sql.memories import REPLACED, SUCCESSORS, history_query, texts_at_query
+from tmws_adapters.sql.waiting import WAITING_AGENTS
 from tmws_core.domain.access import Scope, Visibility
 from tmws_core.domain.memory import Memory, MemoryStats, MemoryVersion, Uses
 from tmws_core.errors import MemoryNotFound
@@ -33,6 +34,16 @@ _PARTITIONS = """
 
 _REPLACED = REPLACED.format(id="%s", agent_id="%s", limit="%s")
 _SUCCESSORS = SUCCESSORS.format(id="%s", limit="%s")
+
+_WANTED = "m.document <> ALL(%(without)s::bigint[])"
+_UNEMBEDDED = f"""
+    {WAITING_AGENTS.format(after="%(after)s", limit="%(limit)s", wanted=_WANTED)}
+    SELECT document, chosen.agent_id, content, occurred_at FROM agents CROSS JOIN LATERAL (
+        SELECT m.*, row_number() OVER (ORDER BY m.importance DESC, m.id DESC) AS turn FROM memories_v2 AS m
+        WHERE m.model IS NULL AND m.agent_id = agents.agent_id AND {_WANTED}
+        ORDER BY m.importance DESC, m.id DESC LIMIT %(limit)s
+    ) AS chosen ORDER BY turn, place LIMIT %(limit)s
+"""  # noqa: S608 - texts are constants, values are bound
 
 
 @attrs.frozen
@@ -168,19 +179,15 @@ class PostgresMemoryReader:
         """  # noqa: S608 - as above
         return FORMS.stats(await self._session.rows(sql, seen.values, afresh=True))
 
-    async def unembedded(self, limit: int, without: Collection[int] = ()) -> list[Unembedded]:
-        """Return at most `limit` texts without a vector, the most important first, then the newest.
+    async def unembedded(self, limit: int, without: Collection[int] = (), after: str = "") -> list[Unembedded]:
+        """Return at most `limit` texts without a vector; agents take turns, those that come `after` that one first.
 
-        Those of the documents `without` are left out.
+        Of an agent the most important come first, then the newest; those of the documents `without` are left out.
         """
-        sql = """
-            SELECT document, content, occurred_at FROM memories_v2
-            WHERE model IS NULL AND document <> ALL(%s::bigint[])
-            ORDER BY importance DESC, id DESC LIMIT %s
-        """
+        values = {"after": after, "without": list(without), "limit": limit}
         with self._session.seeing_all():
-            rows = await self._session.rows(sql, (list(without), limit))
+            rows = await self._session.rows(_UNEMBEDDED, values)
         return [
-            Unembedded(document=document, content=content, occurred_at=occurred_at)
-            for document, content, occurred_at in rows
+            Unembedded(document=document, agent_id=agent_id, content=content, occurred_at=occurred_at)
+            for document, agent_id, content, occurred_at in rows
         ]

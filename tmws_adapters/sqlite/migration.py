@@ -33,7 +33,7 @@ _STANDING = """
 """
 
 _MISSING = """
-    SELECT document, content, occurred_at FROM memories_v2 AS m
+    SELECT document, agent_id, content, occurred_at FROM memories_v2 AS m
     WHERE document > ? AND NOT EXISTS (SELECT 1 FROM embeddings_next AS e WHERE e.document = m.document)
     ORDER BY document LIMIT ?
 """
@@ -84,8 +84,10 @@ class _SqliteMigration:
     async def missing(self, after: int, limit: int) -> list[Unembedded]:
         def work(connection: sqlite3.Connection) -> list[Unembedded]:
             return [
-                Unembedded(document=document, content=content, occurred_at=optional_moment(occurred_at))
-                for document, content, occurred_at in connection.execute(_MISSING, (after, limit))
+                Unembedded(
+                    document=document, agent_id=agent_id, content=content, occurred_at=optional_moment(occurred_at)
+                )
+                for document, agent_id, content, occurred_at in connection.execute(_MISSING, (after, limit))
             ]
 
         async with self._connections.lookups.session() as session:

@@ -9,6 +9,7 @@ import attrs
 import orjson
 
 from tmws_adapters.sql.memories import REPLACED, SUCCESSORS, history_query, texts_at_query
+from tmws_adapters.sql.waiting import WAITING_AGENTS
 from tmws_adapters.sqlite.known import known
 from tmws_adapters.sqlite.predicate import inside, visible
 from tmws_adapters.sqlite.rows import FORMS, SELECT_MEMORIES
@@ -31,6 +32,19 @@ _PARTITIONS = """
         group_concat(document)
     FROM memories_v2 INDEXED BY memories_v2_scope WHERE model IS NOT NULL GROUP BY 1
 """
+
+_WANTED = "m.document NOT IN (SELECT value FROM json_each(:without))"
+_UNEMBEDDED = f"""
+    {WAITING_AGENTS.format(after=":after", limit=":limit", wanted=_WANTED)}
+    SELECT m.document, m.agent_id, m.content, m.occurred_at FROM (
+        SELECT document, row_number() OVER (PARTITION BY w.agent_id ORDER BY importance DESC, id DESC) AS turn, place
+        FROM agents CROSS JOIN memories_v2 AS w ON w.document IN (
+            SELECT m.document FROM memories_v2 AS m WHERE m.model IS NULL AND m.agent_id = agents.agent_id AND {_WANTED}
+            ORDER BY m.importance DESC, m.id DESC LIMIT :limit
+        )
+        ORDER BY turn, place LIMIT :limit
+    ) AS chosen JOIN memories_v2 AS m ON m.document = chosen.document ORDER BY turn, place
+"""  # noqa: S608 - texts are constants, values are bound
 
 
 @attrs.frozen
@@ -167,22 +181,19 @@ class SqliteMemoryReader:
         """  # noqa: S608 - texts are constants, values are bound
         return await self._session.run(lambda connection: FORMS.stats(connection.execute(sql, seen.values).fetchall()))
 
-    async def unembedded(self, limit: int, without: Collection[int] = ()) -> list[Unembedded]:
-        """Return at most `limit` texts without a vector, the most important first, then the newest.
+    async def unembedded(self, limit: int, without: Collection[int] = (), after: str = "") -> list[Unembedded]:
+        """Return at most `limit` texts without a vector; agents take turns, those that come `after` that one first.
 
-        Those of the documents `without` are left out.
+        Of an agent the most important come first, then the newest; those of the documents `without` are left out.
         """
-        sql = """
-            SELECT document, content, occurred_at FROM memories_v2
-            WHERE model IS NULL AND document NOT IN (SELECT value FROM json_each(?))
-            ORDER BY importance DESC, id DESC LIMIT ?
-        """
-        excluded = orjson.dumps(list(without)).decode()
+        values = {"after": after, "without": orjson.dumps(list(without)).decode(), "limit": limit}
 
         def work(connection: sqlite3.Connection) -> list[Unembedded]:
             return [
-                Unembedded(document=document, content=content, occurred_at=optional_moment(occurred_at))
-                for document, content, occurred_at in connection.execute(sql, (excluded, limit))
+                Unembedded(
+                    document=document, agent_id=agent_id, content=content, occurred_at=optional_moment(occurred_at)
+                )
+                for document, agent_id, content, occurred_at in connection.execute(_UNEMBEDDED, values)
             ]
 
         return await self._session.run(work)

@@ -106,6 +106,7 @@ class Unembedded:
     """A text that waits for its vector."""
 
     document: int
+    agent_id: str
     content: str
     occurred_at: datetime | None
 
@@ -220,10 +221,12 @@ class MemoryReader(Protocol):
         """Count the visible memories, expired and superseded ones included."""
         ...
 
-    async def unembedded(self, limit: int, without: Collection[int] = ()) -> list[Unembedded]:
-        """Return at most `limit` texts without a vector, the most important first, then the newest.
+    async def unembedded(self, limit: int, without: Collection[int] = (), after: str = "") -> list[Unembedded]:
+        """Return at most `limit` texts without a vector, in the order in which it is their turn.
 
-        Those of the documents `without` are left out.
+        Agents take turns, by name: those that come `after` that one, then from the first one on, with one text each;
+        then with the next one of each. Of an agent the most important come first, then the newest; those of the
+        documents `without` are left out.
         """
         ...
 

@@ -73,9 +73,9 @@ class SetAside:
                 self._refusals[document] = _Refusal(min(former.times + 1, 30), now + pause)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Indexing:
-    """Embeds what waits for a vector, the most important first; what is refused is set aside for a while.
+    """Embeds what waits for a vector, of each agent in turn; what is refused is set aside for a while.
 
     Then it finds out what cosines of the model mean, once for each model.
     """
@@ -84,6 +84,7 @@ class Indexing:
     embedder: StoreEmbedder
     bus: Bus
     aside: SetAside = attrs.field(factory=SetAside)
+    _served: str = attrs.field(default="", init=False)
 
     async def run(self) -> None:
         """Catch up now, whenever a text was stored without a vector, and every RETRY_SECONDS.
@@ -110,8 +111,9 @@ class Indexing:
         while not vectors:
             self.aside.reached(self.embedder.epoch)
             async with self.storage.read() as snapshot:
-                waiting = await snapshot.memories.unembedded(BATCH, self.aside.waiting())
+                waiting = await snapshot.memories.unembedded(BATCH, self.aside.waiting(), self._served)
             if waiting:
+                self._served = waiting[-1].agent_id
                 vectors = await vectors_of(self.embedder, waiting)
             self.aside.note([text.document for text in waiting], vectors, last=len(waiting) < BATCH)
             if not waiting:
