@@ -234,3 +234,27 @@ async def test_an_edition_in_another_namespace_or_by_the_id_of_a_file_is_private
     assert [(run.tally.superseded, run.tally.made_private) for run in (moved, named)] == [(1, 1), (1, 1)]
     levels = [each.access_level for each in await memories(world)]
     assert levels == [AccessLevel.TEAM, AccessLevel.TEAM, AccessLevel.PRIVATE, AccessLevel.PRIVATE]
+
+
+async def test_an_export_that_came_in_with_its_access_is_there_whole_for_a_plain_import(
+    world: World, tmp_path: Path
+) -> None:
+    mine = {"agent_id": world.operator.agent_id, "version": 1, "written_by": "x", "importance": 0.5}
+    readers = {"access_level": "shared", "shared_with": [{"agent_id": "mallory", "permission": "write"}]}
+    lines = [
+        {"memory_id": "a", "content": "For all.", "tags": ["x"], "access_level": "public", **mine},
+        {"memory_id": "b", "content": "For one.", **mine, **readers},
+        {"memory_id": "c", "content": "The code is 2.", **mine, "access_level": "public", **_CHANGED},
+        {"memory_id": "d", "content": "Mine.", **mine},
+    ]
+    path = tmp_path / "lines.jsonl"
+    await imported(world, path, written(*lines), believed=True)
+    before = await memories(world)
+    for _ in range(2):
+        run, _ = await imported(world, path, written(*lines))
+        assert (run.tally.stored, run.tally.merged, run.tally.already_there) == (0, 0, 4)
+        assert await memories(world) == before
+    lines[0]["tags"] = ["x", "new"]
+    run, _ = await imported(world, path, written(*lines))
+    *there, added = await memories(world)
+    assert (tuple(there), added.tags, added.access_level) == (before, ("x", "new"), AccessLevel.PRIVATE)

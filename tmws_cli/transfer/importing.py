@@ -13,7 +13,7 @@ from tmws_cli.transfer.history import Retelling, beginning, former_beginning, is
 from tmws_cli.transfer.links import Links
 from tmws_cli.transfer.made import Made
 from tmws_cli.transfer.pages import MarkdownPages
-from tmws_cli.transfer.records import Continuation, Item, Record, Refusal, Skip, exact_key, reason_of
+from tmws_cli.transfer.records import Continuation, Item, Record, Refusal, Skip, exact_key, reason_of, says_all_of
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.memory import AccessLevel
@@ -222,32 +222,41 @@ class Import:
                 self._refuse(Refusal(place=record.place, reason=f"is not stored whole: {reason_of(error)}"))
 
     async def _create(self, wanted: Sequence[tuple[Record, CreateMemory]]) -> Sequence[MemoryCreated]:
-        """Store what is wanted of records, and return the answers.
-
-        A key that stands for something else may be that of an earlier version, which began a memory with former texts
-        otherwise. One that was made of what a record is called gives way to one that is made of all that it says. That
-        of a place in a page gives way to none: a text that stood there once, and stands there again, is not the memory
-        that was superseded since.
-        """
+        """Store what is wanted of records, and return the answers."""
         try:
             request = CreateMemories(memories=tuple(memory for _, memory in wanted))
             return (await self.app.call(self.caller, request)).results
         except KeyConflict as conflict:
             if len(wanted) > 1:
                 raise
-            ((record, memory),) = wanted
-            if record.former:
-                with suppress(KeyConflict):
-                    return [await self._call(former_beginning(record))]
-            # A server of another version may word the error otherwise, and name no memory.
-            former = getattr(conflict, "memory_id", None)
-            if record.given_key or former is None:
-                raise
-            if not record.is_edition:
-                return [await self._call(attrs.evolve(memory, idempotency_key=exact_key(memory)))]
-            created = await self._call(attrs.evolve(memory, idempotency_key=None))
-            await self._supersede(former, created, memory, is_page=record.page is not None)
-            return [created]
+            return [await self._create_beside(*wanted[0], conflict)]
+
+    async def _create_beside(self, record: Record, memory: CreateMemory, conflict: KeyConflict) -> MemoryCreated:
+        """Store what is wanted of a record whose key stands for something else, and return the answer.
+
+        What came in as the file says, and is read by others, is there. Otherwise the key may be that of an earlier
+        version, which began a memory with former texts otherwise. One that was made of what a record is called gives
+        way to one that is made of all that it says. That of a place in a page gives way to none: a text that stood
+        there once, and stands there again, is not the memory that was superseded since.
+        """
+        # A server of another version may word the error otherwise, and name no memory.
+        former = getattr(conflict, "memory_id", None)
+        if record.is_claimed and former is not None:
+            there = await self._links.view(former)
+            if says_all_of(there, record.request):
+                return MemoryCreated(
+                    memory_id=former, stored=False, embedding_generated=there.embedded, embedding_latency_ms=0
+                )
+        if record.former:
+            with suppress(KeyConflict):
+                return await self._call(former_beginning(record))
+        if record.given_key or former is None:
+            raise conflict
+        if not record.is_edition:
+            return await self._call(attrs.evolve(memory, idempotency_key=exact_key(memory)))
+        created = await self._call(attrs.evolve(memory, idempotency_key=None))
+        await self._supersede(former, created, memory, is_page=record.page is not None)
+        return created
 
     async def _call(self, memory: CreateMemory) -> MemoryCreated:
         return await self.app.call(self.caller, memory)

@@ -28,6 +28,9 @@ _OWN_MARKS = frozenset({"memory_id", "version", "written_by"})
 HISTORY_OF, HISTORY_TOTAL = "history_of", "history_total"
 """In our own exports: the memory that former texts belong to, and how many it has, here and behind it."""
 
+_OF_WHOM = frozenset({"agent_id", "access_level", "shared_with", "idempotency_key"})
+"""Fields of a request that are not about what the memory says."""
+
 _TIMES = ("occurred_at", "expires_at")
 _TYPES = frozenset(each.value for each in MemoryType)
 
@@ -178,6 +181,12 @@ def record_of(place: str, fields: Mapping[str, Any], *, ignore_unknown: bool, ed
 def exact_key(request: CreateMemory) -> str:
     """Return a key that depends on all that a request says."""
     return f"import:{_digest(unstructure(request))}"
+
+
+def says_all_of(memory: MemoryView, request: CreateMemory) -> bool:
+    """Tell whether a memory says all that a request does, whoever reads it."""
+    said = {name: getattr(request, name) for name in FIELDS - _OF_WHOM}
+    return all(value in (None, (), {}) or getattr(memory, name) == value for name, value in said.items())
 
 
 def _request_of(wanted: dict[str, Any]) -> CreateMemory:
