@@ -32,6 +32,7 @@ from tmws_cli.audit import examine_log
 from tmws_cli.database import remedy_of
 from tmws_cli.index import loaded
 from tmws_cli.output import counted
+from tmws_cli.times import shown_time
 from tmws_core.errors import IndexUnavailable, PartUnavailable, TmwsError
 
 State = Literal["ok", "warning", "broken"]
@@ -226,9 +227,11 @@ async def _database(parts: Parts, name: str, *, deep: bool) -> AsyncIterator[Che
     yield Check("audit log", *await examine_log(parts, deep=deep))
     if health.unembedded:
         remedy = "They get theirs while a server runs, once the embedder works"
-        yield Check(
-            "vectors", "warning", f"{counted(health.unembedded, 'text waits', 'texts wait')} for a vector", remedy
-        )
+        detail = f"{counted(health.unembedded, 'text waits', 'texts wait')} for a vector"
+        if health.waiting_since:
+            oldest = shown_time(health.waiting_since.isoformat(), seconds=False)
+            detail += f", of which the oldest was stored or changed at {oldest}"
+        yield Check("vectors", "warning", detail, remedy)
     else:
         yield Check("vectors", "ok", "every text has one")
     if parts.follower is not None:

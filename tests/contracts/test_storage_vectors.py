@@ -173,11 +173,13 @@ async def test_a_vector_without_a_model_is_refused(storage: Storage) -> None:
 
 
 async def test_health_counts_memories_and_those_without_a_vector(storage: Storage) -> None:
-    await store(storage, new(memory(), vector=EAST), new(memory()))
+    await store(storage, new(memory(updated_at=DAY - timedelta(days=1)), vector=EAST))
+    assert (await storage.health()).waiting_since is None
+    await store(storage, new(memory(updated_at=DAY + timedelta(days=1))), new(memory()))
 
     health = await storage.health()
 
-    assert (health.memories, health.unembedded) == (2, 1)
+    assert (health.memories, health.unembedded, health.waiting_since) == (3, 2, DAY)
     assert health.version
     assert health.bytes_on_disk > 0
 

@@ -41,7 +41,10 @@ async def test_without_its_embedder_the_service_stores_finds_by_words_and_says_s
     health = await world.app.call(athena, HealthCheck())
     assert (health.status, health.ollama, health.database) == ("degraded", "disconnected", "connected")
     assert "ollama serve" in (health.components["ollama"].reason or "")
-    assert (await world.app.call(world.operator, HealthCheck())).components["ollama"].lag == 1
+    assert health.components["ollama"].waiting_since is None
+    told = (await world.app.call(world.operator, HealthCheck())).components["ollama"]
+    stored = await world.app.call(athena, GetMemory(memory_id=created.memory_id))
+    assert (told.lag, told.waiting_since) == (1, stored.memory.updated_at)
     assert (await world.app.call(athena, GetSystemStats())).unembedded == 1
 
 

@@ -93,7 +93,7 @@ def test_missing_model_and_waiting_texts_are_told_with_remedies(tmp_path: Path) 
     command.ok("memory", "create-batch", "-", stdin=lines)
     done = command.run("doctor")
     assert done.code == 1
-    assert "⚠️ vectors: 2 texts wait for a vector → " in done.out
+    assert "⚠️ vectors: 2 texts wait for a vector, of which the oldest was stored or changed at 2" in done.out
     assert "❌ embedder: " in done.out
     assert "is missing → Put an exported sentence embedding model there" in done.out
 

@@ -83,12 +83,13 @@ UNWALLED = Caution(
 async def health(session: Session) -> StorageHealth:
     """Read the store's version and counts."""
     session.see([ALL])
-    ((version, memories, unembedded, size, passes),) = await session.rows(
+    ((version, memories, unembedded, since, size, passes),) = await session.rows(
         """
         SELECT (SELECT version_num FROM alembic_version),
             (SELECT coalesce(sum(memories), 0)::bigint FROM agent_belongings),
-            (SELECT count(*) FROM memories_v2 WHERE model IS NULL), pg_database_size(current_database()),
+            waiting.*, pg_database_size(current_database()),
             (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
+        FROM (SELECT count(*), min(updated_at) FROM memories_v2 WHERE model IS NULL) AS waiting
         """
     )
     return StorageHealth(
@@ -96,6 +97,7 @@ async def health(session: Session) -> StorageHealth:
         version=version,
         memories=memories,
         unembedded=unembedded,
+        waiting_since=since,
         bytes_on_disk=size,
         bytes_free=UNKNOWN_SPACE,
         caution=UNWALLED if passes else None,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tmws_adapters.sqlite.errors import PART, file_error
 from tmws_adapters.sqlite.presence import OpenFile
+from tmws_adapters.sqlite.times import optional_moment
 from tmws_core.ports.health import Flaw, StorageHealth
 
 _WORDS = {
@@ -53,12 +54,15 @@ def health(connection: sqlite3.Connection, path: Path, file: OpenFile) -> Storag
     file.check()
     (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     (memories,) = connection.execute("SELECT coalesce(sum(memories), 0) FROM agent_belongings").fetchone()
-    (unembedded,) = connection.execute("SELECT count(*) FROM memories_v2 WHERE model IS NULL").fetchone()
+    (unembedded, since) = connection.execute(
+        "SELECT count(*), min(updated_at) FROM memories_v2 WHERE model IS NULL"
+    ).fetchone()
     return StorageHealth(
         kind=PART,
         version=version,
         memories=memories,
         unembedded=unembedded,
+        waiting_since=optional_moment(since),
         bytes_on_disk=_bytes_on_disk(path),
         bytes_free=shutil.disk_usage(path).free,
     )

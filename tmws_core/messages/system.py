@@ -12,7 +12,8 @@ class ComponentHealth:
     """One part: `up` or `down`, how long it took to find out, and why it is down or does not do all it should.
 
     `lag` counts the memories that wait for it: for a vector, or to come into the index; of a replica, the bytes that
-    it has not replayed yet. `pool` has the connections of this process in use, those that are idle, and the limit.
+    it has not replayed yet. `waiting_since` is when the oldest text that waits for a vector was stored or changed last.
+    `pool` has the connections of this process in use, those that are idle, and the limit.
     `note` is what should be changed although it does all it should.
     """
 
@@ -20,6 +21,7 @@ class ComponentHealth:
     latency_ms: float
     reason: str | None = None
     lag: int | None = None
+    waiting_since: datetime | None = None
     pool: dict[str, int] | None = None
     note: str | None = None
 

@@ -1,6 +1,7 @@
 """What the store says of its own state."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 import attrs
 
@@ -26,6 +27,7 @@ class Caution:
 class StorageHealth:
     """What the store says of itself; `version` is the schema's, `bytes_free` what its disk has room for.
 
+    Of the `unembedded` texts, which wait for a vector, the oldest was stored or changed last at `waiting_since`.
     `problem` tells what it cannot do at the moment, although it can be read. A store in a file has no pool.
     """
 
@@ -33,6 +35,7 @@ class StorageHealth:
     version: str
     memories: int
     unembedded: int
+    waiting_since: datetime | None
     bytes_on_disk: int
     bytes_free: int
     problem: str = ""

@@ -1,6 +1,7 @@
 """How the service is: each part asked, nothing hidden."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sized
+from datetime import datetime
 from typing import TypeVar
 
 import anyio
@@ -64,17 +65,18 @@ class Health:
         components: dict[str, ComponentHealth] = {}
         ollama, embedder = "not_configured", ""
         unembedded: int | None = None
+        since: datetime | None = None
 
         async def ask_storage() -> None:
-            nonlocal unembedded
+            nonlocal unembedded, since
             component, storage = await self._timed(self.storage.health)
             if storage is not None:
                 reason = storage.problem or (_scarce(storage.bytes_free) if storage.bytes_free < SCARCE_BYTES else None)
                 pool = None if storage.pool is None else attrs.asdict(storage.pool)
                 note = None if storage.caution is None else f"{storage.caution.reason}. {storage.caution.remedy}"
                 component = attrs.evolve(component, reason=reason, pool=pool, note=note)
+                unembedded, since = storage.unembedded, storage.waiting_since
             components[self.database] = component
-            unembedded = None if storage is None else storage.unembedded
 
         async def ask_vectors() -> None:
             component, figures = await self._timed(self.vectors.health)
@@ -102,7 +104,8 @@ class Health:
             reason = f"the licence {licence.warning}"
             components["license"] = ComponentHealth(status="up", latency_ms=0.0, reason=reason)
         if embedder:
-            components[embedder] = attrs.evolve(components[embedder], lag=unembedded, note=_refused(len(self.refused)))
+            note = _refused(len(self.refused))
+            components[embedder] = attrs.evolve(components[embedder], lag=unembedded, waiting_since=since, note=note)
         stored = components[self.database].status == "up"
         complete = all(component.status == "up" and not component.reason for component in components.values())
         return HealthReport(
@@ -180,7 +183,10 @@ class Health:
 
 def _without_counts(components: dict[str, ComponentHealth]) -> dict[str, ComponentHealth]:
     """Return the components without what others have to do with: how much waits for them, who uses them, and how."""
-    return {name: attrs.evolve(component, lag=None, pool=None, note=None) for name, component in components.items()}
+    return {
+        name: attrs.evolve(component, lag=None, waiting_since=None, pool=None, note=None)
+        for name, component in components.items()
+    }
 
 
 def _refused(texts: int) -> str | None:
