@@ -70,7 +70,7 @@ def export(context: click.Context, path: str, format_: str) -> None:
         raise click.UsageError(f"{path} is a folder: name a file, or give --format markdown.")
     if format_ == "jsonl" and path != "-":
         check_target(Path(path))
-    settings = invocation.settings()
+    settings = invocation.settings(reads=True)
     tell_of_no_store(settings)
     count = anyio.run(_export, settings, path, format_)
     if path == "-":

@@ -88,7 +88,7 @@ def query(
     """Show what was recorded, the newest first."""
     invocation = invocation_of(context)
     wanted = AuditFilter(event_type=event, agent_id=agent, since=since, until=until)
-    records = anyio.run(_query, invocation.settings(), wanted, before, limit)
+    records = anyio.run(_query, invocation.settings(reads=True), wanted, before, limit)
     if invocation.as_json:
         _print_json({"success": True, "events": [_facts(record) for record in records]})
         return
@@ -107,7 +107,7 @@ def verify(context: click.Context) -> None:
     The exit code is 1 if one was, and 5 if nothing is wrong but a proof is missing.
     """
     invocation = invocation_of(context)
-    found, where = anyio.run(_verify, invocation.settings())
+    found, where = anyio.run(_verify, invocation.settings(reads=True))
     if invocation.as_json:
         _print_json({"success": found.breach is None and found.doubt is None, **_verified(found)})
     else:

@@ -50,7 +50,7 @@ def call(invocation: Invocation, name: str, arguments: Mapping[str, Any]) -> dic
     gc.disable()  # what is imported stays, and the process ends after this: a tenth less of the CPU
     from tmws_cli.opening import run  # noqa: PLC0415
 
-    settings = invocation.settings()
+    settings = invocation.settings(reads=reads)
     if reads:
         tell_of_no_store(settings)
     answer = run(settings, name, arguments)

@@ -33,7 +33,7 @@ def embeddings() -> None:
 @click.pass_context
 def status(context: click.Context) -> None:
     """Tell the models, and how many memories have a vector of each."""
-    _answer(context, anyio.run(_status, invocation_of(context).settings()))
+    _answer(context, anyio.run(_status, invocation_of(context).settings(reads=True)))
 
 
 @embeddings.command("migrate")

@@ -34,7 +34,7 @@ def index() -> None:
 @click.pass_context
 def status(context: click.Context) -> None:
     """Tell what the index holds, and what waits to come into it."""
-    _run(context, _status)
+    _run(context, _status, reads=True)
 
 
 @index.command("init")
@@ -55,9 +55,9 @@ for _command in index.commands.values():
     with_common_options(_command)
 
 
-def _run(context: click.Context, work: Callable[[Settings], Awaitable[Answer]]) -> None:
+def _run(context: click.Context, work: Callable[[Settings], Awaitable[Answer]], *, reads: bool = False) -> None:
     invocation = invocation_of(context)
-    facts, lines = anyio.run(work, invocation.settings())
+    facts, lines = anyio.run(work, invocation.settings(reads=reads))
     print(json.dumps({"success": True, **facts}, ensure_ascii=False) if invocation.as_json else "\n".join(lines))
 
 

@@ -46,14 +46,24 @@ class Invocation:
         """Return the agent that stores what is stored without naming another."""
         return self.place()[1].get("TMWS_AGENT_ID", "").strip() or AGENT
 
-    def settings(self) -> "Settings":
-        """Return the settings, with the options on top, and send the log where they say."""
+    def settings(self, *, reads: bool = False) -> "Settings":
+        """Return the settings, with the options on top, and send the log where they say.
+
+        Raises:
+            ConfigurationError: a setting is wrong, or what only `reads` would make the directory that --home names.
+        """
         import attrs  # noqa: PLC0415 - see `place`
 
         from tmws_adapters.logs import configure_logging  # noqa: PLC0415 - as above
         from tmws_adapters.settings import load_settings  # noqa: PLC0415 - as above
 
         settings = load_settings(flags=self.flags)
+        if reads and VARIABLES["--home"] in self.flags and not os.path.lexists(settings.home):
+            from tmws_core.errors import ConfigurationError  # noqa: PLC0415 - as above
+
+            reason = f"there is no directory {settings.home}, and a command that only reads makes none"
+            hint = "Name one that is there, or store something in it first: `tmws --home DIR add`"
+            raise ConfigurationError(setting="--home", reason=reason, hint=hint)
         # A command is no server: what was missing is part of its answer, and its error is one line.
         quiet = settings.log_level == "INFO" and settings.log_file is None
         configure_logging(attrs.evolve(settings, log_level="ERROR") if quiet else settings)

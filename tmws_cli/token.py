@@ -78,7 +78,7 @@ def list_(context: click.Context, agent: str | None) -> None:
         keys = await credentials.keys(agent)
         return {"keys": [_facts(key) for key in keys]}, [_line(key) for key in keys] or ["There is no API key."]
 
-    _run(context, work)
+    _run(context, work, reads=True)
 
 
 @token.command("revoke")
@@ -99,9 +99,9 @@ for _command in token.commands.values():
     with_common_options(_command)
 
 
-def _run(context: click.Context, work: Work) -> None:
+def _run(context: click.Context, work: Work, *, reads: bool = False) -> None:
     invocation = invocation_of(context)
-    facts, lines = anyio.run(_with_credentials, invocation.settings(), work)
+    facts, lines = anyio.run(_with_credentials, invocation.settings(reads=reads), work)
     if invocation.as_json:
         print(json.dumps({"success": True, **facts}, ensure_ascii=False))
     else:

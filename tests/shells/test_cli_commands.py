@@ -90,7 +90,7 @@ def test_dash_stands_for_stdin_and_the_agent_for_whom_it_is_stored(tmp_path: Pat
 @pytest.mark.embedded("the file is in the directory")
 def test_home_option_wins_over_the_environment(tmp_path: Path) -> None:
     command = Command(tmp_path)
-    command.ok("memory", "list", "--home", "elsewhere")
+    command.ok("memory", "create", "A note", "--home", "elsewhere")
     assert (tmp_path / "elsewhere" / "tmws.db").exists()
     assert not command.home.exists()
 

@@ -133,7 +133,13 @@ def test_reading_where_there_is_no_store_yet_says_so(tmp_path: Path) -> None:
     told = f"warning: there was no store at {command.home}/tmws.db yet; --home or TMWS_HOME names another\n"
     assert (first.out, first.err) == ("There are no memories.\n", told)
     assert (second.out, second.err) == (first.out, "")
-    assert command.ok("--home", "typo", "export", "all.jsonl").err.count("there was no store at") == 1
+    (tmp_path / "empty").mkdir()
+    assert command.ok("--home", "empty", "export", "all.jsonl").err.count("there was no store at") == 1
+    no_home = f"error: --home: there is no directory {tmp_path}/typo, and a command that only reads makes none. "
+    for words in ("memory list", "export -", "audit query", "token list"):
+        typo = command.run("--home", "typo", *words.split())
+        assert (typo.code, typo.out, typo.err.startswith(no_home)) == (2, "", True), typo
+    assert not (tmp_path / "typo").exists()
     assert command.ok("--home", "new", "add", "A note").err == ""
 
 

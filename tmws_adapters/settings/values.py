@@ -31,7 +31,11 @@ class Settings:
         default="development", metadata=doc("What the instance is for.")
     )
     home: Path = attrs.field(
-        factory=default_home, metadata=doc("The data directory: `tmws.db`, the logs and a file `.env`.")
+        factory=default_home,
+        metadata=doc(
+            "The data directory: `tmws.db`, the logs and a file `.env`. It is made where it is missing, but not by a "
+            "command that only reads and has it by `--home`."
+        ),
     )
     database_url: str = attrs.field(
         default="",
