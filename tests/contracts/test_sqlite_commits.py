@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,28 +42,61 @@ async def test_what_a_failed_commit_was_to_store_is_not_stored_by_the_next_one(t
     assert [each.id for each in found] == [kept.id]
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
 async def test_who_has_written_does_not_wait_for_all_that_come_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
 ) -> None:
-    monkeypatch.setattr("tmws_adapters.sqlite.connections.GROUP", timedelta(0))
-    acknowledged = anyio.Event()
+    monkeypatch.setattr(connections, "GROUP", timedelta(hours=1) if is_lost else timedelta(0))
+    told = anyio.Event()
     async with open_sqlite(tmp_path / "tmws.db") as store:
 
         async def first() -> None:
-            async with store.storage.write() as unit:
-                await anyio.wait_all_tasks_blocked()
-                await unit.changes.add([new(memory())])
-            acknowledged.set()
+            with pytest.raises(StorageUnavailable) if is_lost else nullcontext():
+                async with store.storage.write() as unit:
+                    await anyio.wait_all_tasks_blocked()
+                    await unit.changes.add([new(memory())])
+            told.set()
+
+        async def undo_all() -> None:
+            """Fail so that SQLite undoes what ran before, too."""
+            row = "INSERT OR ROLLBACK INTO memory_shares (memory_id, agent_id, permission) VALUES (NULL, 'y', 'read')"
+            with suppress(StorageUnavailable):
+                async with store.storage.write() as unit:
+                    session = unit.changes._session  # noqa: SLF001 - no port does so
+                    await session.run(lambda connection: connection.execute(row))
 
         async def behind() -> None:
             async with store.storage.write() as unit:
                 await unit.changes.add([new(memory())])
                 with anyio.fail_after(60):
-                    await acknowledged.wait()
+                    await told.wait()
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(first)
-            tasks.start_soon(behind)
+            for task in (first, *([undo_all] if is_lost else []), behind):
+                tasks.start_soon(task)
+
+
+async def test_who_is_cancelled_before_its_commit_leaves_no_transaction_open(tmp_path: Path) -> None:
+    path = tmp_path / "tmws.db"
+    scope, written = anyio.CancelScope(), memory()
+    async with open_sqlite(path) as store:
+
+        async def write() -> None:
+            with scope:
+                async with store.storage.write() as unit:
+                    await unit.changes.add([new(written)])
+                    await anyio.wait_all_tasks_blocked()
+
+        async def come_behind_and_write_nothing() -> None:
+            async with store.storage.write():
+                scope.cancel()
+                await anyio.wait_all_tasks_blocked()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+            tasks.start_soon(come_behind_and_write_nothing)
+        with closing(sqlite3.connect(path)) as other:
+            assert other.execute("SELECT id FROM memories_v2").fetchall() == [(written.id,)]
 
 
 @attrs.define
@@ -76,26 +109,31 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize(("pause", "rests"), [(0.5, True), (2.0, False)], ids=["short", "long"])
+@pytest.mark.parametrize(
+    ("writes", "pause", "rests"),
+    [([1.6], 0.5, True), ([1.6], 2.0, False), ([0.8, 0.8], 0.1, True)],
+    ids=["short", "long", "several"],
+)
 async def test_a_process_that_writes_without_long_pauses_leaves_the_file_to_others_for_a_moment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pause: float, rests: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, writes: list[float], pause: float, rests: bool
 ) -> None:
     """Of the pauses between two transactions none is long enough for who looks every 100 ms."""
     monkeypatch.setattr("tmws_adapters.sqlite.connections.REST", timedelta(minutes=1))
     monkeypatch.setattr("tmws_adapters.sqlite.connections.time", clock := Clock())
     begun = anyio.Event()
 
-    async def write() -> None:
+    async def write(seconds: float) -> None:
         async with store.storage.write() as unit:
             begun.set()
             await unit.changes.add([new(memory())])
-            clock.now += 1.6
+            clock.now += seconds
 
     async with open_sqlite(tmp_path / "tmws.db") as store, anyio.create_task_group() as tasks:
-        await write()
+        for seconds in writes:
+            await write(seconds)
+            clock.now += pause
         begun = anyio.Event()
-        clock.now += pause
-        tasks.start_soon(write)
+        tasks.start_soon(write, 0.0)
         await anyio.wait_all_tasks_blocked()
         if rests:
             with closing(sqlite3.connect(tmp_path / "tmws.db", timeout=0)) as other:
