@@ -59,7 +59,9 @@ QUERY_CACHE = 1000
 """Query vectors that are remembered: 1.5 MB at 384 values, 4 MB at 1024."""
 
 QUERY_TIMEOUT = timedelta(seconds=5)
-"""How long a search waits for the vector of its query: a loaded model needs 10 to 150 ms, and words alone find too."""
+"""How long a search waits for the vector of its query: a loaded model needs 10 to 150 ms, and words alone find too.
+
+Where one call is all that comes, nothing has loaded the model before."""
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 """More threads made exact search four times slower on two cores; numpy is imported later than this module."""
@@ -117,12 +119,15 @@ def version() -> str:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, *, any_model: bool = False, serving: bool = False) -> AsyncIterator[App]:
+async def open_app(
+    settings: Settings, *, any_model: bool = False, serving: bool = False, once: bool = False
+) -> AsyncIterator[App]:
     """Open the store that the settings name and everything around it; what it opens it closes.
 
     Each step is one line in the log. While the app is open, texts that were stored without a vector get theirs in the
     background. With `any_model` a store whose vectors were made by another model is opened, too: only what needs a
-    vector of it is refused then. With `serving` the licence has to hold; otherwise one that does not is a warning.
+    vector of it is refused then. With `serving` the licence has to hold; otherwise one that does not is a warning. With
+    `once` the app is for one call: its search waits for the model to load as long as storing does.
 
     Raises:
         ConfigurationError: a setting cannot be honoured.
@@ -130,13 +135,16 @@ async def open_app(settings: Settings, *, any_model: bool = False, serving: bool
         StorageUnavailable: the store cannot be opened; it and its subclasses name the remedy.
         ModelMismatch: the store's vectors were made by another model.
     """
-    async with open_parts(settings) as parts, begun(settings, parts, any_model=any_model, serving=serving) as app:
+    async with (
+        open_parts(settings) as parts,
+        begun(settings, parts, any_model=any_model, serving=serving, once=once) as app,
+    ):
         yield app
 
 
 @asynccontextmanager
 async def begun(
-    settings: Settings, parts: Parts, *, any_model: bool = False, serving: bool = False
+    settings: Settings, parts: Parts, *, any_model: bool = False, serving: bool = False, once: bool = False
 ) -> AsyncIterator[App]:
     """Begin the work over open adapters: the second half of open_app."""
     await _announce(settings, parts, any_model=any_model, serving=serving)
@@ -161,7 +169,7 @@ async def begun(
     ):
         if parts.redis:
             await parts.redis.server.attempted()
-        with closing(compose(settings, parts)) as app:
+        with closing(compose(settings, parts, once=once)) as app:
             yield app
 
 
@@ -303,8 +311,8 @@ def _open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
     return open_onnx(settings.onnx_model_dir)
 
 
-def compose(settings: Settings, parts: Parts) -> App:
-    """Return the app over open adapters."""
+def compose(settings: Settings, parts: Parts, *, once: bool = False) -> App:
+    """Return the app over open adapters; `once` as in open_app."""
     quota = Quota(memories=settings.quota_memories, bytes=settings.quota_bytes)
     admission = Admission(license=parts.license, quota=quota)
     cursors = Cursors(cursor_keys(settings, parts.clock))
@@ -330,7 +338,7 @@ def compose(settings: Settings, parts: Parts) -> App:
         clock=parts.clock,
         cursors=cursors,
         fallback=_fallback(settings),
-        embed_timeout=min(QUERY_TIMEOUT, settings.timeout / 2),
+        embed_timeout=settings.timeout / 2 if once else min(QUERY_TIMEOUT, settings.timeout / 2),
         boosts=Boosts(
             recency=settings.search_recency,
             half_life=timedelta(days=settings.search_half_life_days),

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from datetime import timedelta
 
 import anyio
 import attrs
@@ -16,6 +17,7 @@ from tests.services.model_change import embedded_by
 from tests.stacks import FALLBACK, stacked
 from tmws_adapters.bootstrap import Parts, open_app, open_parts
 from tmws_adapters.settings import Settings, load_settings
+from tmws_cli.opening import run
 from tmws_core.embedding import vectors_of
 from tmws_core.errors import EmbedderUnavailable, ModelMismatch
 from tmws_core.messages.memory import CreateMemories, CreateMemory, GetMemory, UpdateMemory
@@ -120,6 +122,18 @@ async def test_an_embedder_that_hangs_holds_up_neither_storing_nor_searching(
     assert not created.embedding_generated
     assert [hit.memory_id for hit in found.results] == [created.memory_id]
     assert "no vector within" in (found.degraded or ("",))[0]
+
+
+async def test_a_command_that_opens_the_store_itself_waits_for_its_model(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmws_adapters.bootstrap.QUERY_TIMEOUT", timedelta(0))
+    async with open_app(settings) as app:
+        await app.call(settings.agent("test"), CreateMemory(content="The rose blooms."))
+        served = await app.call(settings.operator("test"), SearchMemories(query="rose"))
+    once = await anyio.to_thread.run_sync(run, settings, "search_memories", {"query": "rose"})
+    assert "no vector within" in (served.degraded or ("",))[0]
+    assert ("degraded" in once, len(once["results"])) == (False, 1)
 
 
 async def test_a_text_that_the_model_refuses_holds_up_no_other(settings: Settings, ollama: OllamaDouble) -> None:
