@@ -224,7 +224,7 @@ async def test_an_edition_in_another_namespace_or_by_the_id_of_a_file_is_private
     world: World, tmp_path: Path
 ) -> None:
     note = "---\nnamespace: {}\n---\n\nThe gate is {}."
-    dump = '[{{"id": "0123456789abcdef", "memory": "The gate is {}."}}]'
+    dump = '[{{"id": "0123456789abcdef", "memory": "The gate is {}.", "hash": "x"}}]'
     await imported(world, tmp_path / "note.md", note.format("acme", "open"))
     await imported(world, tmp_path / "mem0.json", dump.format("open"))
     for each in await memories(world):

@@ -233,7 +233,7 @@ LONG = "\n".join(f"a line with the number {number:05}" for number in range(6000)
 @pytest.mark.parametrize(
     ("raw", "program"),
     [
-        (document([{**CHEESE, "memory": LONG}]), "mem0"),
+        (document([{"hash": "ab12", **CHEESE, "memory": LONG}]), "mem0"),
         (lines({"type": "entity", "name": "Log", "observations": [LONG]}), "MCP server-memory"),
         (document({"memories": [{"content_hash": "ab" * 32, "content": LONG}]}), "mcp-memory-service"),
         (lines({"id": 7, "text": LONG}), "another program"),

@@ -24,7 +24,7 @@ def exported(folder: Path) -> None:
     (folder / "own.jsonl").write_bytes(lines({"memory_id": "m", "content": "The tide turns at six.", "version": 1}))
     (folder / "notes.csv").write_text("key,value\nowner,Dana\n", encoding="utf-8")
     (folder / "hand.jsonl").write_bytes(lines({"content": "Written by hand."}))
-    (folder / "texts.json").write_bytes(document([{"text": "By anybody."}]))
+    (folder / "texts.json").write_bytes(document([{"name": "large", "memory": "64 GB"}]))
     (folder / "users.json").write_bytes(document([{"uuid": "u", "full_name": "Dana"}]))
     (folder / ".hidden.jsonl").write_bytes(lines(CHEESE))
 

@@ -10,6 +10,9 @@ NAME = "mem0"
 _TAGS = "categories"
 _SESSION = "run_id"
 _EXPIRY = "expiration_date"
+_BESIDE = frozenset({"hash", "user_id", "agent_id", "app_id", "run_id", "event", "categories"})
+"""One of these stands beside a memory, in whatever answer; `memory` alone may be that of a machine."""
+
 _PAYLOADS = ("payload", "source_payload")
 _TEXTS = ("memory", "data", "content", "text", "page_content", "document")
 """Where the text is, in the order in which it is looked for; a vector store's points have it from the third on."""
@@ -18,7 +21,8 @@ _TEXTS = ("memory", "data", "content", "text", "page_content", "document")
 def recognises(keys: frozenset[str]) -> bool:
     """Tell by its names whether an object is one of mem0's memories, or a relation of its graph."""
     marks = ({"data", "hash"}, {"id", "payload"}, {"source", "relationship"})
-    return ("memory" in keys and "content" not in keys) or any(names <= keys for names in marks)
+    is_memory = "memory" in keys and "content" not in keys and bool(keys & _BESIDE)
+    return is_memory or any(names <= keys for names in marks)
 
 
 def entries(values: Mapping[str, Any]) -> Iterator[Entry]:

@@ -7,7 +7,7 @@ from tmws_cli.transfer.formats.entries import Entry
 from tmws_cli.transfer.records import OWN_NAMES
 
 NAME = "another program"
-TEXTS = ("content", "text", "page_content", "note", "body", "fact", "observation", "message", "document")
+TEXTS = ("content", "memory", "text", "page_content", "note", "body", "fact", "observation", "message", "document")
 """Names of a text, in the order in which they are looked for."""
 
 _IDENTITIES = ("id", "uuid", "_id", "key")
