@@ -8,9 +8,10 @@ does: whoever has written a large log copies it, while another connection keeps 
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import attrs
+
+from tmws_core.errors import StorageUnavailable
 
 LOG_BYTES = 4 * 1024 * 1024
 """The size of a log that is copied: 1,000 pages, after which SQLite would do it by itself."""
@@ -24,24 +25,22 @@ TIMEOUT_SECONDS = 0.05
 
 @attrs.define(eq=False)
 class Checkpoints:
-    """What copies the log of one file; `connect` opens a further connection, which is kept."""
+    """What copies the log of one file; `connect` opens a further connection, which is kept.
 
-    _log: Path
+    `log_bytes` returns how large the log is.
+    """
+
+    _log_bytes: Callable[[], int]
     _connect: Callable[[], sqlite3.Connection]
     _guard: sqlite3.Connection | None = attrs.field(default=None, init=False)
-
-    @classmethod
-    def of(cls, path: Path, connect: Callable[[], sqlite3.Connection]) -> "Checkpoints":
-        """Return what copies the log of the file at a path, which lies beside the file itself, not beside a link."""
-        return cls(Path(f"{path.resolve()}-wal"), connect)
 
     def copy_if_large(self, writer: sqlite3.Connection) -> None:
         """Copy the log into the file, if it is large and nobody writes; `writer` is in no transaction.
 
         What is committed stands in the log as well: where copying fails, the next commit tries again.
         """
-        with suppress(OSError, sqlite3.Error):
-            if self._log.stat().st_size >= LOG_BYTES:
+        with suppress(OSError, sqlite3.Error, StorageUnavailable):
+            if self._log_bytes() >= LOG_BYTES:
                 self._copy(writer)
 
     def close(self) -> None:

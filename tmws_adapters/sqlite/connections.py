@@ -283,7 +283,6 @@ class Connections:
                 self._writer.execute("COMMIT")
                 # What is written into a file that nobody finds any more is not durable.
                 self.file.check()
-                self._checkpoints.copy_if_large(self._writer)
             except sqlite3.Error as error:
                 commit.failure = self.file.meaning(error)
                 if self._writer.in_transaction:
@@ -291,6 +290,8 @@ class Connections:
             except StorageGone as error:
                 commit.failure = error
             self._commit, commit.done = _Commit(), True
+            if commit.failure is None:
+                self._checkpoints.copy_if_large(self._writer)
 
     def _note_loss(self, session: Session) -> None:
         """Fail the units that ran before, if the session's failure undid them as well."""
@@ -319,7 +320,7 @@ async def open_connections(opener: Opener) -> AsyncIterator[Connections]:
     # One thread for each connection: whoever holds one never waits for a thread as well.
     limiter = anyio.CapacityLimiter(2 * READERS + 1)
     writer = await anyio.to_thread.run_sync(opener.writer, limiter=limiter)
-    checkpoints = Checkpoints.of(opener.path, opener.guard)
+    checkpoints = Checkpoints(opener.file.log_bytes, opener.guard)
     connections = Connections(
         ReaderPool(opener, limiter), ReaderPool(opener, limiter), opener.file, writer, limiter, checkpoints
     )

@@ -11,7 +11,8 @@ from tmws_adapters.local.presence import Identity, identity_of
 from tmws_adapters.sqlite.errors import PART, storage_error
 from tmws_core.errors import StorageGone, StorageUnavailable
 
-BESIDE = ("-wal", "-shm")
+_LOG_SUFFIX = "-wal"
+BESIDE = (_LOG_SUFFIX, "-shm")
 """What SQLite keeps beside a database for as long as anybody has it open: changes, and where they are."""
 
 OPENINGS = 3
@@ -65,6 +66,10 @@ class OpenFile:
             # Reading makes them, if nothing has yet.
             connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
             self._beside = {suffix: self._located(suffix) for suffix in BESIDE}
+
+    def log_bytes(self) -> int:
+        """Return how large the log is, 0 without one; OSError if it is not where `check` found it last."""
+        return Path(self._beside[_LOG_SUFFIX][0]).stat().st_size if _LOG_SUFFIX in self._beside else 0
 
     def check(self) -> None:
         """Raise StorageGone unless a process that opens the path now finds what this one writes."""
