@@ -1,6 +1,7 @@
 """What vanished from pages since their last import is told, and expires when that is wanted."""
 
 import json
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,12 +16,13 @@ from tmws_adapters.bootstrap import open_app
 from tmws_adapters.local import lock
 from tmws_adapters.settings import load_settings
 from tmws_adapters.system import SystemClock
+from tmws_cli.transfer.files import place_of
 from tmws_cli.transfer.importing import Import, Tally
 from tmws_cli.transfer.made import Made
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
-from tmws_core.messages.memory import ALL, ListMemories
+from tmws_core.messages.memory import ALL, DeleteMemory, ListMemories, UpdateMemory
 
 
 def set_clock(patch: pytest.MonkeyPatch, moved: timedelta) -> None:
@@ -39,19 +41,25 @@ class Vault:
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text, encoding="utf-8")
 
-    async def imported(self, name: str = "", *, prune: bool = False) -> dict[str, int]:
-        """Import it, and return what was counted, zeros left out."""
-        tally = await self.run(name, prune=prune)
-        names = ("stored", "already_there", "merged", "superseded", "refused", "vanished", "pruned")
-        return {each: getattr(tally, each) for each in names if getattr(tally, each)}
+    async def imported(self, *names: str, prune: bool = False, strict: bool = False) -> dict[str, int]:
+        """Import it, or what is so called in it, and return what was counted, zeros left out."""
+        tally = await self.run(*names, prune=prune, strict=strict)
+        counts = ("stored", "already_there", "merged", "superseded", "refused", "vanished", "pruned")
+        return {each: getattr(tally, each) for each in counts if getattr(tally, each)}
 
-    async def run(self, name: str = "", *, prune: bool = False) -> Tally:
-        pages = MarkdownPages.at(self.folder / name, ignore_unknown=False)
+    async def run(self, *names: str, prune: bool = False, strict: bool = False) -> Tally:
+        pages = [MarkdownPages.at(self.folder / name, ignore_unknown=False) for name in names or ("",)]
         made = Made.beside(self.folder.parent / "store")
-        run = Import(app=self.app, caller=self.caller, made=made, on_refusal=lambda _: None)
-        tally = await run.run(pages, lambda _position, _memories: None)
-        await run.end([pages], prune=prune)
-        return tally
+        run = Import(app=self.app, caller=self.caller, made=made, strict=strict, on_refusal=lambda _: None)
+        for each in pages:
+            await run.run(each, lambda _position, _memories: None)
+        await run.end(pages, prune=prune)
+        return run.tally
+
+    def known(self) -> dict[str, dict[str, str]]:
+        """Return the ids of the memories that sections are known to have made, by the names of pages and sections."""
+        kept: dict[str, dict[str, dict[str, str]]] = json.loads((self.folder.parent / "store.imports").read_bytes())
+        return {Path(page).name: sections for page, sections in kept["pages"].items()}
 
     async def current(self) -> list[str]:
         answer = await self.app.call(self.caller, ListMemories(limit=100, oldest_first=True, max_chars=ALL))
@@ -138,8 +146,11 @@ async def test_imports_that_end_at_once_wait_for_each_other_and_keep_what_both_m
         monkeypatch.setattr(lock, "take", look)
         tasks.start_soon(end, second)
         await looked.wait()
-    kept = json.loads((vault.folder.parent / "store.imports").read_bytes())
-    assert kept == {"pages": {"one": {"k": "m1"}, "two": {"k": "m2"}}}
+        monkeypatch.setattr("tmws_cli.transfer.made.WAIT_SECONDS", 0)
+        with pytest.raises(OSError, match="another import has not ended"):
+            await end(Made.beside(store))
+        monkeypatch.undo()
+    assert vault.known() == {"one": {"k": "m1"}, "two": {"k": "m2"}}
 
 
 @pytest.mark.anyio
@@ -192,23 +203,45 @@ async def test_what_was_refused_or_lies_elsewhere_has_not_vanished(vault: Vault)
     vault.write("a.md", "---\na: [\n---\nOne.\n")
     assert await vault.imported() == {"refused": 1, "already_there": 2}
     (vault.folder / "b.md").unlink()
+    assert await vault.imported(strict=True, prune=True) == {"refused": 1}
     assert "vanished" not in await vault.imported("sub")
     assert "vanished" not in await vault.imported("sub/c.md")
     (vault.folder / ".e.md").unlink()
     (vault.folder / ".hidden").rename(vault.folder / ".away")
-    assert (await vault.run(prune=True)).missing == ["b.md#"]
+    assert (await vault.run("sub", "", prune=True)).missing == ["b.md#"]
     assert len(await vault.current()) == 5
 
 
 @pytest.mark.anyio
-async def test_what_was_deleted_by_hand_is_not_missed(vault: Vault) -> None:
+async def test_what_is_not_in_force_any_more_is_not_missed(vault: Vault) -> None:
+    for name in ("deleted", "expired", "replaced", "there"):
+        vault.write(f"{name}.md", f"{name}\n")
+    await vault.imported()
+    made = {page: memory_id for page, sections in vault.known().items() for memory_id in sections.values()}
+    await vault.app.call(vault.caller, DeleteMemory(memory_id=made["deleted.md"]))
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    await vault.app.call(vault.caller, UpdateMemory(memory_id=made["expired.md"], expires_at=past))
+    await vault.app.call(vault.caller, UpdateMemory(memory_id=made["replaced.md"], superseded_by=made["there.md"]))
+    for name in ("deleted", "expired", "replaced"):
+        (vault.folder / f"{name}.md").unlink()
+    assert await vault.imported() == {"already_there": 1}
+    assert list(vault.known()) == ["there.md"]
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_read_of_former_imports_is_made_anew(vault: Vault) -> None:
     vault.write("a.md", "One.\n")
     await vault.imported()
+    (vault.folder.parent / "store.imports").unlink()
+    os.mkfifo(vault.folder.parent / "store.imports")
+    assert await vault.imported() == {"already_there": 1}
     (vault.folder.parent / "store.imports").write_bytes(b"{torn")
     assert await vault.imported() == {"already_there": 1}
     (vault.folder / "a.md").unlink()
     assert await vault.imported() == {"vanished": 1}
-    (vault.folder.parent / "store.imports").write_text('{"pages": {"x": 5}, "pruned": []}')
+    (vault.folder.parent / "store.imports").write_text(
+        json.dumps({"pages": {"x": 5, place_of(vault.folder / "a.md"): {"k": 5}}, "pruned": []})
+    )
     assert await vault.imported() == {}
 
 
