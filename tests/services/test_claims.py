@@ -2,10 +2,12 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.services.conftest import World
@@ -14,7 +16,16 @@ from tmws_cli.transfer.importing import Import, Source
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.recognising import Stream
 from tmws_core.domain.memory import AccessLevel, SharePermission
-from tmws_core.messages.memory import CreateMemory, GetMemory, ListMemories, MemoryBrief, ShareMemory, UpdateMemory
+from tmws_core.messages.memory import (
+    CreateMemory,
+    GetMemory,
+    ListMemories,
+    MemoryBrief,
+    MemoryFound,
+    MemoryView,
+    ShareMemory,
+    UpdateMemory,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +46,9 @@ OURS = {
     "array.json": f"[{_OBJECT}]",
 }
 """What has the form of our exports: anybody can write it."""
+
+END = datetime(2100, 1, 1, tzinfo=UTC)
+"""Of memories that end."""
 
 _CHANGED = {"history": [{"content": "The gate code is unknown."}], "version": 2}
 
@@ -116,6 +130,55 @@ async def test_a_text_that_was_there_is_replaced_and_shared_only_where_the_file_
         assert after == before
         assert run.tally.unlinked == 1
         assert claims.counts == {"other_agents": 3, "shared": 1}
+
+
+async def test_nothing_that_a_file_says_changes_what_is_anothers(world: World, tmp_path: Path) -> None:
+    there = [memory_id for level in AccessLevel for memory_id in await at(world, "bob", level)]
+    before = [await whole(world, memory_id) for memory_id in there]
+    lines = [line for each in before for line in hostile(each.memory)]
+
+    run = Import(app=world.app, caller=world.operator, on_refusal=lambda _: None)
+    await run.run(source_of(tmp_path / "given.jsonl", written(*lines)), lambda _position, _memories: None)
+
+    assert [await whole(world, memory_id) for memory_id in there] == before
+    assert run.tally.already_there >= len(there)
+    assert run.tally.stored >= len(there)
+    assert run.claims.counts["shared"] == 4 * len(there)
+
+
+async def at(world: World, owner: str, level: AccessLevel) -> list[str]:
+    """Return the ids of a memory that has had a level from its beginning, and of one that was private before."""
+    listed = ("mallory", world.operator.agent_id) if level is AccessLevel.SHARED else ()
+    born = CreateMemory(content=f"Born {level.value}.", access_level=level, shared_with=listed)
+    become = CreateMemory(content=f"Become {level.value}.", idempotency_key=f"Become {level.value}.")
+    requests = [attrs.evolve(each, agent_id=owner, expires_at=END) for each in (born, become)]
+    ids = [(await world.app.call(world.operator, each)).memory_id for each in requests]
+    if level is not AccessLevel.PRIVATE:
+        await world.app.call(world.operator, UpdateMemory(memory_id=ids[1], access_level=level))
+    return ids
+
+
+async def whole(world: World, memory_id: str) -> MemoryFound:
+    return await world.app.call(world.operator, GetMemory(memory_id=memory_id, include_history=True))
+
+
+def hostile(memory: MemoryView) -> Iterator[dict[str, Any]]:
+    """Yield what somebody can write who has seen a memory, and knows its idempotency key."""
+    named = {"memory_id": memory.memory_id, "content": memory.content}
+    same = named | {"expires_at": END.isoformat()}
+    keyed = same | {"idempotency_key": memory.content}
+    writer = {"shared_with": [{"agent_id": "mallory", "permission": "write"}]}
+    changed = {"content": "Evil.", "history": [{"content": memory.content}], "version": 2, "written_by": "x"}
+    yield same | writer
+    yield same | writer | {"access_level": "shared", "superseded_by": "evil", "tags": ["evil"], "metadata": {"a": 1}}
+    yield same | {"agent_id": memory.agent_id, "access_level": "public", "superseded_by": "evil", "importance": 0.9}
+    yield same | {"access_level": "team", "namespace": memory.namespace, "source": "evil", "superseded_by": "evil"}
+    yield named | writer | {"access_level": "system", "expires_at": "2999-01-01T00:00:00Z"}
+    yield keyed | {"superseded_by": "evil"}
+    yield keyed | {"access_level": "shared", "tags": ["evil"], "superseded_by": "evil"}
+    yield keyed | changed
+    yield same | changed
+    yield {"memory_id": "evil", "content": "Evil.", "superseded_by": memory.memory_id}
 
 
 async def test_what_a_file_replaces_of_its_own_is_replaced(world: World, tmp_path: Path) -> None:

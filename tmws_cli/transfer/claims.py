@@ -12,7 +12,8 @@ from tmws_core.domain.memory import AccessLevel
 class Claims:
     """Lets memories come in as the caller's own and private, or where it is `believed`, as the file says.
 
-    `counts` has how many are said to be of `other_agents`, of each access level but private, and `replaced`.
+    `counts` has how many are said to be of `other_agents`, of each access level but private, and `replaced`. Whatever
+    its level, a memory that some agents may change is said to be shared.
     """
 
     owner: str
@@ -26,6 +27,7 @@ class Claims:
         request = item.request
         said = {"other_agents"} if request.agent_id not in (None, self.owner) else set()
         said |= set() if request.access_level is AccessLevel.PRIVATE else {request.access_level.value}
+        said |= {AccessLevel.SHARED.value} if item.writers else set()
         self.counts.update(said | ({"replaced"} if self.believed and item.superseded_by is not None else set()))
         if self.believed or not said:
             return item

@@ -15,8 +15,8 @@ from tmws_core.messages.memory import ALL, GetMemory, MemoryView, ShareMemory, U
 class Links:
     """Restores rights to write and replacements, also those that an interrupted import left behind.
 
-    Unless the file is `_believed`, nothing is replaced that was there before: what names a memory by its text may be
-    anybody's word. `_kept` counts those.
+    Unless the file is `_believed`, nothing is shared or replaced that was there before: what names a memory by its id
+    or its text may be anybody's word. `_kept` counts those that were to be replaced.
     `_waiting` holds, by the former id of a memory to come, the present ids of those that it replaced: as many as the
     file has replaced memories, 150 bytes each. `_present` has the present ids of all by their former ones, 300 bytes
     each, since a memory may also be replaced by an older one; those still to be stored have none.
@@ -49,11 +49,12 @@ class Links:
 
     async def restore(self, record: Record, memory_id: str, *, stored: bool) -> None:
         """Restore what belongs to one memory, that was `stored` just now or was there."""
-        if record.writers:
+        is_to_change = stored or self._believed
+        if record.writers and is_to_change:
             await self._let_write(record, memory_id)
         if record.identity in self._present:
             self._present[record.identity] = memory_id
-        if record.superseded_by is not None and (stored or self._believed):
+        if record.superseded_by is not None and is_to_change:
             successor = self._present.get(record.superseded_by)
             if successor is None:
                 self._waiting[record.superseded_by].append(memory_id)
