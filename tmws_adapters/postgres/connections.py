@@ -178,6 +178,16 @@ class Connections:
         async with self._session(self._lookups, self._limits[2], "", waits=waits) as session:
             yield session
 
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[Session]:
+        """Borrow a connection beyond the limits for a transaction that lasts while others are begun: one at a time."""
+        async with self._pool.lent(waits=True) as connection:
+            session = Session(connection, UNIT, self.opener.limit)
+            try:
+                yield session
+            finally:
+                await session.end()
+
     @property
     def figures(self) -> PoolFigures:
         """Return how many connections there are."""

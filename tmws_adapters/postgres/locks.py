@@ -24,9 +24,14 @@ SEATS = 0
 MODELS = 0x746D_7702
 """The class of the locks of the embedding models, by the numbers that follow."""
 
-ACTIVE, FIRST, MIGRATION = 1, 2, 3
+ACTIVE, FIRST, MIGRATION, EMBEDDING = 1, 2, 3, 4
 """What the active model is: shared by all that write memories, alone for whoever changes it. Who names the first
-model. Who changes the model: held by a transaction that lasts as long as the change."""
+model. Who changes the model: held by a transaction that lasts as long as the change. Who embeds what waits: held while
+a batch is embedded."""
+
+LONGEST_BATCH = 120
+"""Seconds for which a process that embeds may say nothing before another one may do so. With Ollama 64 long texts take
+a minute; if they take longer, two processes embed the same ones, and one of both in vain."""
 
 PARTITIONS = 0x746D_7703
 """The class of the lock for making partitions."""
@@ -76,6 +81,13 @@ def lock_models(session: Session, number: int) -> None:
 def share_models(session: Session) -> None:
     """Keep the active model what it is, until the transaction ends."""
     session.later("SELECT pg_advisory_xact_lock_shared(%s, %s)", (MODELS, ACTIVE))
+
+
+async def try_embedding(session: Session) -> bool:
+    """Become the one that embeds what waits, until the transaction ends; False if another one is."""
+    session.later(f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST_BATCH}s'")
+    ((taken,),) = await session.rows("SELECT pg_try_advisory_xact_lock(%s, %s)", (MODELS, EMBEDDING))
+    return bool(taken)
 
 
 def lock_checkpoints(session: Session) -> None:

@@ -85,6 +85,11 @@ class SqliteStorage:
                 session,
             )
 
+    @asynccontextmanager
+    async def embedding(self) -> AsyncIterator[bool]:
+        """Embed what waits: one process has the file."""
+        yield True
+
     async def count_words(self, texts: Sequence[str]) -> list[Counter[str] | None]:
         """Return None for each of the texts: FTS5 takes them apart itself."""
         return [None] * len(texts)

@@ -344,6 +344,13 @@ class Storage(Protocol):
         """Open a transaction: durable when the block ends, rolled back if it raises; those of one agent take turns."""
         ...
 
+    def embedding(self) -> AbstractAsyncContextManager[bool]:
+        """Become the one process that embeds what waits until the block ends; False while another one is.
+
+        One that is killed is none any more, and one that stands still for minutes may have become a second one.
+        """
+        ...
+
     async def count_words(self, texts: Sequence[str]) -> list[Counter[str] | None]:
         """Return what a unit of work needs to know of lexical texts, in order, so that it does not take its time.
 

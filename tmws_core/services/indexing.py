@@ -93,7 +93,7 @@ class Indexing:
         """
         async with self.bus.subscribe() as events:
             while True:
-                behind = not await self._catch_up()
+                behind = not await self.catch_up()
                 with anyio.move_on_after(RETRY_SECONDS):
                     async for event in events:
                         if event.unembedded or behind:
@@ -121,10 +121,13 @@ class Indexing:
         async with self.storage.write() as unit:
             return await unit.changes.put_vectors(vectors) if await self.embedder.adopt(unit, since) else 0
 
-    async def _catch_up(self) -> bool:
+    async def catch_up(self) -> bool:
+        """Embed what waits, batch by batch, unless another process does so; False if something is out of reach."""
         try:
-            while await self.embed_some():
-                pass
+            some = True
+            while some:
+                async with self.storage.embedding() as alone:
+                    some = alone and await self.embed_some() > 0
             await self.embedder.calibrate()
         except PartUnavailable:
             return False
