@@ -2,6 +2,7 @@
 
 import sqlite3
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +58,17 @@ def test_words_of_all_our_documentation_are_those_of_fts5() -> None:
     document = lexical_document("\n".join(pages))
 
     assert set(words_of(document)) == set(by_fts5(document))
+
+
+def test_letters_with_a_case_or_marks_are_those_of_fts5() -> None:
+    letters = [
+        each
+        for each in map(chr, [*range(0xAC00), *range(0xFB00, 0x20000)])
+        if each.lower() != each or unicodedata.normalize("NFD", each) != each or unicodedata.combining(each)
+    ]
+    document = lexical_document(" ".join(letters))
+
+    assert set(by_fts5(document)) - set(words_of(document)) == set()
 
 
 @pytest.fixture

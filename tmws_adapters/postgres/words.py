@@ -10,6 +10,7 @@ from functools import lru_cache
 from Stemmer import Stemmer
 
 from tmws_core.aside import each_aside
+from tmws_core.domain.text import DIACRITICS
 
 LONGEST = 63
 """Bytes of a word that are kept, and stemmed; more are no word of a language, and an index entry has its limits."""
@@ -22,9 +23,6 @@ SHORTEST_STEMMED = 3
 
 STEMS = 50_000
 """Words whose stem is remembered: about 8 MB; finding one anew takes 4 us."""
-
-_DIACRITICS = range(0x300, 0x370)
-"""Marks on letters of Latin, Greek and Cyrillic script; those of Hindi and Thai are vowels."""
 
 _LATER = re.compile(r"(?<=.)(log|bl)i$")
 """Endings that Porter's algorithm got later, as in "technology" and "possibly"; FTS5 has them."""
@@ -43,7 +41,7 @@ _stemmers = _Stemmers()
 def words_of(text: str) -> list[str]:
     """Return the words of a text in order, stemmed."""
     kept = "".join(character if _is_part(character) else " " for character in text)
-    return [stem(word[:READ]) for word in kept.split()]
+    return [found for word in kept.split() if (found := stem(word[:READ]))]
 
 
 def counts_of(text: str) -> Counter[str]:
@@ -65,7 +63,7 @@ def stems(terms: Iterable[str]) -> list[str]:
 def stem(word: str) -> str:
     """Return what a word in any case, with or without accents, is found by."""
     folded = "".join(
-        character for character in unicodedata.normalize("NFD", word.lower()) if ord(character) not in _DIACRITICS
+        character for character in unicodedata.normalize("NFD", word.lower()) if ord(character) not in DIACRITICS
     )
     plain = unicodedata.normalize("NFC", folded)
     while len(plain.encode()) > LONGEST:

@@ -11,7 +11,7 @@ from math import sqrt
 import attrs
 
 from tmws_core.domain.exact import ExactStrings
-from tmws_core.domain.text import is_unspaced, plainest, query_terms, stands_alone
+from tmws_core.domain.text import DIACRITICS, is_unspaced, plainest, query_terms, stands_alone
 
 ELLIPSIS = "\u2026"
 """Stands where something of a text is left out."""
@@ -47,8 +47,6 @@ _SAME = 1e-9
 """What sums of the same weights may differ by."""
 
 _JOINER = "\u200d"
-
-_DIACRITICS = range(0x300, 0x370)
 
 _SKIN = range(0x1F3FB, 0x1F400)
 
@@ -287,4 +285,4 @@ def _fold(character: str) -> str:
         return ""
     plain = "".join(map(plainest, unicodedata.normalize("NFKC", character)))
     apart = unicodedata.normalize("NFD", plain.lower())
-    return unicodedata.normalize("NFC", "".join(mark for mark in apart if ord(mark) not in _DIACRITICS))
+    return unicodedata.normalize("NFC", "".join(mark for mark in apart if ord(mark) not in DIACRITICS))

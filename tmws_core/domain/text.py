@@ -66,13 +66,20 @@ _LETTERS = {
     **dict(zip("łŁøØıđĐħĦŧŦðÐёЁ", "lLoOidDhHtTdD\u0435\u0415", strict=True)),
     **dict(zip("ßẞœŒæÆþÞ", ("ss", "SS", "oe", "OE", "ae", "AE", "th", "TH"), strict=True)),
     **dict.fromkeys("أإآٱ", "\u0627"),
-    **dict.fromkeys("\u0640\ufe0e\ufe0f", ""),
+    **dict(zip("\u03c2\u01e1\u01e0", "\u03c3aA", strict=True)),
+    **dict.fromkeys("\u0640\u1abe\ufe0e\ufe0f", ""),
 }
-"""Letters that are written otherwise on other keyboards, and that no decomposition takes apart. The last say nothing:
-one only makes an Arabic word wider, and the others whether a character is shown as a picture."""
+"""Letters that are written otherwise on other keyboards, and that no decomposition takes apart, or none that FTS5 has.
+The last say nothing: one only makes an Arabic word wider, one is in brackets below a letter, and the others say whether
+a character is shown as a picture."""
 
-_POINTS = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed]")
-"""Points and vowels of Hebrew and Arabic, which are left out as a rule."""
+DIACRITICS = range(0x300, 0x370)
+"""Marks on letters of Latin, Greek and Cyrillic script; those of Hindi and Thai are vowels."""
+
+_POINTS = re.compile(
+    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed]"
+)
+"""Marks on letters, and points and vowels of Hebrew and Arabic, which are left out as a rule."""
 
 _DRAWN = re.compile("[\u2400-\u243f\u2500-\u259f\u2800-\u28ff\ufffc\ufffd]")
 """Symbols that draw lines, or stand for what cannot be shown."""
@@ -136,7 +143,19 @@ def plainest(character: str) -> str:
             return f" u{ord(character):x} "
         case "Mn" if _POINTS.match(character):
             return ""
-    return character
+    return _without_marks(character)
+
+
+def _without_marks(character: str) -> str:
+    """Return a letter that is none of Latin with marks in lower case and without marks.
+
+    FTS5 folds marks of Latin letters alone, and has not learnt the case of scripts that got capitals after 2012.
+    """
+    apart = unicodedata.normalize("NFD", character.lower())
+    if apart[0].isascii():
+        return character
+    plain = (_LETTERS.get(each, each) for each in apart if ord(each) not in DIACRITICS)
+    return unicodedata.normalize("NFC", "".join(plain))
 
 
 def _normalised_alone(text: str) -> Iterator[str]:
@@ -185,11 +204,11 @@ def _is_mark(character: str) -> bool:
 def lexical_document(content: str, *, plain: bool = True) -> str:
     """Return the text as the lexical index stores it; unless `plain`, as versions before did.
 
-    Compatibility forms are folded, digits of all scripts, letters such as \u0142 and \u00df, points of Hebrew and
-    Arabic; an emoji or a currency becomes a word. Invisible format characters, and marks beyond MARKS in a row, are
-    dropped. Runs of scripts without spaces become overlapping bigrams: a single character is found only where it stands
-    alone, every longer word by its bigrams. Compound identifiers are followed by their parts, so that they are found by
-    part and by whole; so are hashes by what Git shows of them.
+    Compatibility forms are folded, digits of all scripts, letters such as \u0142 and \u00df, marks on letters of Greek
+    and Cyrillic script, points of Hebrew and Arabic; an emoji or a currency becomes a word. Invisible format
+    characters, and marks beyond MARKS in a row, are dropped. Runs of scripts without spaces become overlapping bigrams:
+    a single character is found only where it stands alone, every longer word by its bigrams. Compound identifiers are
+    followed by their parts, so that they are found by part and by whole; so are hashes by what Git shows of them.
     """
     folded = _folded(content)
     if plain:
