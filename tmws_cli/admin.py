@@ -104,7 +104,7 @@ async def _examine(load: Callable[[], Settings], deep: bool) -> Any:  # noqa: FB
 
 async def _export(settings: Settings, path: str, format_: str) -> int:
     async with open_app(settings, any_model=True) as app:
-        caller = settings.operator("cli")
+        caller = settings.operator(transport="cli")
         total = await Export(app=app, caller=caller, report=lambda _position, _memories: None).total()
         with progress("export", total) as report:
             run = Export(app=app, caller=caller, report=report, on_gone=_print_gone)

@@ -100,7 +100,7 @@ async def _asking(invocation: Invocation, settings: Settings) -> AsyncIterator[A
             app = await stack.enter_async_context(open_app(settings, any_model=True))
 
             async def ask(request: Request[Answer]) -> Answer:
-                return await app.call(settings.operator("cli"), request)
+                return await app.call(settings.operator(transport="cli"), request)
 
             yield ask
         else:

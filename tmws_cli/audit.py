@@ -183,7 +183,9 @@ async def _prune(settings: Settings, days: int) -> int:
     async with open_parts(_without_index(settings)) as parts:
         before = parts.clock.now() - timedelta(days=days)
         with progress("audit prune", None, "rows") as report:
-            return await parts.auditing.prune(settings.operator("cli"), before, lambda done, _: report(done, done))
+            return await parts.auditing.prune(
+                settings.operator(transport="cli"), before, lambda done, _: report(done, done)
+            )
 
 
 async def examine_log(parts: Parts, *, deep: bool) -> tuple[Literal["ok", "warning", "broken"], str, str]:

@@ -122,7 +122,7 @@ async def demonstrate(settings: Settings) -> Demonstration:
     with TemporaryDirectory(prefix="tmws-demo-") as home:
         temporary = attrs.evolve(settings, home=Path(home), database_url="")
         async with open_app(temporary) as app:
-            caller = temporary.operator("cli")
+            caller = temporary.operator(transport="cli")
             runs = [Import(app=app, caller=caller, on_refusal=lambda _: None) for _ in parts]
             with progress("demo", sum(part.total for part in parts)) as report:
                 # At once, so that no processor waits: each import embeds one batch after the other.

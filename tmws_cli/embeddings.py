@@ -110,7 +110,7 @@ async def _forget(settings: Settings) -> Answer:
 
 
 async def _record(parts: Parts, settings: Settings, event_type: str, **details: Detail) -> None:
-    parts.trail.saw(settings.operator("cli"), event_type, **details)
+    parts.trail.saw(settings.operator(transport="cli"), event_type, **details)
     await parts.trail.flush()
 
 

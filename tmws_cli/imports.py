@@ -149,7 +149,7 @@ async def _import(
     async with open_app(settings) as app:
         run = Import(
             app=app,
-            caller=settings.operator("cli"),
+            caller=settings.operator(transport="cli"),
             claims=claims,
             strict=strict,
             made=Made.beside(settings.place) if pages else None,

@@ -31,4 +31,4 @@ def failure(error: Exception, name: str, link: Link) -> TmwsError:
 
 async def _run(settings: Settings, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     async with open_app(settings, any_model=True, once=True) as app:
-        return await app.call_wire(settings.operator("cli"), name, {**arguments})
+        return await app.call_wire(settings.operator(transport="cli"), name, {**arguments})

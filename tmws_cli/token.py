@@ -112,7 +112,7 @@ async def _with_credentials(settings: Settings, work: Work) -> Answer:
     # The approximate index is not needed, and another process may have it open.
     exact = attrs.evolve(settings, vector_backend="exact")
     async with open_parts(exact) as parts, open_credentials(settings, parts) as credentials:
-        return await work(credentials, settings.operator("cli"))
+        return await work(credentials, settings.operator(transport="cli"))
 
 
 def _facts(key: ApiKey) -> dict[str, Any]:

@@ -72,7 +72,7 @@ async def serve_on(
             open_authentication(settings, parts) as authentication,
             _open_endpoint(app, settings, Sessions(session_keys(settings, parts.clock), parts.cache)) as endpoint,
         ):
-            await load_custom_agents(app, settings.operator("file"), settings.home)
+            await load_custom_agents(app, settings.operator(transport="file"), settings.home)
             served = application(app, settings, endpoint, parts.limiter, authentication)
             server = _Server(_config(served, settings), ready)
             clients = None if holding is None else LocalClients(holding=holding, settings=settings, idle=math.inf)
@@ -140,7 +140,7 @@ async def _stop_when_lost(clients: LocalClients, stop: Stop) -> None:
 
 
 def _open_endpoint(app: App, settings: Settings, sessions: Sessions) -> AbstractAsyncContextManager[McpEndpoint]:
-    operator = settings.operator("mcp-http")
+    operator = settings.operator(transport="mcp-http")
 
     async def opened() -> App:
         return app
@@ -164,7 +164,7 @@ def application(
 
     Without an `authentication`, settings that want one let nobody in.
     """
-    operator = settings.operator("rest")
+    operator = settings.operator(transport="rest")
     caller_of: CallerOf = proven_caller if settings.authenticates else lambda _: operator
     resource = Resource(public_url=settings.public_url, issuer=settings.oauth_issuer)
     cors = Middleware(

@@ -220,7 +220,7 @@ class LocalClients:
         async def opened() -> App:
             return app
 
-        caller = terminal.agent("stdio")
+        caller = terminal.agent(transport="stdio")
         server = mcp_server(opened, toolsets=terminal.mcp_toolsets, caller_of=lambda _: caller)
         timeout = self.settings.timeout.total_seconds()
         session = Session(wire=wire, server=server, operations=app.operations, timeout=timeout)

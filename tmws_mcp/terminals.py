@@ -6,7 +6,7 @@ import attrs
 
 from tmws_adapters.local.record import Record
 from tmws_adapters.settings import Settings, load_settings, name_of
-from tmws_core.domain.agent import Caller
+from tmws_core.domain.agent import Caller, Transport
 from tmws_core.errors import ConfigurationError, InvalidField
 
 Wants = Mapping[str, object]
@@ -42,8 +42,8 @@ def terminal_of(wants: Wants, settings: Settings) -> Settings:
 
 def program_of(wants: Wants, terminal: Settings) -> Caller:
     """Return in whose name a program calls: the agent's that it names, or the operator's."""
-    transport = "cli" if wants.get("transport") == "cli" else "python"
-    return terminal.agent(transport) if "agent_id" in wants else terminal.operator(transport)
+    transport: Transport = "cli" if wants.get("transport") == "cli" else "python"
+    return terminal.agent(transport=transport) if "agent_id" in wants else terminal.operator(transport=transport)
 
 
 def check_alike(wants: Wants, terminal: Settings, settings: Settings, record: Record) -> None:

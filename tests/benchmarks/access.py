@@ -94,7 +94,7 @@ async def authenticated(home: Path) -> AsyncIterator[list[Layer]]:
         open_credentials(settings, parts) as credentials,
     ):
         assert authentication is not None
-        caller, now = settings.operator("benchmark"), parts.clock.now()
+        caller, now = settings.operator(), parts.clock.now()
         async with parts.storage.write() as unit:
             await unit.agents.add(Agent(id="ada", namespace="acme", created_at=now, updated_at=now))
         key = await credentials.issue_key(caller, "ada")

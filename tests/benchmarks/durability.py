@@ -102,7 +102,7 @@ async def in_process(home: Path, chance: random.Random) -> dict[str, Any]:
     rival = Rivals.open(embedder, home / "rival.db")
     alone, together, plain = Stored(), Stored(), []
     async with open_service(home, embedder) as (app, settings):
-        caller = settings.operator("benchmark")
+        caller = settings.operator()
         await store(app, caller, contents(chance, 20), Stored())
         for content in contents(chance, SINGLE):
             await store(app, caller, [content], alone)

@@ -188,7 +188,7 @@ async def measure(url: str, home: Path, size: int, queries: int) -> dict[str, ob
     embedder = HashedWords.seeded()
     corpus = Corpus.of(size, embedder)
     async with open_stores(home, url, embedder) as (settings, sqlite, postgres):
-        operator = settings.operator("benchmark")
+        operator = settings.operator()
         report: dict[str, object] = {"memories": size, **await load(postgres, operator, corpus, url)}
         await sqlite.fill(operator, corpus, 0, size)
         report["kept_seconds"] = await seconds_to_load(postgres.parts, postgres.app, operator)

@@ -55,7 +55,7 @@ class Asked:
 async def measure(folder: Path, environment: Mapping[str, str]) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as home:
         settings = load_settings({"TMWS_HOME": home, **environment}, dotenv=None)
-        caller = settings.operator("benchmark")
+        caller = settings.operator()
         async with open_app(settings) as app:
             keys = await fill(app, caller, [*lines(folder / "memories.jsonl")])
             asked = [await ask(app, caller, query, keys) for query in lines(folder / "queries.jsonl")]

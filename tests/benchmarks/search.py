@@ -140,7 +140,7 @@ async def measure(size: int, home: Path) -> dict[str, object]:
     marks = chance.choices(range(len(SHARES)), weights=[share.percent for share in SHARES], k=size)
     texts = [text(chance, chance.randint(8, 40)) for _ in range(size)]
     settings = load_settings({"TMWS_HOME": str(home), **UNLIMITED}, dotenv=None)
-    callers: list[tuple[int | None, str, Caller]] = [(None, "100", settings.operator("benchmark"))]
+    callers: list[tuple[int | None, str, Caller]] = [(None, "100", settings.operator())]
     callers += [(place, share.label, share.caller) for place, share in enumerate(SHARES) if share.label != "rest"]
     report: dict[str, object] = {"memories": size}
     async with open_parts(settings) as parts:
@@ -172,7 +172,7 @@ async def measure(size: int, home: Path) -> dict[str, object]:
 
 
 async def fill(app: App, settings: Settings, texts: Sequence[str], marks: Sequence[int]) -> None:
-    operator = settings.operator("benchmark")
+    operator = settings.operator()
     for start in range(0, len(texts), BATCH):
         pairs = zip(texts[start : start + BATCH], marks[start : start + BATCH], strict=True)
         batch = tuple(CreateMemory(content=content, **SHARES[mark].fields) for content, mark in pairs)
@@ -244,7 +244,7 @@ async def search_first(home: Path, kind: str) -> dict[str, float]:
     started = time.perf_counter()
     if kind == "exact":
         async with open_service(home, embedder) as (app, settings):
-            await app.call(settings.operator("benchmark"), query)
+            await app.call(settings.operator(), query)
             return {"seconds": round(time.perf_counter() - started, 2), "rss_mib": resident()}
     settings = load_settings({"TMWS_HOME": str(home), **UNLIMITED}, dotenv=None)
     async with (
@@ -255,7 +255,7 @@ async def search_first(home: Path, kind: str) -> dict[str, float]:
         await followed(always)
         parts.embedder.inner = embedder
         app = compose(settings, attrs.evolve(parts, vectors=always))
-        await app.call(settings.operator("benchmark"), query)
+        await app.call(settings.operator(), query)
         return {"seconds": round(time.perf_counter() - started, 2), "rss_mib": resident()}
 
 

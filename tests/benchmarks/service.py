@@ -85,7 +85,7 @@ async def measure(size: int, home: Path) -> dict[str, object]:
     rivals = Rivals.open(embedder, home / "rival.db")
     times: dict[str, list[float]] = {name: [] for name in ("create", "sqlite3", "search", "numpy", "fts5")}
     async with open_service(home, embedder) as (app, settings):
-        caller = settings.operator("benchmark")
+        caller = settings.operator()
         contents = [text(chance, chance.randint(8, 40)) for _ in range(size)]
         loading = time.perf_counter()
         for start in range(0, size, BATCH):

@@ -131,7 +131,7 @@ async def test_what_was_signed_while_another_process_pruned_it_leaves_the_log_wh
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(sign)
         await walked.wait()
-        assert await other.prune(operator("ada", "acme", "test"), clock.time - timedelta(days=365)) == 9
+        assert await other.prune(operator("ada", "acme", "python"), clock.time - timedelta(days=365)) == 9
         pruned.set()
 
     found = await other.verify()

@@ -51,7 +51,7 @@ async def app(settings: Settings) -> AsyncIterator[App]:
 async def test_a_write_whose_connection_is_lost_is_tried_once(
     app: App, settings: Settings, url: str, when: str, error: type[TmwsError]
 ) -> None:
-    caller = settings.agent("test")
+    caller = settings.agent()
     await app.call(caller, CreateMemory(content="Before."))
     with psycopg.connect(url) as connection:
         connection.execute(MISHAP.format(when=when).encode())

@@ -52,7 +52,7 @@ async def test_only_an_agent_that_was_stored_is_answered_and_told_to_the_audit_l
             wanted = RegisterAgent(agent_id=FIRST.id, namespace="acme", role=Role.ADMIN)
 
             with pytest.raises(AgentExists):
-                await service.register(operator("ada", "acme", "test"), wanted)
+                await service.register(operator("ada", "acme", "python"), wanted)
 
             async with opened.storage.read() as snapshot:
                 assert await snapshot.agents.find(FIRST.id) == FIRST

@@ -114,7 +114,7 @@ async def test_words_are_counted_before_the_unit_that_writes_them_begins(
     with postgres.database() as url:
         names = {"TMWS_HOME": str(tmp_path), "TMWS_DATABASE_URL": url, "TMWS_ONNX_MODEL_DIR": "missing"}
         settings = load_settings(names, dotenv=None)
-        caller = settings.operator("test")
+        caller = settings.operator()
         async with open_app(settings) as app:
             stored = await app.call(caller, CreateMemory(content="The gate opens at nine."))
             await app.call(caller, UpdateMemory(memory_id=stored.memory_id, content="The doors open at ten."))

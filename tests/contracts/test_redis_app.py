@@ -29,12 +29,12 @@ class Server:
     settings: Settings
 
     async def search(self, query: str) -> None:
-        found = await self.app.call(self.settings.agent("test"), SearchMemories(query=query))
+        found = await self.app.call(self.settings.agent(), SearchMemories(query=query))
         assert found.results
         assert not found.degraded
 
     async def health(self) -> tuple[str, str, str]:
-        report = await self.app.call(self.settings.operator("test"), HealthCheck())
+        report = await self.app.call(self.settings.operator(), HealthCheck())
         redis = report.components["redis"]
         return report.status, redis.status, redis.reason or ""
 
@@ -59,7 +59,7 @@ async def open_servers(
             )
             parts = await stack.enter_async_context(open_parts(settings))
             app = await stack.enter_async_context(begun(settings, parts))
-            await app.call(settings.agent("test"), CreateMemory(content="The cat sleeps."))
+            await app.call(settings.agent(), CreateMemory(content="The cat sleeps."))
             servers.append(Server(app, parts, settings))
         yield servers
 

@@ -83,7 +83,7 @@ def problems(path: Path) -> list[str]:
 
 async def everything(app: App, settings: Settings) -> dict[str, str]:
     """Return the contents of a store, by id."""
-    caller = settings.operator("test")
+    caller = settings.operator()
     stored: dict[str, str] = {}
     cursor: str | None = None
     while True:
@@ -98,7 +98,7 @@ async def everything(app: App, settings: Settings) -> dict[str, str]:
 
 async def check_some(app: App, settings: Settings, journal: Journal, chance: random.Random) -> None:
     """Check that what was acknowledged is found by its id and by its first word."""
-    caller = settings.operator("test")
+    caller = settings.operator()
     entries = sorted(journal.entries.items())
     for memory_id, content in chance.sample(entries, min(SAMPLE, len(entries))):
         found = await app.call(caller, GetMemory(memory_id=memory_id, max_chars=ALL))

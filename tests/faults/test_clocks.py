@@ -51,7 +51,7 @@ def settings(home: Path, embedding: dict[str, str]) -> Settings:
 
 
 async def test_a_clock_that_jumps_refuses_hides_and_doubles_nothing(settings: Settings, chance: random.Random) -> None:
-    clock, caller, journal = UnsteadyClock(), settings.operator("test"), Journal()
+    clock, caller, journal = UnsteadyClock(), settings.operator(), Journal()
     order = []
     async with service(settings, clock) as app:
         for number in range(STEPS):
@@ -73,7 +73,7 @@ async def test_a_clock_that_jumps_refuses_hides_and_doubles_nothing(settings: Se
 async def test_pages_hold_every_memory_once_though_a_restart_has_set_the_clock_back(
     settings: Settings, chance: random.Random
 ) -> None:
-    clock, caller, journal = UnsteadyClock(), settings.operator("test"), Journal()
+    clock, caller, journal = UnsteadyClock(), settings.operator(), Journal()
     for restart in range(4):
         clock.time -= timedelta(hours=chance.randrange(1, 1000))
         async with service(settings, clock) as app:
@@ -88,7 +88,7 @@ async def test_pages_hold_every_memory_once_though_a_restart_has_set_the_clock_b
 
 
 async def test_a_memory_that_was_written_in_the_future_can_be_read_changed_and_found(settings: Settings) -> None:
-    clock, caller = UnsteadyClock(), settings.operator("test")
+    clock, caller = UnsteadyClock(), settings.operator()
     async with service(settings, clock) as app:
         created = await app.call(caller, CreateMemory(content="The key lies under the stone."))
         clock.time -= timedelta(days=400)
@@ -104,7 +104,7 @@ async def test_a_memory_that_was_written_in_the_future_can_be_read_changed_and_f
 
 
 async def test_the_same_text_and_the_same_key_stay_one_memory_though_the_clock_was_set_back(settings: Settings) -> None:
-    clock, caller = UnsteadyClock(), settings.operator("test")
+    clock, caller = UnsteadyClock(), settings.operator()
     async with service(settings, clock) as app:
         first = await app.call(caller, CreateMemory(content="Once.", idempotency_key="key"))
         clock.time -= timedelta(days=1)

@@ -94,7 +94,7 @@ async def test_texts_get_their_vectors_however_often_the_work_in_the_background_
     ollama.stop()
     async with open_app(settings) as app:
         request = CreateMemories(memories=tuple(CreateMemory(content=content) for content in contents))
-        created = await app.call(settings.operator("test"), request)
+        created = await app.call(settings.operator(), request)
     for result, content in zip(created.results, contents, strict=True):
         assert not result.embedding_generated
         journal.acknowledge(result.memory_id, content)
@@ -117,6 +117,6 @@ async def test_texts_get_their_vectors_however_often_the_work_in_the_background_
     async with open_app(settings) as app:
         for content in chance.sample(contents, 20):
             query = SearchMemories(query=content, mode=SearchMode.SEMANTIC, limit=1, explain=True, max_chars=ALL)
-            [hit] = (await app.call(settings.operator("test"), query)).results
+            [hit] = (await app.call(settings.operator(), query)).results
             assert hit.content == content
             assert hit.similarity == pytest.approx(1.0, abs=1e-3)

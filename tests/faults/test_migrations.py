@@ -71,7 +71,7 @@ def homes(tmp_path: Path) -> Iterator[Homes]:
 
 async def fill(app: App, settings: Settings) -> None:
     notes = tuple(CreateMemory(content=f"Note {number} of a long list.") for number in range(TEXTS))
-    await app.call(settings.operator("test"), CreateMemories(memories=notes))
+    await app.call(settings.operator(), CreateMemories(memories=notes))
 
 
 @contextmanager
@@ -93,7 +93,7 @@ async def check(homes: Homes, double: OllamaDouble) -> None:
     settings = homes.settings_of(double)
     async with open_app(settings) as app:
         request = SearchMemories(query="Note 7 of a long list.", mode=SearchMode.SEMANTIC, explain=True)
-        found = await app.call(settings.operator("test"), request)
+        found = await app.call(settings.operator(), request)
         assert found.degraded is None
         assert found.results[0].content == "Note 7 of a long list."
         assert found.results[0].similarity == pytest.approx(1.0, abs=1e-3)
@@ -136,7 +136,7 @@ async def test_a_migration_that_is_killed_again_and_again_goes_on_and_repeats_li
 
 
 async def test_others_read_search_write_and_delete_with_the_old_model_until_the_switch(homes: Homes) -> None:
-    settings, caller = homes.settings, homes.settings.operator("test")
+    settings, caller = homes.settings, homes.settings.operator()
     async with open_app(settings) as app:
         await fill(app, settings)
         with migration(homes, "--throttle", "300") as process:

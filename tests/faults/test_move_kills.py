@@ -64,7 +64,7 @@ def house(
 
 
 async def fill(settings: Settings, journal: Journal) -> None:
-    caller = settings.operator("python")
+    caller = settings.operator()
     async with open_app(settings) as app:
         for first in range(0, TEXTS, 300):
             contents = [note("before", first + number) for number in range(300)]

@@ -61,7 +61,7 @@ class Writing:
     stop: bool = False
 
     async def write(self, writer: str) -> None:
-        caller, number = self.settings.operator("test"), 0
+        caller, number = self.settings.operator(), 0
         while not self.stop:
             content = note(writer, number)
             self.sent.add(content)
@@ -157,9 +157,9 @@ async def test_a_primary_that_dies_and_comes_back_keeps_what_was_acknowledged(
     async with writing(settings) as work:
         kill(servers.primary)
         memory_id, content = next(iter(work.journal.entries.items()))
-        found = await work.app.call(settings.operator("test"), GetMemory(memory_id=memory_id))
+        found = await work.app.call(settings.operator(), GetMemory(memory_id=memory_id))
         assert found.memory.content == content
-        report = await work.app.call(settings.operator("test"), HealthCheck())
+        report = await work.app.call(settings.operator(), HealthCheck())
         await anyio.to_thread.run_sync(revive, servers.primary)
         back = await work.until_more()
 
@@ -176,7 +176,7 @@ async def test_a_server_that_stays_away_is_waited_for_once_and_the_health_report
     url = servers.primary.url(DATABASE)
     settings = settings_for(home, embedding, url, TMWS_DB_FAILOVER_SECONDS="15", TMWS_REQUEST_TIMEOUT="60")
     async with open_app(settings) as app:
-        caller = settings.operator("test")
+        caller = settings.operator()
         await app.call(caller, CreateMemory(content="The rose blooms."))
         kill(servers.primary)
         with anyio.fail_after(12):
@@ -211,7 +211,7 @@ async def test_connections_that_break_at_random_lose_nothing(
                 replica.cut()
                 await work.until_more()
                 memory_id, content = chance.choice(sorted(work.journal.entries.items()))
-                found = await work.app.call(settings.operator("test"), GetMemory(memory_id=memory_id))
+                found = await work.app.call(settings.operator(), GetMemory(memory_id=memory_id))
                 assert found.memory.content == content
         await check(work, settings)
 
@@ -234,7 +234,7 @@ async def test_a_call_that_loses_its_connection_says_what_became_of_it(
 ) -> None:
     async with proxy_to(int(port_of(servers.primary))) as proxy:
         settings = settings_for(home, embedding, at(servers.primary, proxy))
-        caller, request = settings.operator("test"), CreateMemory(content="The rose blooms.", idempotency_key="rose")
+        caller, request = settings.operator(), CreateMemory(content="The rose blooms.", idempotency_key="rose")
         async with open_app(settings) as app:
             proxy.cut_behind(b"INSERT INTO memories_v2")
             with pytest.raises(StorageInterrupted, match="nothing was changed"):

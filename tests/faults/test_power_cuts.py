@@ -108,6 +108,6 @@ async def test_all_that_was_committed_before_the_log_ends_is_there_and_nothing_e
         assert await check(settings, journal, sent, chance) <= 1
         async with open_app(settings) as app:
             content = f"Written after the power was back, frame {frame}."
-            created = await app.call(settings.operator("test"), CreateMemory(content=content))
+            created = await app.call(settings.operator(), CreateMemory(content=content))
         journal.acknowledge(created.memory_id, content)
         assert await check(settings, journal, {*sent, content}, chance) <= 1

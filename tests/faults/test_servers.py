@@ -56,7 +56,7 @@ class Pair:
                 for agent_id, (namespace, role) in AGENTS.items():
                     agent = Agent(id=agent_id, namespace=namespace, role=role, created_at=now, updated_at=now)
                     await unit.agents.add(agent)
-            yield opened, settings.operator("test")
+            yield opened, settings.operator()
 
     async def keys(self, *agents: str) -> list[str]:
         """Issue an API key to each of the agents."""

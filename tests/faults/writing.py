@@ -18,7 +18,7 @@ from tmws_core.messages.memory import CreateMemory
 
 
 async def write(settings: Settings, writer: str, count: int) -> None:
-    caller = settings.operator("python")
+    caller = settings.operator()
     async with open_app(settings) as app:
         for number in range(count):
             created = await app.call(caller, CreateMemory(content=note(writer, number)))

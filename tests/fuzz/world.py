@@ -86,7 +86,7 @@ def prepare(home: Path) -> World:
 async def _prepare(home: Path, settings: dict[str, str]) -> World:
     loaded = load_settings(stacked({"TMWS_HOME": str(home), **UNLIMITED, **settings}), dotenv=None)
     async with open_parts(loaded) as parts, open_credentials(loaded, parts) as credentials:
-        app, operator = compose(loaded, parts), loaded.operator("test")
+        app, operator = compose(loaded, parts), loaded.operator()
         for agent, namespace in ("ann", "acme"), ("bob", "elsewhere"), ("stranger", "elsewhere"):
             await app.call_wire(operator, "register_agent", {"agent_id": agent, "namespace": namespace})
         hidden: list[dict[str, Any]] = [

@@ -31,10 +31,10 @@ class World:
 
     @property
     def operator(self) -> Caller:
-        return self.settings.operator("test")
+        return self.settings.operator()
 
     def agent(self, agent_id: str, namespace: str = "acme") -> Caller:
-        return Caller(agent_id=agent_id, namespace=namespace, transport="test")
+        return Caller(agent_id=agent_id, namespace=namespace, transport="python")
 
     async def pages(self, request: SearchMemories) -> list[str]:
         """Return the ids of the hits on all pages of a search by athena, in their order."""

@@ -26,7 +26,7 @@ async def main() -> None:
 
 
 async def enter(app: App, agent_id: str) -> None:
-    caller = Caller(agent_id=agent_id, namespace="acme", transport="test")
+    caller = Caller(agent_id=agent_id, namespace="acme", transport="python")
     try:
         await app.call(caller, CreateMemory(content=f"I am {agent_id}."))
     except LicenseLimit:

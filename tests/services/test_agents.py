@@ -287,7 +287,7 @@ async def test_everybody_learns_who_it_is(world: World) -> None:
     boss = await register(world, "boss", role=Role.NAMESPACE_ADMIN)
     await world.app.call(boss, CreateMemory(content="x"))
     me = await world.app.call(boss, GetCurrentAgent())
-    assert (me.agent_id, me.namespace, me.role, me.transport) == ("boss", "acme", Role.NAMESPACE_ADMIN, "test")
+    assert (me.agent_id, me.namespace, me.role, me.transport) == ("boss", "acme", Role.NAMESPACE_ADMIN, "python")
     assert (me.registered, me.memories, me.bytes) == (True, 1, 3)
     assert "namespace:manage" in me.permissions
     stranger = await world.app.call(world.agent("stranger"), GetCurrentAgent())
@@ -355,7 +355,7 @@ async def test_an_agent_takes_a_seat_when_it_is_registered_and_when_it_comes_bac
     variables = {"TMWS_HOME": str(settings.home), "TMWS_OLLAMA_BASE_URL": settings.ollama_base_url, **FREE_ONLY}
     free = load_settings(stacked(variables | {"TMWS_OLLAMA_MODEL": settings.ollama_model}), dotenv=None)
     async with open_app(free) as app:
-        operator = free.operator("test")
+        operator = free.operator()
         await app.call(operator, RegisterAgent(agent_id="one"))
         with pytest.raises(LicenseLimit):
             await app.call(operator, RegisterAgent(agent_id="two"))

@@ -64,7 +64,7 @@ async def world(settings: Settings) -> AsyncIterator[World]:
                 )
                 await unit.agents.add(agent)
         assert authentication is not None
-        yield World(parts, credentials, authentication, guarded.operator("test"))
+        yield World(parts, credentials, authentication, guarded.operator())
 
 
 async def test_key_makes_its_agent_the_caller(world: World) -> None:

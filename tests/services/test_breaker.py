@@ -280,7 +280,7 @@ async def test_a_hanging_embedder_costs_a_few_waits_and_then_none(settings: Sett
     hasty = attrs.evolve(settings, request_timeout=2.2)
     ollama.fail_next(Fault.HUNG, times=100)
     async with open_app(hasty) as app:
-        caller = hasty.agent("test")
+        caller = hasty.agent()
         for number in range(FAILURES):
             await app.call(caller, CreateMemory(content=f"Note {number}."))
         asked = []

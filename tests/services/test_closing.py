@@ -51,7 +51,7 @@ async def test_what_was_noted_is_said_and_not_waited_for_while_postgresql_is_awa
 async def test_an_app_that_is_closed_says_so(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     async with open_app(settings) as app:
-        ours = settings.agent("python")
+        ours = settings.agent()
     for call in app.call(ours, ListMemories()), app.call_wire(ours, "list_memories", {}):
         with pytest.raises(AppClosed, match=r"app: is closed\. Call it inside the block that opens it"):
             await call

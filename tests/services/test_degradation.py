@@ -53,7 +53,7 @@ async def test_without_its_embedder_the_service_stores_finds_by_words_and_says_s
 async def test_texts_get_their_vectors_when_the_embedder_is_back(settings: Settings, ollama: OllamaDouble) -> None:
     ollama.stop()
     async with open_app(settings) as app:
-        athena = settings.agent("test")
+        athena = settings.agent()
         created = await app.call(athena, CreateMemory(content="The rose blooms."))
         changed = await app.call(athena, CreateMemory(content="The tulip blooms."))
         await app.call(athena, UpdateMemory(memory_id=changed.memory_id, content="The lily blooms."))
@@ -93,16 +93,16 @@ async def test_the_same_name_with_other_weights_is_another_model(settings: Setti
         changed = embedded_by(settings, retrained)
         async with open_app(changed) as app:
             with pytest.raises(ModelMismatch):
-                await app.call(changed.agent("test"), SearchMemories(query="rose"))
+                await app.call(changed.agent(), SearchMemories(query="rose"))
             with pytest.raises(ModelMismatch):
-                await app.call(changed.agent("test"), CreateMemory(content="A tulip."))
+                await app.call(changed.agent(), CreateMemory(content="A tulip."))
 
 
 async def test_an_app_closes_cleanly_while_its_embedder_is_down(settings: Settings, ollama: OllamaDouble) -> None:
     ollama.stop()
     with anyio.fail_after(60):
         async with open_app(settings) as app:
-            await app.call(settings.agent("test"), CreateMemory(content="The rose blooms."))
+            await app.call(settings.agent(), CreateMemory(content="The rose blooms."))
 
 
 async def test_an_error_inside_the_block_is_raised_as_it_is(settings: Settings) -> None:
@@ -117,8 +117,8 @@ async def test_an_embedder_that_hangs_holds_up_neither_storing_nor_searching(
     hasty = attrs.evolve(settings, request_timeout=2.0)
     ollama.fail_next(Fault.HUNG, times=10)
     async with open_app(hasty) as app:
-        created = await app.call(hasty.agent("test"), CreateMemory(content="The rose blooms."))
-        found = await app.call(hasty.agent("test"), SearchMemories(query="rose"))
+        created = await app.call(hasty.agent(), CreateMemory(content="The rose blooms."))
+        found = await app.call(hasty.agent(), SearchMemories(query="rose"))
     assert not created.embedding_generated
     assert [hit.memory_id for hit in found.results] == [created.memory_id]
     assert "no vector within" in (found.degraded or ("",))[0]
@@ -129,8 +129,8 @@ async def test_a_command_that_opens_the_store_itself_waits_for_its_model(
 ) -> None:
     monkeypatch.setattr("tmws_adapters.bootstrap.QUERY_TIMEOUT", timedelta(0))
     async with open_app(settings) as app:
-        await app.call(settings.agent("test"), CreateMemory(content="The rose blooms."))
-        served = await app.call(settings.operator("test"), SearchMemories(query="rose"))
+        await app.call(settings.agent(), CreateMemory(content="The rose blooms."))
+        served = await app.call(settings.operator(), SearchMemories(query="rose"))
     once = await anyio.to_thread.run_sync(run, settings, "search_memories", {"query": "rose"})
     assert "no vector within" in (served.degraded or ("",))[0]
     assert ("degraded" in once, len(once["results"])) == (False, 1)
@@ -140,7 +140,7 @@ async def test_a_text_that_the_model_refuses_holds_up_no_other(settings: Setting
     ollama.stop()
     async with open_app(settings) as app:
         for content in ("One.", "Two.", "Three."):
-            await app.call(settings.agent("test"), CreateMemory(content=content))
+            await app.call(settings.agent(), CreateMemory(content=content))
     ollama.start()
     async with open_parts(settings) as parts:
         await parts.embedder.model()
@@ -160,7 +160,7 @@ async def unembedded(settings: Settings) -> AsyncIterator[tuple[Parts, OllamaDou
     with ollama_double(vectors=picky) as double:
         choosy = embedded_by(settings, double)
         double.stop()
-        athena = settings.agent("test")
+        athena = settings.agent()
         drafts = [CreateMemory(content=f"refused {number}", importance=0.9) for number in range(100)]
         drafts += [CreateMemory(content=f"good {number}", importance=0.1) for number in range(30)]
         async with open_app(choosy) as app:
@@ -192,7 +192,7 @@ async def test_an_agent_that_stored_many_texts_keeps_no_other_waiting(
     async with open_app(settings) as app:
         for agent, texts, importance in (("ada", 3, 1.0), ("bob", 2, 0.2), ("zoe", 1, 0.1)):
             drafts = [CreateMemory(content=f"text {number}", importance=importance) for number in range(texts)]
-            caller = attrs.evolve(settings.agent("test"), agent_id=agent)
+            caller = settings.agent(agent)
             await app.call(caller, CreateMemories(memories=tuple(drafts)))
     ollama.start()
     async with open_parts(settings) as parts:
@@ -249,14 +249,14 @@ async def test_a_batch_with_refused_texts_has_the_vectors_of_the_others_at_once(
         choosy = embedded_by(settings, double)
         async with open_app(choosy) as app:
             drafts = tuple(CreateMemory(content=content) for content in contents)
-            created = (await app.call(choosy.agent("test"), CreateMemories(memories=drafts))).results
+            created = (await app.call(choosy.agent(), CreateMemories(memories=drafts))).results
             without = [place for place, each in enumerate(created) if not each.embedding_generated]
             assert without == [0, 77, 199]
             found = await app.call(
-                choosy.agent("test"), SearchMemories(query="The rose blooms.", mode=SearchMode.SEMANTIC, limit=1)
+                choosy.agent(), SearchMemories(query="The rose blooms.", mode=SearchMode.SEMANTIC, limit=1)
             )
             assert found.results[0].content == "The rose blooms."
-            assert (await app.call(choosy.operator("test"), GetSystemStats())).unembedded == 3
+            assert (await app.call(choosy.operator(), GetSystemStats())).unembedded == 3
 
 
 async def test_a_batch_whose_time_ends_keeps_the_vectors_that_were_made(settings: Settings) -> None:
@@ -270,9 +270,9 @@ async def test_a_batch_whose_time_ends_keeps_the_vectors_that_were_made(settings
     with ollama_double(vectors=stuck) as double:
         hasty = attrs.evolve(embedded_by(settings, double), request_timeout=2.0)
         async with open_app(hasty) as app:
-            await app.call(hasty.agent("test"), CreateMemory(content="The model is loaded."))
+            await app.call(hasty.agent(), CreateMemory(content="The model is loaded."))
             drafts = tuple(CreateMemory(content=text) for text in ("good", "refused", "hung one", "hung two"))
-            created = (await app.call(hasty.agent("test"), CreateMemories(memories=drafts))).results
+            created = (await app.call(hasty.agent(), CreateMemories(memories=drafts))).results
             ended.set()
     assert [each.embedding_generated for each in created] == [True, False, False, False]
 
@@ -281,12 +281,12 @@ async def test_health_tells_how_many_texts_are_refused(settings: Settings) -> No
     with ollama_double(vectors=picky) as double:
         choosy = embedded_by(settings, double)
         async with open_app(choosy) as app:
-            stored = await app.call(choosy.agent("test"), CreateMemory(content="refused"))
+            stored = await app.call(choosy.agent(), CreateMemory(content="refused"))
             assert stored.embedding_generated is False
-            health = await app.call(choosy.operator("test"), HealthCheck())
+            health = await app.call(choosy.operator(), HealthCheck())
             with anyio.fail_after(60):
                 while not health.components["ollama"].note:
-                    health = await app.call(choosy.operator("test"), HealthCheck())
+                    health = await app.call(choosy.operator(), HealthCheck())
             assert health.components["ollama"].note == (
                 "1 text is refused by the model, found by words only, and tried again within the hour"
             )

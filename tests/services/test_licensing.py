@@ -167,7 +167,7 @@ async def test_a_server_in_production_does_not_start_without_a_key(settings: Set
     assert [event[0] for event in events(settings)] == ["license.refused"]
     with_key = attrs.evolve(free, license_key=unsigned(Tier.FREE))
     async with open_app(with_key, serving=True) as app:
-        assert (await app.call(settings.operator("test"), HealthCheck())).license == "free"
+        assert (await app.call(settings.operator(), HealthCheck())).license == "free"
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ async def test_a_key_that_does_not_hold_stops_a_server_and_nothing_else(
     assert [event[0] for event in events(settings)] == ["license.refused"]
     caplog.clear()
     async with open_app(wrong) as app:
-        await app.call(wrong.operator("test"), CreateMemory(content="The rose blooms."))
-        assert (await app.call(wrong.operator("test"), HealthCheck())).license == "free"
+        await app.call(wrong.operator(), CreateMemory(content="The rose blooms."))
+        assert (await app.call(wrong.operator(), HealthCheck())).license == "free"
     [line] = [record.message for record in caplog.records if "License" in record.message]
     assert line.startswith("❌ License validation failed")
     assert wrong.license_key not in caplog.text
@@ -215,12 +215,12 @@ async def test_without_an_audit_log_the_start_of_a_server_is_not_recorded(settin
 
 async def test_the_health_says_when_a_licence_has_ended(settings: Settings, parts: Parts, clock: SetClock) -> None:
     app = compose(settings, attrs.evolve(parts, license=licensing_by(parts, clock)))
-    report = await app.call(settings.operator("test"), HealthCheck())
+    report = await app.call(settings.operator(), HealthCheck())
     assert (report.status, report.license) == ("healthy", "valid")
     assert "license" not in report.components
     for days, status in ((1, "grace"), (8, "expired")):
         clock.time = NOON + days * DAY
-        report = await app.call(settings.operator("test"), HealthCheck())
+        report = await app.call(settings.operator(), HealthCheck())
         assert (report.status, report.license) == ("degraded", status)
         assert "expired on 2026-06-30T23:59:59Z" in (report.components["license"].reason or "")
 

@@ -342,6 +342,4 @@ async def test_whoever_changes_the_model_meanwhile_is_refused(
 
 async def searched(settings: Settings, parts: Parts) -> MemoriesFound:
     app = compose(settings, parts)
-    return await app.call(
-        settings.operator("test"), SearchMemories(query="rose", mode=SearchMode.SEMANTIC, explain=True)
-    )
+    return await app.call(settings.operator(), SearchMemories(query="rose", mode=SearchMode.SEMANTIC, explain=True))

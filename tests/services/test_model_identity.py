@@ -96,9 +96,9 @@ async def test_a_store_of_another_model_can_be_read_but_not_served(
     assert REMEDY in refusal.value.message
 
     async with open_app(other, any_model=True) as app:
-        assert len((await app.call(other.operator("test"), ListMemories())).memories) == 1
-        assert (await app.call(other.operator("test"), GetMemory(memory_id=memory_id))).memory.embedded
-        assert (await app.call(other.operator("test"), HealthCheck())).status == "degraded"
+        assert len((await app.call(other.operator(), ListMemories())).memories) == 1
+        assert (await app.call(other.operator(), GetMemory(memory_id=memory_id))).memory.embedded
+        assert (await app.call(other.operator(), HealthCheck())).status == "degraded"
         with pytest.raises(ModelMismatch):
-            await app.call(other.operator("test"), CreateMemory(content="A tulip."))
+            await app.call(other.operator(), CreateMemory(content="A tulip."))
     assert texts_asked(target) == ["word", CANARY]

@@ -35,7 +35,7 @@ class Timed:
 
     @property
     def athena(self) -> Caller:
-        return self.settings.agent("test")
+        return self.settings.agent()
 
     async def create(self, content: str, **fields: datetime) -> str:
         return (await self.app.call(self.athena, CreateMemory(content=content, **fields))).memory_id  # type: ignore[arg-type]  # times only

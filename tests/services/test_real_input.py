@@ -32,7 +32,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 @pytest.mark.skipif(not LOCOMO.is_dir(), reason="the LoCoMo set is not beside the repository")
 async def test_hybrid_search_finds_the_evidence_in_long_conversations(tmp_path: Path) -> None:
     settings = load_settings(stacked({"TMWS_HOME": str(tmp_path)}), dotenv=None)
-    operator = settings.operator("test")
+    operator = settings.operator()
     keys: dict[str, str] = {}
     async with open_app(settings) as app:
         memories = list(_lines(LOCOMO / "memories.jsonl"))

@@ -201,7 +201,7 @@ async def test_a_clock_that_steps_back_hides_nothing_and_brings_nothing_back(set
     clock = SettableClock(YESTERDAY + timedelta(days=1))
     async with open_parts(settings) as parts:
         app = compose(settings, attrs.evolve(parts, clock=clock))
-        athena = settings.agent("test")
+        athena = settings.agent()
         old = await app.call(athena, CreateMemory(content="The office is in Oslo."))
         new = await app.call(athena, CreateMemory(content="The office is in Bergen."))
         await app.call(athena, UpdateMemory(memory_id=old.memory_id, superseded_by=new.memory_id))
@@ -310,7 +310,7 @@ def test_a_time_that_utc_has_no_date_for_is_refused(field: str) -> None:
 
 async def test_what_is_read_by_its_id_comes_first_if_use_counts(settings: Settings) -> None:
     counting = attrs.evolve(settings, search_use=0.5)
-    operator = counting.operator("test")
+    operator = counting.operator()
     async with open_app(counting) as app:
         often = await app.call(operator, CreateMemory(content="the blue vault of the bank"))
         await app.call(operator, CreateMemory(content="the blue vault of the town"))

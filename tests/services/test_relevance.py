@@ -133,7 +133,7 @@ async def test_what_a_version_before_has_indexed_is_found_by_the_letters_that_it
         async with parts.storage.write() as unit:
             await unit.changes.add([attrs.evolve(new(former), lexical=lexical), new(other)])
         request = SearchMemories(query="Łódź", mode=SearchMode.LEXICAL)
-        found = await compose(settings, parts).call(settings.operator("test"), request)
+        found = await compose(settings, parts).call(settings.operator(), request)
         assert [hit.content for hit in found.results] == [former.content]
         assert found.results[0].relevance is Relevance.STRONG
 
@@ -154,14 +154,14 @@ async def test_a_hash_is_found_by_its_first_digits_and_by_all_of_them(settings: 
             (whole[::-1], former.content),
         ):
             request = SearchMemories(query=query, mode=SearchMode.LEXICAL)
-            found = await app.call(settings.operator("test"), request)
+            found = await app.call(settings.operator(), request)
             assert [(hit.content, hit.relevance) for hit in found.results] == [(content, Relevance.STRONG)]
 
 
 async def test_what_cosines_mean_is_measured_once_for_a_model_and_kept_with_it(
     settings: Settings, ollama: OllamaDouble
 ) -> None:
-    operator = settings.operator("test")
+    operator = settings.operator()
     unrelated = SearchMemories(query="quantum physics of black holes", mode=SearchMode.SEMANTIC)
 
     def measured() -> int:
@@ -190,8 +190,8 @@ async def test_an_open_service_measures_what_cosines_mean_by_itself(
 ) -> None:
     monkeypatch.setattr(indexing, "RETRY_SECONDS", 0.02)
     async with open_app(settings) as app:
-        await app.call(settings.operator("test"), CreateMemory(content="The rose blooms in the garden."))
-        await app.call(settings.operator("test"), SearchMemories(query="rose"))
+        await app.call(settings.operator(), CreateMemory(content="The rose blooms in the garden."))
+        await app.call(settings.operator(), SearchMemories(query="rose"))
         with anyio.fail_after(30):
             while (1,) not in rows(settings, "SELECT count(*) FROM embedding_models WHERE related > unrelated"):  # noqa: ASYNC110 - nobody tells
                 await anyio.sleep(0.01)

@@ -8,7 +8,7 @@ import pytest
 
 from tmws_adapters.local.place import place_at_once
 from tmws_adapters.settings import Settings, load_settings, merged_variables
-from tmws_core.errors import ConfigurationError
+from tmws_core.errors import ConfigurationError, InvalidField
 
 
 @pytest.fixture
@@ -196,3 +196,14 @@ def test_agent_terminals_do_not_go_past_the_file_in_the_data_directory(home: Pat
 
     assert place_at_once({"TMWS_HOME": str(home)}) is None
     assert place_at_once({"TMWS_HOME": "elsewhere", "TMWS_ENV_FILE": "named"}) is None
+
+
+def test_an_agent_is_called_by_its_name_and_comes_by_a_way_that_there_is(home: Path) -> None:
+    settings = load(home, TMWS_AGENT_ID="athena", TMWS_AGENT_NAMESPACE="acme")
+    for caller, agent_id in (settings.agent(), "athena"), (settings.agent("ana"), "ana"):
+        assert (caller.agent_id, caller.namespace, caller.transport) == (agent_id, "acme", "python")
+    for wrong in "", "no name":
+        with pytest.raises(InvalidField, match="agent_id"):
+            settings.agent(wrong)
+    with pytest.raises(InvalidField, match=r"transport: 'ana' is no way in\. Choose one of: cli, file, mcp-http"):
+        settings.agent(transport="ana")  # type: ignore[arg-type] # what a program without a type checker gives

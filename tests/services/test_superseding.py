@@ -180,7 +180,7 @@ async def test_a_deleted_successor_of_another_owner_brings_what_it_replaced_back
 
 async def test_a_deleted_successor_changes_what_it_replaced_in_view_of_everybody(settings: Settings) -> None:
     clock = SettableClock(datetime(2026, 1, 31, 12, tzinfo=UTC))
-    athena, hestia = settings.agent("test"), attrs.evolve(settings.agent("test"), agent_id="hestia")
+    athena, hestia = settings.agent(), settings.agent("hestia")
     async with open_parts(settings) as parts:
         app = compose(settings, attrs.evolve(parts, clock=clock))
         old = (await app.call(athena, CreateMemory(content="The port is 8000."))).memory_id
@@ -198,8 +198,8 @@ async def test_a_deleted_successor_changes_what_it_replaced_in_view_of_everybody
             await app.call(athena, UpdateMemory(memory_id=old, importance=0.9, expected_version=version))
     last = rows(settings, "SELECT event_type, agent_id, details FROM security_audit_logs ORDER BY id")[-2:]
     assert [(kind, agent, json.loads(details)) for kind, agent, details in last] == [
-        ("memory.deleted", "hestia", {"memory_id": new, "owner": "hestia", "transport": "test"}),
-        ("memory.updated", "hestia", {"memory_id": old, "owner": athena.agent_id, "transport": "test"}),
+        ("memory.deleted", "hestia", {"memory_id": new, "owner": "hestia", "transport": "python"}),
+        ("memory.updated", "hestia", {"memory_id": old, "owner": athena.agent_id, "transport": "python"}),
     ]
 
 
@@ -286,7 +286,7 @@ async def test_the_first_time_of_being_replaced_stays(settings: Settings) -> Non
     clock = SettableClock(begin)
     async with open_parts(settings) as parts:
         app = compose(settings, attrs.evolve(parts, clock=clock))
-        athena = settings.agent("test")
+        athena = settings.agent()
         ids = [(await app.call(athena, CreateMemory(content=f"The port is {port}."))).memory_id for port in range(3)]
 
         async def replace(hours: int, later: str | None) -> None:

@@ -34,7 +34,7 @@ from tmws_core.trail import Trail
 
 pytestmark = pytest.mark.anyio
 
-ADA = Caller(agent_id="ada", namespace="acme", transport="test")
+ADA = Caller(agent_id="ada", namespace="acme", transport="python")
 READER = attrs.evolve(ADA, permissions=READER_PERMISSIONS, identified=True)
 
 Row = tuple[str, str, dict[str, Any]]
@@ -54,10 +54,10 @@ async def test_reads_are_recorded_with_what_was_read_and_never_with_what_was_ask
         await app.call(ADA, GetMemoryStats())
 
     assert recorded(settings)[1:] == [
-        ("memory.read", "ada", {"operation": "search_memories", "results": 1, "transport": "test"}),
-        ("memory.read", "ada", {"operation": "get_memory", "memory_id": created.memory_id, "transport": "test"}),
-        ("memory.read", "ada", {"operation": "list_memories", "results": 1, "transport": "test"}),
-        ("memory.read", "ada", {"operation": "get_memory_stats", "transport": "test"}),
+        ("memory.read", "ada", {"operation": "search_memories", "results": 1, "transport": "python"}),
+        ("memory.read", "ada", {"operation": "get_memory", "memory_id": created.memory_id, "transport": "python"}),
+        ("memory.read", "ada", {"operation": "list_memories", "results": 1, "transport": "python"}),
+        ("memory.read", "ada", {"operation": "get_memory_stats", "transport": "python"}),
     ]
 
 
@@ -67,7 +67,7 @@ async def test_equal_reads_become_one_row_with_their_number(settings: Settings) 
             await app.call(ADA, SearchMemories(query="rose"))
         await app.call(attrs.evolve(ADA, agent_id="grace"), SearchMemories(query="rose"))
 
-    details = {"operation": "search_memories", "results": 0, "transport": "test"}
+    details = {"operation": "search_memories", "results": 0, "transport": "python"}
     assert recorded(settings) == [("memory.read", "ada", {**details, "count": 5}), ("memory.read", "grace", details)]
 
 
@@ -84,18 +84,18 @@ async def test_refusals_are_recorded_and_what_is_not_there_is_none(settings: Set
         (
             "authorization.denied",
             "ada",
-            {"operation": "create_memory", "needs": "the permission memory:write", "transport": "test"},
+            {"operation": "create_memory", "needs": "the permission memory:write", "transport": "python"},
         ),
         (
             "authorization.denied",
             "ada",
-            {"operation": "get_memory_stats", "needs": "the right to act for others", "transport": "test"},
+            {"operation": "get_memory_stats", "needs": "the right to act for others", "transport": "python"},
         ),
     ]
 
 
 async def test_acting_for_another_agent_is_recorded_beside_and_within_the_change(settings: Settings) -> None:
-    operator = settings.operator("test")
+    operator = settings.operator()
     async with open_app(settings) as app:
         created = await app.call(operator, CreateMemory(content="A rose.", agent_id="ada"))
         memory_id = created.memory_id
@@ -112,14 +112,14 @@ async def test_acting_for_another_agent_is_recorded_beside_and_within_the_change
         "memory.deleted": "ada",
     }
     assert {agent_id for _, agent_id, _ in found} == {operator.agent_id}
-    acted = {"acting_for": "ada", "transport": "test", "count": 3}
+    acted = {"acting_for": "ada", "transport": "python", "count": 3}
     assert ("authorization.acted_for", operator.agent_id, acted) in found
 
 
 async def test_nothing_is_recorded_when_the_log_is_switched_off(settings: Settings) -> None:
     silent = attrs.evolve(settings, audit_log_enabled=False)
     async with open_app(silent) as app:
-        await app.call(silent.operator("test"), CreateMemory(content="A rose.", agent_id="ada"))
+        await app.call(silent.operator(), CreateMemory(content="A rose.", agent_id="ada"))
         await app.call(ADA, SearchMemories(query="rose"))
         with pytest.raises(Forbidden):
             await app.call(READER, CreateMemory(content="A tulip."))

@@ -35,7 +35,7 @@ from tmws_core.ports.storage import Snapshot, UnitOfWork
 pytestmark = pytest.mark.anyio
 
 NINE, TEN = "The gate opens at nine.", "The gate opens at ten."
-ADA = Caller(agent_id="ada", namespace="acme", transport="test")
+ADA = Caller(agent_id="ada", namespace="acme", transport="python")
 
 
 @attrs.define
@@ -109,7 +109,7 @@ async def place(settings: Settings) -> AsyncIterator[Place]:
         between, clock = _Between(opened.storage), SettableClock(NOON)
         parts = attrs.evolve(opened, clock=clock)
         other = compose(settings, attrs.evolve(parts, storage=between))
-        yield Place(compose(settings, parts), other, between, parts, clock, settings.operator("test"))
+        yield Place(compose(settings, parts), other, between, parts, clock, settings.operator())
 
 
 async def create(app: App, content: str = NINE, **said: Any) -> str:

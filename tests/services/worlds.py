@@ -53,7 +53,7 @@ class World:
 
     @property
     def operator(self) -> Caller:
-        return self.settings.operator("test")
+        return self.settings.operator()
 
     def callers(self) -> list[Caller]:
         """Return every agent as it comes over stdio, two that are not registered, and the operator."""

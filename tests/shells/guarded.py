@@ -69,7 +69,7 @@ def issue_key(home: Path, agent_id: str, lifetime: timedelta | None = None) -> s
 
     async def issue() -> str:
         async with credentials(home) as opened:
-            caller = settings_of(home).operator("test")
+            caller = settings_of(home).operator()
             return (await opened.issue_key(caller, agent_id, lifetime=lifetime)).text
 
     return anyio.run(issue)
@@ -80,7 +80,7 @@ def issue_token(home: Path, agent_id: str) -> str:
 
     async def issue() -> str:
         async with credentials(home) as opened:
-            caller = settings_of(home).operator("test")
+            caller = settings_of(home).operator()
             return (await opened.issue_token(caller, agent_id, lifetime=timedelta(hours=1))).text
 
     return anyio.run(issue)
@@ -91,7 +91,7 @@ def revoke(home: Path, what: str, **more: str) -> None:
 
     async def work() -> None:
         async with credentials(home, **more) as opened:
-            await opened.revoke(settings_of(home).operator("test"), what)
+            await opened.revoke(settings_of(home).operator(), what)
 
     anyio.run(work)
 

@@ -282,7 +282,7 @@ def test_attempts_are_in_the_audit_log_without_the_credentials(guarded: Guarded)
         where | {"by": "-", "reason": "The token has expired"},
         where | {"by": "-", "reason": "The API key was revoked", "key_id": key_id},
     ]
-    assert {"agent": "bob", "key_id": key_id, "transport": "test", "by": "default-agent"} in guarded.audited(
+    assert {"agent": "bob", "key_id": key_id, "transport": "python", "by": "default-agent"} in guarded.audited(
         "api_key.issued"
     )
     assert key_id in [row["key_id"] for row in guarded.audited("api_key.revoked")]

@@ -223,7 +223,7 @@ async def test_defect_that_one_memory_meets_refuses_that_one(tmp_path: Path, mon
             return await call(caller, request)
 
         monkeypatch.setattr(app, "call", defective)
-        run = Import(app=app, caller=chosen.operator("cli"), on_refusal=lambda _: None)
+        run = Import(app=app, caller=chosen.operator(transport="cli"), on_refusal=lambda _: None)
         tally = await run.run(JsonLines(lines, None, False), lambda _position, _memories: None)  # noqa: FBT003
     assert tally.refusals == [Refusal(place="line 2", reason="cannot be taken (ZeroDivisionError: a defect)")]
     assert tally.refused == 1

@@ -108,7 +108,7 @@ async def test_rest_tells_nothing_of_the_inside(
     app: App, opened: Callable[[], Awaitable[App]], caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = Settings()
-    server = mcp_server(opened, toolsets=("memory",), caller_of=lambda _: settings.agent("test"))
+    server = mcp_server(opened, toolsets=("memory",), caller_of=lambda _: settings.agent())
     sessions = Sessions(lambda: [b"key"], LruCache(1))
     async with open_endpoint(app, server, sessions, 5) as endpoint:
         transport = httpx.ASGITransport(application(app, settings, endpoint, rate_limiter()))

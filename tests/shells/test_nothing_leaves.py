@@ -98,7 +98,7 @@ from tmws_core.messages.search import SearchMemories
 async def main():
     settings = load_settings()
     async with open_app(settings) as app:
-        caller = settings.agent("python")
+        caller = settings.agent()
         created = await app.call(caller, CreateMemory(content="The tide turns at six."))
         assert created.embedding_generated
         assert (await app.call(caller, SearchMemories(query="tide"))).results

@@ -71,7 +71,7 @@ class Begun:
 async def begun(tmp_path: Path) -> AsyncIterator[Begun]:
     settings = settings_in(tmp_path / "home")
     async with open_app(settings) as app:
-        caller = settings.agent("test")
+        caller = settings.agent()
         created = await app.call(caller, CreateMemory(content=LARGE))
         counted = Begun(app, caller, created.memory_id)
         operation = app.operations["get_memory"]

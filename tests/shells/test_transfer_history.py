@@ -35,7 +35,7 @@ def filled(command: Command) -> Command:
 
     async def fill() -> None:
         settings = load_settings(environment, dotenv=None)
-        caller = settings.operator("test")
+        caller = settings.operator()
         async with open_app(settings) as app:
             for texts in (["before"], TEXTS, SHORT, ["behind"]):
                 created = await app.call(caller, CreateMemory(content=texts[0]))

@@ -74,7 +74,7 @@ async def vault(tmp_path: Path) -> AsyncIterator[Vault]:
         stacked({"TMWS_HOME": str(tmp_path / "home"), "TMWS_ONNX_MODEL_DIR": "missing"}), dotenv=None
     )
     async with open_app(chosen) as app:
-        yield Vault(tmp_path / "vault", app, chosen.operator("cli"))
+        yield Vault(tmp_path / "vault", app, chosen.operator(transport="cli"))
 
 
 @pytest.mark.anyio

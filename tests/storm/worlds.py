@@ -86,7 +86,7 @@ class Surroundings:
     async def _keys(self) -> dict[str, str]:
         given = environment(self.home, **self.settings)
         settings = load_settings({name: given[name] for name in given if name.startswith("TMWS_")}, dotenv=None)
-        operator = settings.operator("test")
+        operator = settings.operator()
         async with open_parts(settings) as parts, open_credentials(settings, parts) as opened:
             async with parts.storage.write() as unit:
                 now = parts.clock.now()

@@ -11,7 +11,7 @@ import attrs
 
 from tmws_adapters.local.place import AGENT, DATABASE, SERVER_SCHEMES, path_of, stand_in
 from tmws_adapters.settings.fields import REQUEST_SECONDS, between, checked, default_home, doc, moment
-from tmws_core.domain.agent import AGENT_ID, Caller, operator
+from tmws_core.domain.agent import AGENT_ID, Caller, Transport, operator
 from tmws_core.domain.namespace import NAMESPACE
 from tmws_core.errors import ConfigurationError
 
@@ -388,10 +388,11 @@ class Settings:
         """Return how long one request may take."""
         return timedelta(seconds=self.request_timeout)
 
-    def agent(self, transport: str) -> Caller:
-        """Return the caller for an agent terminal: it acts in its own name only."""
-        return Caller(agent_id=self.agent_id, namespace=self.agent_namespace, transport=transport)
+    def agent(self, agent_id: str | None = None, *, transport: Transport = "python") -> Caller:
+        """Return an agent of the settings' namespace, without an id theirs: it acts in its own name only."""
+        name = self.agent_id if agent_id is None else agent_id
+        return Caller(agent_id=name, namespace=self.agent_namespace, transport=transport)
 
-    def operator(self, transport: str) -> Caller:
+    def operator(self, *, transport: Transport = "python") -> Caller:
         """Return the caller for whoever owns the machine: it may act for any agent, in any namespace."""
         return operator(self.agent_id, self.agent_namespace, transport)

@@ -3,13 +3,13 @@
 import enum
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import attrs
 
 from tmws_core.domain.constraints import Items, JsonObject, Text
 from tmws_core.domain.namespace import NAMESPACE, is_within
-from tmws_core.errors import AgentInactive
+from tmws_core.errors import AgentInactive, InvalidField
 
 AGENT_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._@:+-]*"
 AGENT_ID = Text(
@@ -18,6 +18,9 @@ AGENT_ID = Text(
     pattern=AGENT_ID_PATTERN,
     expected="an agent id (letters, digits and . _ @ : + -, starting with a letter or digit)",
 )
+
+Transport = Literal["cli", "file", "mcp-http", "python", "rest", "stdio"]
+"""The ways by which a call comes; `file` is the file of agents that a server reads when it starts."""
 
 
 class Permission(enum.Enum):
@@ -102,6 +105,12 @@ class Belongings:
     bytes: int = 0
 
 
+def _check_transport(_instance: object, attribute: "attrs.Attribute[Transport]", value: str) -> None:
+    if value not in get_args(Transport):
+        hint = f"Choose one of: {', '.join(get_args(Transport))}"
+        raise InvalidField(name=attribute.name, reason=f"{value!r:.80} is no way in", hint=hint)
+
+
 @attrs.frozen(kw_only=True)
 class Caller:
     """Who makes a call: the agent in whose name it runs, its namespace, its rights, and by which way it came.
@@ -113,7 +122,7 @@ class Caller:
     agent_id: str = attrs.field(validator=AGENT_ID)
     namespace: str = attrs.field(validator=NAMESPACE)
     permissions: frozenset[Permission] = AGENT_PERMISSIONS
-    transport: str = "python"
+    transport: Transport = attrs.field(default="python", validator=_check_transport)
     identified: bool = False
     registered: bool = False
 
@@ -133,7 +142,7 @@ class Caller:
         return self.may(Permission.MANAGE_NAMESPACE) and is_within(namespace, self.namespace)
 
 
-def operator(agent_id: str, namespace: str, transport: str) -> Caller:
+def operator(agent_id: str, namespace: str, transport: Transport) -> Caller:
     """Return the caller for whoever owns the machine."""
     return Caller(
         agent_id=agent_id,

@@ -7,7 +7,7 @@ from datetime import datetime
 import anyio
 import attrs
 
-from tmws_core.domain.agent import ROLES, Caller
+from tmws_core.domain.agent import ROLES, Caller, Transport
 from tmws_core.domain.audit import AuditEvent, Detail
 from tmws_core.domain.credential import ApiKey, is_token, parsed_key
 from tmws_core.errors import AgentInactive, StorageUnavailable, Unauthenticated
@@ -39,7 +39,7 @@ _KEY_PREFIX = "tmws_"
 class Attempt:
     """How a credential came: over which transport, from which address."""
 
-    transport: str
+    transport: Transport
     address: str
 
 

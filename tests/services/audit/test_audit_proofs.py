@@ -36,7 +36,7 @@ from tmws_core.services.auditing import Verification
 
 pytestmark = pytest.mark.anyio
 
-CALLER = operator("ada", "acme", "test")
+CALLER = operator("ada", "acme", "python")
 
 Attack = Callable[[Path], None]
 

@@ -45,7 +45,7 @@ from tmws_core.services.auditing import Auditing
 
 pytestmark = pytest.mark.anyio
 
-CALLER = operator("ada", "acme", "test")
+CALLER = operator("ada", "acme", "python")
 
 
 async def test_what_was_rewritten_is_not_signed_along(home: Path) -> None:

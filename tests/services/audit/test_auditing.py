@@ -37,7 +37,7 @@ from tmws_core.ports.storage import Storage
 
 pytestmark = pytest.mark.anyio
 
-CALLER = operator("ada", "acme", "test")
+CALLER = operator("ada", "acme", "python")
 
 CHECKPOINT = Checkpoint(end=ChainEnd(1), created_at="now", pruned=False, public_key=b"key", signature=b"proof")
 
