@@ -34,6 +34,7 @@ FORMATS = ("auto", "jsonl", "json", "csv", "markdown")
 @click.option(
     "--format", "format_", type=click.Choice(FORMATS), default="auto", help="Take it for this, without looking."
 )
+@click.option("--encoding", metavar="NAME", help="Read files in this encoding, such as cp932; otherwise UTF-8.")
 @click.option("--dry-run", is_flag=True, help="Show what would come, and store nothing.")
 @click.option("--prune", is_flag=True, help="Let what vanished from Markdown since its last import expire.")
 @click.option("--as-exported", is_flag=True, help="Believe a TMWS export whose its memories are, and who reads them.")
@@ -44,6 +45,7 @@ def import_(
     context: click.Context,
     paths: tuple[str, ...],
     format_: str,
+    encoding: str | None,
     *,
     dry_run: bool,
     prune: bool,
@@ -60,7 +62,7 @@ def import_(
     invocation = invocation_of(context)
     settings = invocation.settings()
     claims = Claims(owner=settings.agent_id, believed=as_exported)
-    with _recognised(paths, format_, ignore_unknown=ignore_unknown) as found:
+    with _recognised(paths, format_, _known(encoding), ignore_unknown=ignore_unknown) as found:
         if dry_run:
             with progress("import", found.source.total) as report:
                 coming = preview(found.source, claims, _print_refusal, report)
@@ -86,37 +88,48 @@ def import_(
         context.exit(FAILURE)
 
 
+def _known(encoding: str | None) -> str | None:
+    """Return the name of an encoding of texts; UsageError if there is none of that name."""
+    try:
+        "x".encode(encoding or "utf-8")
+    except (LookupError, ValueError):
+        raise click.UsageError(f"--encoding: no encoding is called {encoding}: try cp1252, cp932 or gb18030.") from None
+    return encoding
+
+
 @contextmanager
-def _recognised(paths: Sequence[str], format_: str, *, ignore_unknown: bool) -> Iterator[Recognised]:
+def _recognised(
+    paths: Sequence[str], format_: str, encoding: str | None, *, ignore_unknown: bool
+) -> Iterator[Recognised]:
     """Open what is to be imported, and tell what it is."""
     if paths == ("-",):
-        yield Stream(None, sys.stdin.buffer, None, ignore_unknown).recognised(format_)
+        yield Stream(None, sys.stdin.buffer, None, ignore_unknown, encoding).recognised(format_)
         return
     if "-" in paths:
         raise click.UsageError("Give `-` alone: what comes on stdin is one file.")
     if len(paths) > 1:
-        sources = [_named(path, format_, ignore_unknown=ignore_unknown) for path in paths]
+        sources = [_named(path, format_, encoding, ignore_unknown=ignore_unknown) for path in paths]
         yield Recognised(Several(sources), "several files")
         return
     (path,) = paths
-    source = _named(path, format_, ignore_unknown=ignore_unknown)
+    source = _named(path, format_, encoding, ignore_unknown=ignore_unknown)
     if isinstance(source, Export):
         with opened(source.path, source.within) as file:
-            yield Stream(source.path, file, source.total, ignore_unknown).recognised(format_)
+            yield Stream(source.path, file, source.total, ignore_unknown, encoding).recognised(format_)
     else:
         yield Recognised(source, "Markdown" if any(pages.pages for pages in pages_in(source)) else "exports")
 
 
-def _named(path: str, format_: str, *, ignore_unknown: bool) -> Source:
+def _named(path: str, format_: str, encoding: str | None, *, ignore_unknown: bool) -> Source:
     """Return what is at a path."""
     place = found_path(Path(path))
     if format_ == "auto" and place.is_dir():
-        return in_folder(place, ignore_unknown=ignore_unknown)
+        return in_folder(place, ignore_unknown=ignore_unknown, encoding=encoding)
     if format_ == "markdown":
-        return MarkdownPages.at(place, ignore_unknown=ignore_unknown)
+        return MarkdownPages.at(place, ignore_unknown=ignore_unknown, encoding=encoding)
     size = check_regular(place)
     if format_ == "auto" and is_markdown(path) and not is_own_export(place):
-        return MarkdownPages.at(place, ignore_unknown=ignore_unknown)
+        return MarkdownPages.at(place, ignore_unknown=ignore_unknown, encoding=encoding)
     return Export(
         path=place,
         within=place.resolve().parent,
@@ -124,6 +137,7 @@ def _named(path: str, format_: str, *, ignore_unknown: bool) -> Source:
         total=size,
         ignore_unknown=ignore_unknown,
         format=format_,
+        encoding=encoding,
     )
 
 

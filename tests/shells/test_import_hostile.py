@@ -128,7 +128,7 @@ def test_summary_names_what_was_refused_and_where(command: Command, tmp_path: Pa
     assert done.out.splitlines() == ["Stored 2, already there 0, refused 2", "Refused: b.md, c.md"]
     first, second = sorted(line for line in done.err.splitlines() if line.startswith("error: "))
     assert first.startswith("error: b.md: front matter: is no YAML: line 4: ")
-    assert second == "error: c.md: is no UTF-8: line 2, byte 9 of the file"
+    assert second == "error: c.md: is no UTF-8 (name its encoding with --encoding): line 2, byte 9 of it"
 
 
 def test_files_that_may_not_be_read_are_refused(command: Command, tmp_path: Path) -> None:

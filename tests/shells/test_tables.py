@@ -1,9 +1,11 @@
 """Tables of other programs: each row is one memory or one refusal, whatever its cells hold."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from tests.shells.command import Command
 from tests.shells.test_other_programs import lines, memories, read
 from tmws_cli.transfer.elements import ELEMENT_BYTES
 from tmws_cli.transfer.records import Record, Refusal
@@ -53,3 +55,37 @@ def test_tags_are_read_however_their_list_is_written(written: str) -> None:
 def test_tags_that_are_no_list_stay_in_the_metadata() -> None:
     [row] = memories(b"text,tags\nx,['a'\n", "CSV")
     assert (row.tags, row.metadata) == ((), {"tags": "['a'"})
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp932", "処理区分を確認"),
+        ("gb18030", "购买牛奶"),
+        ("euc-kr", "우유"),
+        ("cp1251", "Купить"),
+        ("cp1252", "Käse"),
+    ],
+)
+def test_no_encoding_is_guessed(encoding: str, text: str) -> None:
+    row, line = f"text,tags\n{text},{text}\n".encode(encoding), json.dumps({"text": text}, ensure_ascii=False)
+    for raw in (row, line.encode(encoding)):
+        [refusal] = read(raw)[1]
+        assert isinstance(refusal, Refusal)
+        assert refusal.reason.startswith("is no UTF-8 (name its encoding with --encoding)")
+        [record] = read(raw, encoding=encoding)[1]
+        assert isinstance(record, Record)
+        assert record.request.content == text
+    named = f"text,{text}\nx,y\nz,y\n".encode(encoding)
+    assert [each.place for each in read(named)[1]] == ["line 1"]
+    with pytest.raises(OSError, match="is not in ascii, as --encoding says"):
+        read(row, encoding="ascii")
+
+
+def test_the_encoding_of_files_can_be_named(tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    (tmp_path / "note.md").write_bytes("# Köln\n\nStraße\n".encode("cp1252"))
+    (tmp_path / "rows.csv").write_bytes("text\nGrüße\n".encode("cp1252"))
+    done = command.run("import", "note.md", "rows.csv", "--encoding", "cp1252", "--dry-run", "--json")
+    assert [each["content"] for each in done.answer["examples"]] == ["Köln\n\nStraße", "Grüße"]
+    assert "no encoding is called base64" in command.run("import", "rows.csv", "--encoding", "base64").err

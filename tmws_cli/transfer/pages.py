@@ -59,6 +59,7 @@ class MarkdownPages:
     _whole: bool
     total: int
     _ignore_unknown: bool
+    _encoding: str | None
     position: int = attrs.field(default=0, init=False)
     _sections: dict[str, set[str] | None] = attrs.field(factory=dict, init=False)
 
@@ -73,8 +74,8 @@ class MarkdownPages:
         return self._found
 
     @classmethod
-    def at(cls, path: Path, *, ignore_unknown: bool) -> "MarkdownPages":
-        """Find the files, hidden ones and those in hidden folders left out.
+    def at(cls, path: Path, *, ignore_unknown: bool, encoding: str | None = None) -> "MarkdownPages":
+        """Find the files, hidden ones and those in hidden folders left out; `encoding` as in Stream.
 
         Raises:
             InvalidField: the path itself is neither a folder nor a regular file.
@@ -82,10 +83,12 @@ class MarkdownPages:
         """
         if path.is_dir():
             found = found_below(path)
-            return cls(path, found, True, sum(map(size_of, found.pages)), ignore_unknown)  # noqa: FBT003 - attrs' order
+            total = sum(map(size_of, found.pages))
+            return cls(path, found, True, total, ignore_unknown, encoding)  # noqa: FBT003 - attrs' order
         size = check_regular(path)
         path = path.parent.resolve() / path.name if not path.is_symlink() else path.resolve()
-        return cls(path.parent, Found(pages=[path]), False, size, ignore_unknown)  # noqa: FBT003 - attrs' order
+        found = Found(pages=[path])
+        return cls(path.parent, found, False, size, ignore_unknown, encoding)  # noqa: FBT003 - attrs' order
 
     def __iter__(self) -> Iterator[Item]:
         for error in self._found.unreadable:
@@ -125,7 +128,7 @@ class MarkdownPages:
     def _page(self, path: Path, page: str) -> Iterator[Item]:
         raw = read_page(path, self._root)
         self.position += len(raw)
-        whole = _decoded(raw)
+        whole = _decoded(raw, self._encoding)
         place = self._place(path)
         front, text = taken_apart(whole)
         if front.written.get(OWN_FORMAT) == ("1",):
@@ -213,15 +216,15 @@ def _below(page: str, folder: Path) -> str | None:
     return page.removeprefix(start) if page.startswith(start) else None
 
 
-def _decoded(raw: bytes) -> str:
-    """Return the text of a file: UTF-8, or UTF-16 where it says so.
+def _decoded(raw: bytes, encoding: str | None) -> str:
+    """Return the text of a file: in the encoding, or in UTF-8, or UTF-16 where it says so.
 
     Raises:
         InvalidField: it holds a NUL, which no text does.
         UnicodeDecodeError: it is neither.
     """
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = raw.decode("utf-16" if wide else "utf-8-sig")
+    text = raw.decode(encoding or ("utf-16" if wide else "utf-8")).removeprefix("\ufeff")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InvalidField(name="file", reason=f"holds a NUL in line {line}", hint="Save it as UTF-8")

@@ -1,5 +1,6 @@
 """What a file is, told by how it begins, whatever it is called."""
 
+import errno
 import io
 import re
 from contextlib import suppress
@@ -61,12 +62,16 @@ class Recognised:
 
 @attrs.define
 class Stream:
-    """An open file, whose beginning is looked at before it is read; `path` is None for stdin."""
+    """An open file, whose beginning is looked at before it is read; `path` is None for stdin.
+
+    `encoding` is the name of a codec, None for UTF-8, or UTF-16 that says so.
+    """
 
     path: Path | None
     file: BinaryIO
     total: int | None
     ignore_unknown: bool
+    encoding: str | None = None
     head: bytes = b""
 
     def recognised(self, format_: str) -> Recognised:
@@ -88,14 +93,21 @@ class Stream:
         return found
 
     def _look(self) -> None:
-        """Read the beginning, and let the file begin with it again: in UTF-8, and without a mark of that."""
+        """Read the beginning, and let the file begin with it again: in UTF-8, and without a mark of that.
+
+        Raises:
+            OSError: it cannot be read, or is not in the encoding that it is said to have.
+        """
+        if self.encoding is not None:
+            self.file = cast("BinaryIO", io.BufferedReader(_Recoded(self.file, self.encoding, "strict")))
         while len(self.head) < HEAD_BYTES and not _holds_object_lines(self.head):
             more = self.file.read1(HEAD_BYTES)  # type: ignore[attr-defined]  # each of these files is buffered
             if not more:
                 break
             self.head += more
         if self.head.startswith(_WIDE):
-            self.file = cast("BinaryIO", io.BufferedReader(_Recoded(_behind(self.head, self.file))))
+            wide = _behind(self.head, self.file)
+            self.file = cast("BinaryIO", io.BufferedReader(_Recoded(wide, "utf-16", "replace")))
             self.head = self.head[: len(self.head) // 2 * 2].decode("utf-16", errors="replace").encode()
         else:
             self.head = self.head.removeprefix(_BOM)
@@ -120,7 +132,8 @@ class Stream:
         if b"\0" in self.head:
             return None
         if self.path is not None and _MARKDOWN.match(self.head):
-            return Recognised(MarkdownPages.at(self.path, ignore_unknown=self.ignore_unknown), "Markdown")
+            pages = MarkdownPages.at(self.path, ignore_unknown=self.ignore_unknown, encoding=self.encoding)
+            return Recognised(pages, "Markdown")
         delimiter = delimiter_in(self.head)
         return None if delimiter is None else self._table(delimiter)
 
@@ -174,17 +187,20 @@ class _Again(io.RawIOBase):
 
 
 class _Recoded(io.RawIOBase):
-    """A stream of UTF-16, as UTF-8."""
+    """A stream of another encoding, as UTF-8."""
 
-    def __init__(self, wide: BinaryIO) -> None:
-        self._text = io.TextIOWrapper(wide, "utf-16", errors="replace", newline="")
+    def __init__(self, file: BinaryIO, encoding: str, errors: str) -> None:
+        self._text = io.TextIOWrapper(file, encoding, errors=errors, newline="")
         self._rest = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        raw = self._rest or self._text.read(len(buffer)).encode("utf-8", "replace")
+        try:
+            raw = self._rest or self._text.read(len(buffer)).encode("utf-8", "replace")
+        except UnicodeError as error:
+            raise OSError(errno.EILSEQ, f"it is not in {self._text.encoding}, as --encoding says") from error
         taken, self._rest = raw[: len(buffer)], raw[len(buffer) :]
         buffer[: len(taken)] = taken
         return len(taken)

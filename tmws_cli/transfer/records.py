@@ -94,6 +94,9 @@ class Skip:
 NO_TEXT = "holds no text"
 """Why something is passed over."""
 
+NO_UTF8 = "is no UTF-8 (name its encoding with --encoding)"
+"""Why bytes are refused that are no text, and what helps."""
+
 Item = Record | Continuation | Refusal | Skip
 
 
@@ -112,7 +115,8 @@ def reason_of(error: Exception) -> str:
             return error.message
         case UnicodeDecodeError():
             line = error.object.count(b"\n", 0, error.start) + 1
-            return f"is no UTF-8: line {line}, byte {error.start + 1} of the file"
+            reason = NO_UTF8 if error.encoding == "utf-8" else "is not in the encoding that --encoding names"
+            return f"{reason}: line {line}, byte {error.start + 1} of it"
         case OSError():
             return f"cannot be read ({error.strerror or error})"
         case _:

@@ -37,6 +37,7 @@ class Export:
     total: int
     ignore_unknown: bool
     format: str = "auto"
+    encoding: str | None = None
     found: bool = False
     beside_markdown: bool = False
     passed_over: tuple[str, str] | None = attrs.field(default=None, init=False)
@@ -57,7 +58,8 @@ class Export:
     def _items(self) -> Iterator[Item]:
         with opened(self.path, self.within) as file:
             try:
-                recognised = Stream(self.path, file, self.total, self.ignore_unknown).recognised(self.format)
+                stream = Stream(self.path, file, self.total, self.ignore_unknown, self.encoding)
+                recognised = stream.recognised(self.format)
             except InvalidField:
                 if not self.found:
                     raise
@@ -121,13 +123,13 @@ class Several:
             yield from source
 
 
-def in_folder(folder: Path, *, ignore_unknown: bool) -> Several:
+def in_folder(folder: Path, *, ignore_unknown: bool, encoding: str | None = None) -> Several:
     """Return what is in a folder and below: Markdown, and what other programs have exported.
 
     Beside Markdown these are conversations alone, elsewhere what has the shape of a program's dump: any other file with
     texts may be about anything, and is named at the end.
     """
-    pages = MarkdownPages.at(folder, ignore_unknown=ignore_unknown)
+    pages = MarkdownPages.at(folder, ignore_unknown=ignore_unknown, encoding=encoding)
     exports = [
         Export(
             path=path,
@@ -135,6 +137,7 @@ def in_folder(folder: Path, *, ignore_unknown: bool) -> Several:
             place=label(path.relative_to(folder).as_posix()),
             total=size_of(path),
             ignore_unknown=ignore_unknown,
+            encoding=encoding,
             found=True,
             beside_markdown=bool(pages.pages),
         )

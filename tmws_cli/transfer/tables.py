@@ -12,7 +12,7 @@ import orjson
 
 from tmws_cli.transfer.elements import ELEMENT_BYTES
 from tmws_cli.transfer.formats.entries import MEANT, Entry
-from tmws_cli.transfer.records import Item, Refusal, contained, reason_of
+from tmws_cli.transfer.records import NO_UTF8, Item, Refusal, contained, reason_of
 from tmws_core.domain.words import words_in
 from tmws_core.doubles import faithful
 
@@ -24,7 +24,6 @@ _IDENTITIES = ("id", "memory_id", "uuid", "key")
 _MEANT_HERE = MEANT | {"session_id", "sequence", "source", "namespace"}
 _DELIMITERS = ",;\t|"
 _NOT_IN_A_NAME = re.compile(r"[\s-]+")
-_SURROGATES = re.compile("[\udc80-\udcff]")
 _BETWEEN_TAGS = re.compile(r"[;|]")
 
 
@@ -42,10 +41,7 @@ def delimiter_in(head: bytes) -> str | None:
 
 @attrs.define
 class CsvTable:
-    """The memories of an open file in UTF-8; a cell that is none is read as Windows-1252.
-
-    `total` counts the bytes that there are.
-    """
+    """The memories of an open file in UTF-8; `total` counts the bytes that there are."""
 
     _file: BinaryIO
     total: int | None
@@ -66,6 +62,8 @@ class CsvTable:
             for row in rows.read(self._delimiter):
                 if isinstance(row, Refusal):
                     yield row
+                    if names is None:
+                        return
                 elif names is None:
                     names = [cell.strip() for cell in row]
                 elif any(cell.strip() for cell in row):
@@ -120,6 +118,10 @@ class _Rows:
             return f"is longer than {ELEMENT_BYTES} bytes: nothing behind it is read"
         if self._is_open:
             return "opens a quotation mark that nothing closes: nothing behind it is read"
+        try:
+            "".join(self._lines).encode()
+        except UnicodeEncodeError:  # bytes that are no UTF-8
+            return NO_UTF8
         if len(self._lines) > 1 and not _is_strict(self._lines, delimiter):
             return f"has quotation marks that do not match, up to line {self._number}"
         return ""
@@ -139,7 +141,7 @@ def _items(place: str, names: Sequence[str], row: Sequence[str], file: str | Non
         name = names[number] if number < len(names) and names[number] else f"column {number + 1}"
         plain = _plain(name)
         if cell.strip():
-            value, known = _value(plain, _decoded(cell)), plain if plain in _KNOWN else name
+            value, known = _value(plain, cell), plain if plain in _KNOWN else name
             if known in told and plain in _TAGS:
                 told[known] = [*_words(told[known]), *_words(value)]
             else:
@@ -163,13 +165,6 @@ def _value(name: str, cell: str) -> Any:
 def _words(tags: Any) -> list[Any]:
     words = words_in(tags) if isinstance(tags, str) else tags
     return words if isinstance(words, list) else [tags]
-
-
-def _decoded(cell: str) -> str:
-    """Return a cell; bytes that are no UTF-8 tell that it is what Windows programs write in the west."""
-    if not _SURROGATES.search(cell):
-        return cell
-    return cell.encode("utf-8", "surrogateescape").decode("cp1252", errors="replace")
 
 
 def _plain(name: str) -> str:

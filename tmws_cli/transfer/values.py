@@ -28,11 +28,13 @@ def items_in(place: str, raw: bytes, *, ignore_unknown: bool, in_lines: bool, fi
     `file` as in `Entry.record`.
 
     Raises:
-        InvalidField: it is no object, or says something that no memory can have.
+        InvalidField: it says something that no memory can have.
+        UnicodeDecodeError: it is no UTF-8.
     """
     try:
         values = faithful(raw, orjson.loads(raw))
     except orjson.JSONDecodeError as error:
+        raw.decode()
         yield Refusal(place=place, reason=f"is no JSON: {error}")
         return
     if not isinstance(values, dict):
