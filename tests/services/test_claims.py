@@ -15,6 +15,7 @@ from tmws_cli.transfer.claims import Claims
 from tmws_cli.transfer.importing import Import, Source
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.recognising import Stream
+from tmws_cli.transfer.several import Export, Several
 from tmws_core.domain.memory import AccessLevel, SharePermission
 from tmws_core.messages.memory import (
     CreateMemory,
@@ -234,6 +235,33 @@ async def test_a_circle_of_replacements_is_not_closed(world: World, tmp_path: Pa
     await run.run(source_of(tmp_path / "lines.jsonl", lines), lambda _position, _memories: None)
     assert (run.tally.stored, [refusal.place for refusal in run.tally.refusals]) == (3, ["line 2"])
     assert len([each for each in await memories(world) if each.superseded_by is None]) == 2
+
+
+async def test_ids_are_those_of_one_file(world: World, tmp_path: Path) -> None:
+    begun: dict[str, Any] = {"version": 3, "written_by": "x", "history_total": 2, **_CHANGED}
+    first = written(
+        {"memory_id": "1", "content": "Apples are red."},
+        {"memory_id": "3", "content": "Pears are blue.", "superseded_by": "2"},
+        {"memory_id": "4", "content": "The gate code is secret.", **begun},
+    )
+    second = written(
+        {"history_of": "4", "history": [{"content": "The gate code is 0000."}]},
+        {"memory_id": "2", "content": "The gate code is 1111.", "superseded_by": "1"},
+        {"memory_id": "1", "content": "The gate code is 2222."},
+    )
+    files = [export_of(tmp_path / name, text) for name, text in (("a.jsonl", first), ("b.jsonl", second))]
+    run = Import(app=world.app, caller=world.operator, on_refusal=lambda _: None)
+    await run.run(Several(files), lambda _position, _memories: None)
+    contents = {each.memory_id: each.content for each in await memories(world)}
+    replaced = {each.content: contents[each.superseded_by] for each in await memories(world) if each.superseded_by}
+    assert replaced == {"The gate code is 1111.": "The gate code is 2222."}
+    assert (run.tally.stored, run.tally.unlinked) == (5, 1)
+    assert [refusal.place for refusal in run.tally.refusals] == ["b.jsonl, line 1"]
+
+
+def export_of(path: Path, text: str) -> Export:
+    path.write_text(text, encoding="utf-8")
+    return Export(path=path, within=path.parent, place=path.name, total=len(text), ignore_unknown=False)
 
 
 async def test_what_has_expired_since_is_in_force_again_unless_it_ends_by_the_file(

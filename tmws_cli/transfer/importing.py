@@ -118,7 +118,7 @@ class Import:
     tally: Tally = attrs.field(factory=Tally, init=False)
     _links: Links = attrs.field(init=False)
     _open: Retelling | None = attrs.field(default=None, init=False)
-    _going_on: str | None = attrs.field(default=None, init=False)
+    _going_on: tuple[str, str | None] | None = attrs.field(default=None, init=False)
     _places: set[str] = attrs.field(factory=set, init=False)
     _superseded: set[str] = attrs.field(factory=set, init=False)
 
@@ -183,7 +183,8 @@ class Import:
     async def _store(self, records: list[Record]) -> None:
         if not records:
             return
-        self._going_on = records[-1].identity if records[-1].goes_on else None
+        last = records[-1]
+        self._going_on = (last.file, last.identity) if last.goes_on else None
         here = [await is_here(self.app, self.caller, record) for record in records]
         if any(here):
             self.tally.already_there += sum(here)
@@ -307,7 +308,7 @@ class Import:
 
     async def _go_on(self, found: Continuation) -> None:
         """Tell more former texts of the memory before; those of one that was refused, or was there, are passed over."""
-        if found.identity != self._going_on:
+        if (found.file, found.identity) != self._going_on:
             self._refuse(Refusal(place=found.place, reason="continues the history of a memory that is not before it"))
         elif self._open is not None:
             await self._told(found.place, self._open.go_on(found.former))

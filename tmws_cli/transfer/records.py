@@ -50,7 +50,8 @@ class Record:
     that it had before, oldest first; where it `goes_on`, more of them follow. With a `given_key`, the file names its
     idempotency key itself; otherwise that is made of what the memory is called, or for an `is_edition` of the place in
     a page, whatever stands there now; `page` names it. One that `is_claimed` said that it is another agent's,
-    or that others read it, and was not believed.
+    or that others read it, and was not believed. `file` tells files apart that have ids of their own each; Markdown
+    pages have them together.
     """
 
     place: str
@@ -64,6 +65,7 @@ class Record:
     is_edition: bool = False
     page: str | None = None
     is_claimed: bool = False
+    file: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -73,6 +75,7 @@ class Continuation:
     place: str
     identity: str
     former: tuple[str, ...]
+    file: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -10,7 +10,7 @@ from tmws_cli.transfer.files import Found, label, opened, size_of
 from tmws_cli.transfer.importing import Source
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.recognising import CONVERSATIONS, Stream
-from tmws_cli.transfer.records import Item, Skip, contained
+from tmws_cli.transfer.records import Continuation, Item, Record, Skip, contained
 from tmws_core.errors import InvalidField
 
 NAMED = 3
@@ -74,7 +74,8 @@ class Export:
                 return
             self._source = recognised.source
             for item in self._source:
-                yield attrs.evolve(item, place=f"{self.place}, {item.place}")
+                told = attrs.evolve(item, place=f"{self.place}, {item.place}")
+                yield attrs.evolve(told, file=str(self.path)) if isinstance(told, Record | Continuation) else told
 
 
 @attrs.frozen
