@@ -1,7 +1,8 @@
 """How pages are taken apart."""
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tmws_cli.transfer.markdown import SECTION_BYTES, sections, split_front_matter, with_front_matter
@@ -48,10 +49,29 @@ def test_aliases_in_front_matter_are_refused() -> None:
         split_front_matter("---\na: &x [1]\nb: [*x, *x]\n---\n")
 
 
-def test_front_matter_times_become_rfc_3339() -> None:
-    front, text = split_front_matter("---\r\nat: 2026-01-31 12:00:00\r\nday: 2026-01-31\r\n---\r\ntext")
-    assert front == {"at": "2026-01-31T12:00:00Z", "day": "2026-01-31"}
-    assert text == "text"
+def test_front_matter_may_have_line_ends_of_windows() -> None:
+    front, text = split_front_matter("---\r\nat: 2026-01-31 12:00:00\r\nn: 1\r\n---\r\ntext")
+    assert (front, text) == ({"at": "2026-01-31 12:00:00", "n": 1}, "text")
+
+
+@example("01234567 10:00 1:2:3 NO no yes on off y True NULL .inf -.inf .NaN 0x1F 0o17 0b11 1_000 1.10 1. .5 +1 -0 = <<")
+@example(
+    "1e3 1.0e3 1E3 12e45 1.5E+3 0.1 -0.0 1.0e+16 2024-1-5 2024-01-05t1:2:3.10 99999999999999999999 1.00000000000000001"
+)
+@given(st.text("0123456789:._-+exZTnoyfatrulsNO=~ ", min_size=1, max_size=12))
+def test_what_is_written_without_quotation_marks_is_text_or_is_written_back_as_it_was(words: str) -> None:
+    written = [word for word in words.split() if word not in ("~", "null", "-") and not word.endswith(":")]
+    lines = "".join(f"{n}:\n- {word}\n" for n, word in enumerate(written))
+    front, _ = split_front_matter(f"---\n{lines}---\n")
+    for word, [value] in zip(written, front.values(), strict=True):
+        assert (value if isinstance(value, str) else yaml.safe_dump([value])[2:-1]) == word
+    named, _ = split_front_matter("---\n" + "".join(f"{word}: 1\n" for word in {*written}) + "---\n")
+    assert named.keys() == {*written}
+
+
+def test_numbers_and_truth_values_are_no_texts() -> None:
+    front, _ = split_front_matter("---\na: [0, -7, 1.5, -0.0, 1.0e+16, true, false, null, ~]\nb:\n---\n")
+    assert repr(front) == repr({"a": [0, -7, 1.5, -0.0, 1e16, True, False, None, None], "b": None})
 
 
 _TEXT = st.text(

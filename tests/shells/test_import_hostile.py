@@ -334,7 +334,7 @@ def notes_of_other_programs() -> Iterator[Any]:
     yield "session_id: a\nsequence: 7\ncontent: b", {"metadata": {"session_id": "a", "sequence": 7, "content": "b"}}
     yield "namespace: My notes!", {"metadata": {"namespace": "My notes!"}}
     yield "memory_type: Procedural", {"memory_type": "procedural"}
-    yield "shared_with: [bob]\ntmws: yes", {"metadata": {"shared_with": ["bob"], "tmws": True}}
+    yield "shared_with: [bob]\ntmws: yes", {"metadata": {"shared_with": ["bob"], "tmws": "yes"}}
     yield "access_level: friends", {"metadata": {"access_level": "friends"}}
     yield "metadata: word\nother: 1", {"metadata": {"metadata": "word", "other": 1}}
     yield "metadata: {a: 1}\na: 2\nb: 3", {"metadata": {"a": 1, "b": 3}}

@@ -33,10 +33,14 @@ _DEEP = re.compile(rf"""(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{
 """A name in TOML that is nested too deep: the time that Python takes to read it grows with its square."""
 
 _NUMBER_CHARACTERS = 64
-"""The longest number or time; PyYAML's numbers to the base of 60 take time that grows with the square of it."""
+"""The longest number: the time that Python takes to read it grows with the square of that."""
 
 _YAML_BREAKS = re.compile("[\x85\u2028\u2029]")
 """Line breaks to YAML: unless PyYAML escapes all of Unicode, it writes them as they are and reads them as spaces."""
+
+_YAML = "tag:yaml.org,2002:"
+_TEXT = f"{_YAML}str"
+_NULL = f"{_YAML}null"
 
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _BREAKS = re.compile(r"[\x0b\x0c]")
@@ -51,7 +55,7 @@ class FrontMatter:
     """What stands above a page.
 
     `values` are JSON values. `written` holds the scalar, or the scalars of a list, as they were written, by the names
-    that have nothing else: `yes`, `2024` and `007` are texts there.
+    that have nothing else: `true` and `2024` are texts there.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
@@ -161,22 +165,32 @@ class _Loader(yaml.SafeLoader):
                     problem = f"{key.value[:80]!r} is there twice"
                     raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
                 names.add(key.value)
+                key.tag = _TEXT
         return super().construct_mapping(node, deep)
 
 
+_Loader.yaml_implicit_resolvers = {}
+for _kind, _written, _first in (
+    ("null", r"(?:~|null|)\Z", ["~", "n", ""]),
+    ("bool", r"(?:true|false)\Z", list("tf")),
+    ("int", r"-?[0-9]+\Z", list("-0123456789")),
+    ("float", r"-?[0-9]+\.[0-9]+(?:e[-+][0-9]+)?\Z", list("-0123456789")),
+):
+    _Loader.add_implicit_resolver(f"{_YAML}{_kind}", re.compile(_written), _first)
+# All else is text, and so are numbers that would be written otherwise: PyYAML follows YAML 1.1, to which the telephone
+# number 01234567 is 342391, the time 10:00 is 600, and the country NO is false.
+
+
 def _as_text_otherwise(construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Let a number or a time that JSON, or Python, does not have stay the text that it is."""
+    """Let a number that would be written otherwise, or that JSON or Python does not have, stay the text that it is."""
 
     def constructed(loader: Any, node: Any) -> Any:
-        if len(node.value) > _NUMBER_CHARACTERS:
-            return loader.construct_scalar(node)
-        try:
-            value = construct(loader, node)
-            if isinstance(value, datetime):
-                rfc3339(_aware(value))
-        except (ValueError, OverflowError):
-            return loader.construct_scalar(node)
-        return value if _is_json(value) else loader.construct_scalar(node)
+        if len(node.value) <= _NUMBER_CHARACTERS:
+            with suppress(ValueError, OverflowError):
+                value = construct(loader, node)
+                if _is_json(value) and _REPRESENTER.represent_data(value).value == node.value:
+                    return value
+        return loader.construct_scalar(node)
 
     return constructed
 
@@ -191,10 +205,13 @@ def _is_json(value: Any) -> bool:
             return True
 
 
-for _name in ("int", "float", "timestamp"):
-    _Loader.add_constructor(
-        f"tag:yaml.org,2002:{_name}", _as_text_otherwise(getattr(yaml.SafeLoader, f"construct_yaml_{_name}"))
-    )
+_REPRESENTER = yaml.representer.SafeRepresenter()
+
+for _kind in ("int", "float"):
+    _construct = getattr(yaml.SafeLoader, f"construct_yaml_{_kind}")
+    _Loader.add_constructor(f"{_YAML}{_kind}", _as_text_otherwise(_construct))
+_as_text: Any = yaml.SafeLoader.construct_yaml_str
+_Loader.add_constructor(f"{_YAML}timestamp", _as_text)  # where a tag says that it is one
 
 
 _LINE = re.compile(r"( *(?:- +)?)(?:(\w[\w -]*+):(?= |$))? *(.*)")
@@ -225,7 +242,7 @@ def _loaded(source: str) -> FrontMatter | None:
     loader = _Loader(source)
     try:
         node = loader.get_single_node()
-        if node is None or node.tag == "tag:yaml.org,2002:null":
+        if node is None or node.tag == _NULL:
             return FrontMatter()
         if not isinstance(node, yaml.MappingNode):
             return None
@@ -247,7 +264,7 @@ def _scalars(node: yaml.Node) -> tuple[str, ...] | None:
     nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
     if not all(isinstance(each, yaml.ScalarNode) for each in nodes):
         return None
-    return tuple(readable(each.value) for each in nodes if each.tag != "tag:yaml.org,2002:null")
+    return tuple(readable(each.value) for each in nodes if each.tag != _NULL)
 
 
 def _no_yaml(problem: str, mark: Any) -> InvalidField:

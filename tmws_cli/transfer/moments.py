@@ -14,8 +14,11 @@ _CHARACTERS = 64
 
 _NUMBER = re.compile(r"\d{9,19}(\.\d{1,9})?")
 _SLASHED = re.compile(r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})(?=$|[T ])")
+_ONE_DIGIT = re.compile(r"(?<![\d.])(?<!W\d\d-)\d(?!\d)")
+"""Of a month, a day, an hour or an offset: no digit of a second, and no day of a week."""
+
 _APART = re.compile(r"(?<=\d)\s*(?:UTC|GMT|Z)$", re.IGNORECASE)
-_BEFORE_OFFSET = re.compile(r"\s+(?=[+-]\d{2}:?\d{2}$)")
+_BEFORE_OFFSET = re.compile(r"(?<=\d)\s+(?=[+-]\d{2}(?::?\d{2})?$)")
 
 _BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -50,8 +53,8 @@ def _since_1970(number: float) -> str | None:
 
 
 def _iso(text: str) -> datetime:
-    plain = _BEFORE_OFFSET.sub("", _APART.sub("+00:00", text))
-    return datetime.fromisoformat(_SLASHED.sub(lambda day: "-".join(part.zfill(2) for part in day.groups()), plain))
+    plain = _SLASHED.sub(r"\1-\2-\3", _APART.sub("+00:00", " ".join(text.split())))
+    return datetime.fromisoformat(_BEFORE_OFFSET.sub("", _ONE_DIGIT.sub(r"0\g<0>", plain)))
 
 
 _READERS: tuple[Callable[[str], datetime], ...] = (_iso, parsedate_to_datetime)
