@@ -79,6 +79,24 @@ def test_a_file_may_be_in_any_encoding_that_tells_itself(raw: str, encoding: str
     assert [item.request.content for item in items if isinstance(item, Record)] == [WORDS] * 3
 
 
+def test_half_a_character_is_replaced_but_in_our_own_form() -> None:
+    halves = r"\ud83d a \udf78\ud83c \\ud83d \uD83C\uDF78 \ud83d\ud83d"
+    whole = "\ufffd a \ufffd\ufffd \\ud83d \U0001f378 \ufffd\ufffd"
+    entity = '{"name": "Ada", "observations": ["tea", "' + halves + '"], "\\udc00": 1.5}'
+    for raw in (entity, f"[{entity}]"):
+        _, items = read(raw.encode())
+        found = [item.request for item in items if isinstance(item, Record)]
+        assert [each.content for each in found] == ["Ada: tea", f"Ada: {whole}"]
+        assert found[0].metadata["\ufffd"] == 1.5
+    for own in (
+        r'{"content": "\ud83d"}',
+        '{"content": "tea"',
+        r'{"history_of": "1", "history": [{"content": "\ud83d"}]}',
+    ):
+        [refusal] = read(own.encode())[1]
+        assert isinstance(refusal, Refusal)
+
+
 @pytest.mark.parametrize("value", [1719840000, "1719840000.0", 1719840000_000, 1719840000_000_000, "2024-07-01 13:20"])
 def test_a_time_is_read_in_any_of_its_forms(value: Any) -> None:
     assert moment_of(value) == "2024-07-01T13:20:00Z"
