@@ -16,11 +16,32 @@ def home_directory() -> str | None:
     return home if os.path.isdir(home) else None
 
 
+def unexpanded(text: str) -> str | None:
+    """Return what a shell would have expanded in a path or URL, and some client has not; None if there is nothing.
+
+    That is `${NAME}`, and `$NAME` or `%NAME%` at the beginning of a part. `%41%` is a byte in a URL.
+    """
+    _, found, rest = text.partition("${")
+    if found and "}" in rest:
+        return f"${{{rest.partition('}')[0]}}}"
+    for part in text.split("/"):
+        sign, rest = part[:1], part[1:]
+        name, closing, _ = rest.partition("%")
+        if sign == "%" and closing and len(name) > len("41") and name.isidentifier():
+            return f"%{name}%"
+        name = "".join(each if each.isalnum() or each == "_" else " " for each in rest).partition(" ")[0]
+        if sign == "$" and name.isidentifier():
+            return f"${name}"
+    return None
+
+
 def located(path: str) -> str | None:
     """Return an absolute path, or None for one that leads nowhere.
 
-    That is `~` of nobody, and what is relative to a directory that was deleted.
+    That is `~` of nobody, what is relative to a directory that was deleted, and what nothing has expanded.
     """
+    if unexpanded(path):
+        return None
     if path == "~" or path.startswith("~/"):
         home = home_directory()
         return None if home is None else home.rstrip("/") + path[1:]

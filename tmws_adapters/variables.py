@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from tmws_adapters.paths import located
+from tmws_adapters.paths import located, unexpanded
 from tmws_core.errors import ConfigurationError
 
 _SECRETS = frozenset({"TMWS_SECRET_KEY", "TMWS_SECRET_KEY_PREVIOUS", "TMWS_LICENSE_KEY"})
@@ -19,8 +19,25 @@ def parse(key: str, value: str, hint: Any) -> object:
     if get_origin(hint) is tuple:
         return _list(key, value)
     wanted = next(kind for kind in (get_args(hint) or (hint,)) if kind is not type(None))
+    if wanted is Path or "_URL" in key:
+        refuse_unexpanded(key, value)
     parsers: dict[type, Callable[[str, str], object]] = {int: _integer, float: _number, bool: _boolean, Path: _path}
     return parsers[wanted](key, value) if wanted in parsers else value.strip()
+
+
+def refuse_unexpanded(key: str, value: str) -> None:
+    """Refuse the path or URL of a variable in which some client has not expanded `${NAME}` or the like.
+
+    Raises:
+        ConfigurationError: there is such a name in it; nothing else of the value is said.
+    """
+    name = unexpanded(value)
+    if name is not None:
+        raise ConfigurationError(
+            setting=key,
+            reason=f"holds {name[:60]}, which nothing has expanded",
+            hint=f"Write out what it stands for, or leave {key} unset",
+        )
 
 
 def _literal(key: str, value: str, choices: tuple[str, ...]) -> str:

@@ -98,8 +98,11 @@ def settings_page() -> Iterator[str]:
     yield "Read once, at the start: defaults, then the file `.env` in `TMWS_HOME`, then the file that `TMWS_ENV_FILE`"
     yield "or `--env-file` names, then the environment, then options of the command; the later ones win. An unknown"
     yield "variable that begins with `TMWS_` is refused. A `.env` in the working directory is ignored, and nothing like"
-    yield "`${NAME}` is expanded. `TMWS_HOME` and `TMWS_ENV_FILE` lead to these files: only the environment, and for"
-    yield from ("`TMWS_HOME` a file that is named, can set them.", "")
+    yield "`${NAME}` is expanded: a path or a URL that holds it is refused. `TMWS_HOME` and `TMWS_ENV_FILE`"
+    yield from (
+        "lead to these files: only the environment, and for `TMWS_HOME` a file that is named, can set them.",
+        "",
+    )
     yield "The file in `TMWS_HOME` has to be UTF-8 text, must belong to the user or to root, and must not be writable"
     yield from ("by every user; otherwise nothing starts. A file that is named may belong to anybody.", "")
     yield from ("Any variable can be read from a file: `TMWS_AGENT_ID_FILE=/run/secrets/agent` names it.", "")

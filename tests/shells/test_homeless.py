@@ -9,6 +9,7 @@ import pytest
 
 from tests.shells.command import ROOT, SECONDS
 from tests.shells.serving import request
+from tmws_adapters.local.place import place_at_once
 from tmws_adapters.paths import home_directory, located
 from tmws_adapters.settings import load_settings
 from tmws_core.errors import ConfigurationError
@@ -87,6 +88,39 @@ def test_path_that_leads_nowhere_is_refused_by_its_setting(name: str, tmp_path: 
     assert raised.value.setting == name
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("${HOME}/x", "${HOME}"),
+        ("/data/${USER:-ada}.db", "${USER:-ada}"),
+        ("$HOME/x", "$HOME"),
+        ("%USERPROFILE%\\x", "%USERPROFILE%"),
+    ],
+)
+def test_what_nothing_has_expanded_is_refused_by_its_setting(
+    value: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for setting, given in {
+        "TMWS_HOME": value,
+        "TMWS_LOG_FILE": value,
+        "TMWS_ENV_FILE": value,
+        "TMWS_SECRET_KEY_FILE": value,
+        "TMWS_DATABASE_URL": f"sqlite:///{value}",
+        "TMWS_REDIS_URL": f"redis://{value}",
+    }.items():
+        with pytest.raises(ConfigurationError) as raised:
+            load_settings({"TMWS_HOME": str(tmp_path), setting: given})
+        assert (raised.value.setting, f"holds {name}," in raised.value.reason) == (setting, True)
+    assert place_at_once({"TMWS_HOME": value}) is None
+    assert place_at_once({"TMWS_DATABASE_URL": f"sqlite:///{value}"}) is None
+
+
+def test_signs_of_other_meaning_are_no_names(tmp_path: Path) -> None:
+    url = "postgresql://ada:pa$word@host/%C3%89tage%20$"
+    assert load_settings({"TMWS_HOME": str(tmp_path / "a$b%c%"), "TMWS_DATABASE_URL": url}).database_url == url
+
+
 def test_data_directory_may_be_named_by_a_tilde_or_from_where_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,3 +131,4 @@ def test_data_directory_may_be_named_by_a_tilde_or_from_where_one_is(
     assert load_settings({"TMWS_HOME": "data"}).home == tmp_path / "data"
     assert load_settings({"TMWS_HOME": "~"}).home == tmp_path
     assert load_settings({}).home == tmp_path / ".tmws"
+    assert load_settings({"TMWS_DATABASE_URL": "sqlite:///~/x.db"}).sqlite_path == tmp_path / "x.db"

@@ -4,7 +4,7 @@ import os
 from _blake2 import blake2b  # hashlib is it, and 4 MB of OpenSSL
 from collections.abc import Mapping
 
-from tmws_adapters.paths import located
+from tmws_adapters.paths import located, unexpanded
 from tmws_adapters.private import make_directory
 
 HOME = "~/.tmws"
@@ -54,6 +54,8 @@ def place_at_once(variables: Mapping[str, str]) -> Place | None:
     if in_files not in ([], ["TMWS_LOG_FILE"]) or home is None or os.path.lexists(os.path.join(home, ".env")):
         return None
     url = variables.get("TMWS_DATABASE_URL", "").strip()
+    if unexpanded(url):
+        return None
     if url.startswith(SERVER_SCHEMES):
         return Place(os.path.join(home, stand_in(url)))
     if url:
@@ -71,9 +73,9 @@ def stand_in(url: str) -> str:
 
 
 def path_of(url: str) -> str | None:
-    """Return the file that `sqlite:///relative` or `sqlite:////absolute` names, or None if the URL names none."""
+    """Return the file that `sqlite:///relative`, `sqlite:///~/in-home` or `sqlite:////absolute` names, or None."""
     scheme, _, rest = url.partition("://")
     path = rest.partition("?")[0].partition("#")[0]
     if scheme.lower() not in ("sqlite", "sqlite+aiosqlite") or not path.startswith("/") or path == "/":
         return None
-    return path[1:]
+    return located(path[1:]) if path.startswith("/~") else path[1:]

@@ -13,7 +13,7 @@ from tmws_adapters.private import read_small
 from tmws_adapters.settings.fields import PREFIX, name_of
 from tmws_adapters.settings.files import NAME, variables_in
 from tmws_adapters.settings.values import TOOLSETS, Settings
-from tmws_adapters.variables import parse
+from tmws_adapters.variables import parse, refuse_unexpanded
 from tmws_core.domain.nearest import nearest
 from tmws_core.errors import ConfigurationError
 
@@ -111,6 +111,7 @@ def _ours(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _named(name: str) -> Path:
+    refuse_unexpanded(ENV_FILE, name)
     path = located(name)
     if path is None:
         raise ConfigurationError(setting=ENV_FILE, reason=f"{name[:60]!r} leads nowhere", hint="Give an absolute path")
@@ -159,6 +160,7 @@ def _resolved(raw: Mapping[str, str]) -> dict[str, str]:
 
 
 def _content_of(key: str, path: Path) -> str:
+    refuse_unexpanded(key, str(path))
     try:
         return read_small(str(path)).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -41,8 +41,8 @@ class Settings:
         default="",
         repr=False,
         metadata=doc(
-            "Where the memories are: `sqlite:////absolute/path/tmws.db` or `postgresql://user:password@host/database`; "
-            "empty: in TMWS_HOME."
+            "Where the memories are: `sqlite:////absolute/tmws.db`, `sqlite:///~/tmws.db` or "
+            "`postgresql://user:password@host/database`; empty: in TMWS_HOME."
         ),
     )
     database_url_read: str = attrs.field(
