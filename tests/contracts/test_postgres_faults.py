@@ -12,10 +12,11 @@ from psycopg import sql
 
 from tests.contracts.builders import EVERYTHING, memory, new, scope
 from tests.contracts.steps import get, store
-from tests.servers.postgres import GUARDED, PASSWORD, PostgresServer, behind, free_port, own_server
+from tests.servers.postgres import GUARDED, PASSWORD, WORKER, PostgresServer, behind, free_port, own_server
 from tmws_adapters.postgres import open_postgres
 from tmws_adapters.postgres.errors import MEANINGS, PART, storage_error
 from tmws_adapters.postgres.opening import check_server, check_vector
+from tmws_adapters.postgres.upkeep import PostgresUpkeep
 from tmws_core.errors import SchemaTooNew, StorageBusy, StorageReadOnly, StorageUnavailable, TmwsError
 from tmws_core.ports.storage import Storage
 
@@ -102,6 +103,27 @@ async def test_an_extension_that_is_too_old_is_told(postgres: PostgresServer, ur
     postgres.execute(sql.SQL(older), name_of(url))
 
     assert "the extension vector is of version 0.7.4" in (await refusal(url)).message
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_that_cannot_hold_every_text_is_told(postgres: PostgresServer, encoding: str) -> None:
+    name = sql.Identifier(f"of_{encoding.lower()}")
+    postgres.execute(
+        sql.SQL(
+            "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C' STRATEGY FILE_COPY"
+        ).format(name, sql.Identifier(WORKER), sql.Literal(encoding))
+    )
+    url = postgres.url(f"of_{encoding.lower()}")
+    try:
+        error = await refusal(url)
+        with pytest.raises(StorageUnavailable) as raised:
+            PostgresUpkeep(url).standing()
+    finally:
+        postgres.execute(sql.SQL("DROP DATABASE {}").format(name))
+
+    assert f"the encoding {encoding}" in error.message
+    assert "ENCODING 'UTF8' TEMPLATE template0" in error.remedy
+    assert raised.value.message == error.message
 
 
 def test_a_server_without_the_extension_is_refused() -> None:

@@ -13,8 +13,9 @@ import attrs
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tmws_adapters.postgres.errors import connection_error
+from tmws_adapters.postgres.errors import PART, connection_error
 from tmws_adapters.postgres.vector_type import register
+from tmws_core.errors import StorageUnavailable
 
 CONNECT_TIMEOUT = 10
 """Seconds to wait for the only server of a URL, unless the URL says otherwise."""
@@ -77,6 +78,7 @@ class Opener:
             raise connection_error(_plain(error)) from None
         self._last = (connection.info.host, str(connection.info.port))
         try:
+            check_encoding(connection.info)
             with cut_off(connection, self.limit):
                 await self._set_up(connection)
                 await register(connection)
@@ -114,6 +116,21 @@ class Opener:
         if await cursor.fetchone() != (connection.info.backend_pid,):
             # Behind a pooler each transaction may meet another process, which knows no statement prepared by a former.
             connection.prepare_threshold = None
+
+
+def check_encoding(info: psycopg.ConnectionInfo) -> None:
+    """Refuse a database that cannot hold every text, by what the server tells of itself on connecting.
+
+    Raises:
+        StorageUnavailable: its encoding is another one than UTF8.
+    """
+    encoding = info.parameter_status("server_encoding") or "UTF8"
+    if encoding != "UTF8":
+        raise StorageUnavailable(
+            part=PART,
+            reason=f"the database has the encoding {encoding}, in which not every text can be stored",
+            hint="Use a database that was made with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+        )
 
 
 @contextmanager

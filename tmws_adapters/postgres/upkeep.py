@@ -16,6 +16,7 @@ from tmws_adapters.migrations.runner import downgrade_server, known
 from tmws_adapters.migrations.shape import Difference, differences_of_server
 from tmws_adapters.migrations.standing import Change, Standing, known_revision, standing_of
 from tmws_adapters.postgres.errors import PART, connection_error, storage_error
+from tmws_adapters.postgres.opener import check_encoding
 from tmws_adapters.postgres.opening import STATEMENT_TIMEOUT, open_postgres
 from tmws_adapters.sql.entries import progress_of
 from tmws_core.errors import StorageBusy, StorageUnavailable
@@ -129,6 +130,7 @@ class PostgresUpkeep:
             # The message may hold parts of the URL: it is not kept.
             raise _unconnected(error) from None
         with closing(connection), _translated():
+            check_encoding(connection.info)
             yield connection
 
 
