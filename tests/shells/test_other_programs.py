@@ -146,12 +146,13 @@ CHAT: dict[str, Any] = {
     "current_node": "e",
     "mapping": {
         "r": node(None, None),
-        "s": node("r", message("system", "", metadata={"is_visually_hidden_from_conversation": True})),
-        "a": node("s", message("user", "Where are they?", 1719840000.5)),
-        "b": node("a", message("assistant", "In the vault.", None, metadata={"model_slug": "m-1"})),
+        "s": node("r", message("user", "Of the app.", metadata={"is_visually_hidden_from_conversation": True})),
+        "a": node("s", message("user", {"text": "Where are they?"}, 1719840000.5, recipient="all")),
+        "b": node("a", message("assistant", "", metadata={"model_slug": "m-1"}) | {"content": "In the vault."}),
         "old": node("a", message("assistant", "Nowhere.")),
         "t": node("b", message("assistant", {"content_type": "code", "text": "look()"}, recipient="python")),
-        "e": node("t", message("user", PICTURE, 1719840100)),
+        "u": node("t", message("assistant", {"content_type": "thoughts", "parts": ["They ask again."]})),
+        "e": node("u", message("user", PICTURE, 1719840100)),
     },
 }
 
@@ -176,20 +177,19 @@ def test_a_chat_is_the_branch_that_it_ended_with_turn_by_turn() -> None:
     [
         {"current_node": None},
         {"current_node": "gone"},
+        {"current_node": ["e"]},
+        {
+            "current_node": None,
+            "mapping": {name: {**each, "children": ["e"]} for name, each in CHAT["mapping"].items()},
+        },
         {"title": None, "create_time": None},
         {"mapping": {**CHAT["mapping"], "r": node("e", None)}},
-        {"mapping": {**CHAT["mapping"], "r": 5, "s": node("gone", {"author": 1, "content": []})}},
+        {"mapping": {**CHAT["mapping"], "r": 5, "s": node("gone", {"author": 1, "content": [], "metadata": 5})}},
     ],
 )
 def test_a_damaged_chat_keeps_what_was_said(change: dict[str, Any]) -> None:
     said = memories(document([{**CHAT, **change}]), "ChatGPT")
     assert [each.content for each in said][:2] == ["Where are they?", "In the vault."]
-
-
-def test_a_chat_without_words_is_named_and_one_alone_is_a_chat() -> None:
-    _, items = read(document([{"title": "No time", "mapping": {}}, CHAT]))
-    assert items[0] == Skip(place="entry 1", reason="holds no text")
-    assert len(memories(document(CHAT), "ChatGPT")) == 3
 
 
 def test_claude_is_read_with_what_was_attached_and_without_tools() -> None:

@@ -97,12 +97,39 @@ def test_half_a_character_is_replaced_but_in_our_own_form() -> None:
         assert isinstance(refusal, Refusal)
 
 
-@pytest.mark.parametrize("value", [1719840000, "1719840000.0", 1719840000_000, 1719840000_000_000, "2024-07-01 13:20"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        1719840000,
+        "1719840000.0",
+        1719840000_000,
+        1719840000_000_000,
+        1719840000_000_000_000,
+        " 2024-07-01 13:20 ",
+        "2024-07-01 13:20:00 UTC",
+        "2024-07-01 15:20 +0200",
+    ],
+)
 def test_a_time_is_read_in_any_of_its_forms(value: Any) -> None:
     assert moment_of(value) == "2024-07-01T13:20:00Z"
 
 
-@pytest.mark.parametrize("value", [2024, "yesterday", "", None, True, float("nan"), "2024-13-01", [], 10**30])
+@pytest.mark.parametrize(
+    "value",
+    [
+        2024,
+        "yesterday",
+        "2024-07-01" + " " * 64,
+        "",
+        None,
+        True,
+        float("nan"),
+        "2024-13-01",
+        "1 Jul 99999999999999999999 10:00:00 +0000",
+        [],
+        10**30,
+    ],
+)
 def test_what_is_no_time_is_none(value: Any) -> None:
     assert moment_of(value) is None
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.shells.test_other_programs import CHAT, CHEESE, document, lines, memories, message, node
-from tmws_cli.transfer.records import Continuation, Record, continuation_of, record_of
+from tests.shells.test_other_programs import CHAT, CHEESE, document, lines, memories, message, node, read
+from tmws_cli.transfer.records import Continuation, Record, Skip, continuation_of, record_of
 from tmws_core.errors import InvalidField
 
 MOMENT = "2024-07-01T13:20:00Z"
@@ -93,6 +93,20 @@ def test_what_no_field_can_be_is_metadata_under_its_own_name() -> None:
     nested, plain = memories(lines(CHEESE | {"about": {"k": 1}}, CHEESE | {"metadata": "food"}), "mem0")
     assert (nested.metadata["about"], nested.metadata["topic"]) == ({"k": 1}, "food")
     assert plain.metadata["metadata"] == "food"
+
+
+def test_chats_are_told_apart_by_their_ids_or_their_first_nodes() -> None:
+    named = {"id": "c0ffee", "title": "Tea", "mapping": {"n": node(None, message("user", "Named."))}}
+    first, second = ({"title": "Tea", "mapping": {name: node(None, message("user", name))}} for name in "ab")
+    said = memories(document([named, first, second]), "ChatGPT")
+    assert said[0].session_id == "chatgpt/c0ffee"
+    assert len({each.session_id for each in said}) == 3
+
+
+def test_a_chat_without_words_is_named_and_one_alone_is_a_chat() -> None:
+    _, items = read(document([{"title": "No time", "mapping": {}}, {"mapping": 5}, CHAT]))
+    assert items[:2] == [Skip(place=place, reason="holds no text") for place in ("entry 1", "entry 2")]
+    assert len(memories(document(CHAT), "ChatGPT")) == 3
 
 
 def test_a_chat_that_names_no_end_ends_with_its_last_leaf() -> None:

@@ -28,8 +28,6 @@ _UNITS = ((10**8, 1), (10**11, 10**3), (10**14, 10**6), (10**17, 10**9))
 
 def moment_of(value: Any) -> str | None:
     """Return the time that a JSON value means, in RFC 3339 and UTC where it names no zone, or None."""
-    if isinstance(value, bool):
-        return None
     if isinstance(value, int | float):
         return _since_1970(value)
     if not isinstance(value, str) or len(value) > _CHARACTERS:
