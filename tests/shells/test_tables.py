@@ -89,3 +89,13 @@ def test_the_encoding_of_files_can_be_named(tmp_path: Path) -> None:
     done = command.run("import", "note.md", "rows.csv", "--encoding", "cp1252", "--dry-run", "--json")
     assert [each["content"] for each in done.answer["examples"]] == ["Köln\n\nStraße", "Grüße"]
     assert "no encoding is called base64" in command.run("import", "rows.csv", "--encoding", "base64").err
+
+
+@pytest.mark.parametrize("name", ["title", "Subject"])
+def test_a_title_stands_above_its_text_once(name: str) -> None:
+    said = [("Offsite", "Book the boat"), ("Keys", "# Keys\n\nare below"), ("Alone", "")]
+    table = f"{name},note\n" + "".join(f'{title},"{text}"\n' for title, text in said)
+    objects = [{name.lower(): title, "text": text or None} for title, text in said]
+    for found in (memories(table.encode(), "CSV"), memories(lines(*objects), "another program")):
+        assert [each.content for each in found] == ["Offsite\n\nBook the boat", "# Keys\n\nare below", "Alone"]
+        assert all(each.metadata == {} for each in found)

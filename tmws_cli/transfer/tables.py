@@ -11,7 +11,7 @@ import attrs
 import orjson
 
 from tmws_cli.transfer.elements import ELEMENT_BYTES
-from tmws_cli.transfer.formats.entries import MEANT, Entry
+from tmws_cli.transfer.formats.entries import MEANT, TITLES, Entry, below_title
 from tmws_cli.transfer.records import NO_UTF8, Item, Refusal, contained, reason_of
 from tmws_core.domain.words import words_in
 from tmws_core.doubles import faithful
@@ -146,13 +146,13 @@ def _items(place: str, names: Sequence[str], row: Sequence[str], file: str | Non
                 told[known] = [*_words(told[known]), *_words(value)]
             else:
                 told[f"{name} (column {number + 1})" if known in told else known] = value
-    content = next((told.pop(name) for name in TEXTS if name in told), None)
+    content = below_title(next((told.pop(name) for name in TEXTS if name in told), None), told)
     identity = next((str(told[name]) for name in _IDENTITIES if name in told), None)
     entry = Entry(program="csv", is_known=False, content=content, identity=identity, told=told, meant=_MEANT_HERE)
     yield from entry.items(place, file)
 
 
-_KNOWN = {*TEXTS, *_IDENTITIES, *_MEANT_HERE, *_TAGS, "metadata", "date", "created", "created_at", "timestamp"}
+_KNOWN = {*TEXTS, *TITLES, *_IDENTITIES, *_MEANT_HERE, *_TAGS, "metadata", "date", "created", "created_at", "timestamp"}
 
 
 def _value(name: str, cell: str) -> Any:

@@ -22,6 +22,9 @@ MEANT = frozenset({"importance", "memory_type", "occurred_at", "expires_at"})
 """Fields that are the same elsewhere; what others call by the names of the rest is something else, most of all who may
 read it."""
 
+TITLES = ("title", "name", "subject")
+"""What programs call the heading of a text, in the order in which it is looked for."""
+
 
 @attrs.frozen(kw_only=True)
 class Entry:
@@ -109,6 +112,21 @@ class Conversation:
                     },
                 )
                 number += 1
+
+
+def below_title(text: Any, told: dict[str, Any]) -> Any:
+    """Return a text below its title, as a section stands below its heading, where search finds it.
+
+    The title is taken out of what is `told` of the text. One that the text begins with already does not stand there
+    twice; where there is no text, it is the text.
+    """
+    name = next((name for name in TITLES if text_of(told.get(name)).strip()), None)
+    if name is None or not isinstance(text, str | None):
+        return text
+    title = told.pop(name).strip()
+    if text is None or not text.strip():
+        return title
+    return text if text.lstrip("# \t\r\n").startswith(title) else f"{title}\n\n{text}"
 
 
 def cut(text: str) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tmws_cli.transfer.formats.entries import Entry
+from tmws_cli.transfer.formats.entries import Entry, below_title
 from tmws_cli.transfer.records import OWN_NAMES
 
 NAME = "another program"
@@ -28,4 +28,5 @@ def entries(values: Mapping[str, Any]) -> Iterator[Entry]:
     name = next(name for name in TEXTS if name in values)
     identity = next((str(values[each]) for each in _IDENTITIES if isinstance(values.get(each), str | int)), None)
     told = {each: value for each, value in values.items() if each != name}
-    yield Entry(program="import", is_known=False, content=values[name], identity=identity, told=told)
+    content = below_title(values[name], told)
+    yield Entry(program="import", is_known=False, content=content, identity=identity, told=told)
