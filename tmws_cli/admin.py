@@ -21,6 +21,7 @@ from tmws_cli.output import counted, print_json
 from tmws_cli.progress import progress
 from tmws_cli.serving import serve_http
 from tmws_cli.transfer.exporting import Export, check_target
+from tmws_core.messages.memory import Filters, GetMemoryStats
 
 
 @click.command("serve")
@@ -57,8 +58,10 @@ def demo(context: click.Context) -> None:
 @click.command("export")
 @click.argument("path", metavar="PATH")
 @click.option("--format", "format_", type=click.Choice(["jsonl", "markdown"]), default="jsonl")
+@click.option("--agent-id", metavar="AGENT", help="Only what this agent owns.")
+@click.option("--namespace", metavar="NAMESPACE", help="Only this namespace.")
 @click.pass_context
-def export(context: click.Context, path: str, format_: str) -> None:
+def export(context: click.Context, path: str, format_: str, *, agent_id: str | None, namespace: str | None) -> None:
     """Write all memories to a file of JSON lines (`-` is stdout), or to a folder of Markdown files.
 
     A file appears when it is complete; one of that name is replaced then.
@@ -72,7 +75,7 @@ def export(context: click.Context, path: str, format_: str) -> None:
         check_target(Path(path))
     settings = invocation.settings(reads=True)
     tell_of_no_store(settings)
-    count = anyio.run(_export, settings, path, format_)
+    count = anyio.run(_export, settings, path, format_, Filters(agent_id=agent_id, namespace=namespace))
     if path == "-":
         return
     if invocation.as_json:
@@ -102,12 +105,13 @@ async def _examine(load: Callable[[], Settings], deep: bool) -> Any:  # noqa: FB
     return await examine(load, deep=deep)
 
 
-async def _export(settings: Settings, path: str, format_: str) -> int:
+async def _export(settings: Settings, path: str, format_: str, filters: Filters) -> int:
     async with open_app(settings, any_model=True) as app:
         caller = settings.operator(transport="cli")
-        total = await Export(app=app, caller=caller, report=lambda _position, _memories: None).total()
+        # What passes a filter is not counted before.
+        total = (await app.call(caller, GetMemoryStats())).total if filters == Filters() else None
         with progress("export", total) as report:
-            run = Export(app=app, caller=caller, report=report, on_gone=_print_gone)
+            run = Export(app=app, caller=caller, filters=filters, report=report, on_gone=_print_gone)
             if path == "-":
                 return await run.to_stream(sys.stdout.buffer)
             return await (run.to_folder if format_ == "markdown" else run.to_file)(Path(path))

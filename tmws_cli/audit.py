@@ -13,7 +13,7 @@ from tmws_adapters.bootstrap import Parts, open_parts
 from tmws_adapters.settings import Settings
 from tmws_cli.exits import FAILURE
 from tmws_cli.failures import EXIT_CODES
-from tmws_cli.options import invocation_of, with_common_options
+from tmws_cli.options import NOBODY, RECORDED, invocation_of, with_common_options
 from tmws_cli.output import counted, printable
 from tmws_cli.progress import progress
 from tmws_cli.times import EXAMPLES, written_time
@@ -158,7 +158,7 @@ def prune(context: click.Context, days: int | None) -> None:
 
 
 for _command in audit.commands.values():
-    with_common_options(_command)
+    with_common_options(_command, NOBODY if _command.name in ("query", "verify") else RECORDED)
 
 
 async def _query(settings: Settings, wanted: AuditFilter, before: int | None, limit: int) -> list[AuditRecord]:

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import click
 
-from tmws_cli.options import with_common_options
+from tmws_cli.options import NOBODY, RECORDED, WHO, with_common_options
 
 COMMANDS = {
     "audit": "tmws_cli.audit:audit",
@@ -31,9 +31,12 @@ IN_GROUPS = {
 }
 """Those in the groups of operations."""
 
+USES = {"audit": RECORDED, "edit": RECORDED, "embeddings": RECORDED, "import": WHO, "serve": WHO, "token": RECORDED}
+"""For which of them it matters in whose name they work."""
+
 
 def made(where: str) -> click.Command:
     """Return the command that is there."""
     module, _, name = where.partition(":")
     command: click.Command = getattr(import_module(module), name)
-    return with_common_options(command)
+    return with_common_options(command, USES.get(command.name or "", NOBODY))

@@ -15,7 +15,7 @@ from tmws_adapters.local.record import read
 from tmws_adapters.settings import Settings
 from tmws_adapters.upkeep import Change, Flaw, Standing, Upkeep, upkeep_of
 from tmws_cli.exits import FAILURE
-from tmws_cli.options import invocation_of, with_common_options
+from tmws_cli.options import NOBODY, invocation_of, with_common_options
 from tmws_cli.output import counted, printable
 from tmws_core.errors import StorageBusy, StorageUnavailable
 
@@ -171,7 +171,7 @@ def analyze(context: click.Context) -> None:
 
 
 for _command in database.commands.values():
-    with_common_options(_command)
+    with_common_options(_command, NOBODY)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import click
 from tmws_cli.calling import call
 from tmws_cli.descriptions import Described
 from tmws_cli.exits import FAILURE
-from tmws_cli.options import Invocation, invocation_of, with_common_options
+from tmws_cli.options import NOBODY, RECORDED, WHO, Invocation, invocation_of, with_common_options
 from tmws_cli.output import clipped, show
 from tmws_cli.parameters import listed, parameters_of, request_of
 from tmws_cli.picking import LAST, QUOTED_COLUMNS, memory_id_of
@@ -31,8 +31,16 @@ def command_of(operation: Described, name: str | None = None) -> click.Command:
             params=[*parameters_of(operation.schema), *(kind(words, **about) for kind, words, about in extra)],
             callback=run,
             help=operation.description,
-        )
+        ),
+        _used_by(operation),
     )
+
+
+def _used_by(operation: Described) -> tuple[str, ...]:
+    """Return the options for which it matters in whose name the operator asks, who sees everything in any name."""
+    if operation.name in ("get_current_agent", "create_memories"):
+        return WHO
+    return NOBODY if operation.effect == "read" and "memory_id" not in operation.schema["properties"] else RECORDED
 
 
 _Extra = tuple[Callable[..., click.Parameter], list[str], dict[str, Any]]

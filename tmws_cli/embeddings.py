@@ -10,7 +10,7 @@ import click
 
 from tmws_adapters.bootstrap import Parts, open_parts
 from tmws_adapters.settings import Settings
-from tmws_cli.options import invocation_of, with_common_options
+from tmws_cli.options import NOBODY, RECORDED, invocation_of, with_common_options
 from tmws_cli.output import counted
 from tmws_cli.progress import progress
 from tmws_core.domain.audit import Detail
@@ -59,7 +59,7 @@ def migrate(context: click.Context, throttle: float | None, *, rollback: bool, f
 
 
 for _command in embeddings.commands.values():
-    with_common_options(_command)
+    with_common_options(_command, NOBODY if _command.name == "status" else RECORDED)
 
 
 def _answer(context: click.Context, answer: Answer) -> None:

@@ -11,7 +11,7 @@ import click
 
 from tmws_adapters.bootstrap import Parts, open_parts
 from tmws_adapters.settings import Settings
-from tmws_cli.options import invocation_of, with_common_options
+from tmws_cli.options import NOBODY, invocation_of, with_common_options
 from tmws_cli.progress import progress
 from tmws_core.errors import ConfigurationError, IndexLoading, IndexUnavailable
 
@@ -52,7 +52,7 @@ def rebuild(context: click.Context) -> None:
 
 
 for _command in index.commands.values():
-    with_common_options(_command)
+    with_common_options(_command, NOBODY)
 
 
 def _run(context: click.Context, work: Callable[[Settings], Awaitable[Answer]], *, reads: bool = False) -> None:

@@ -15,7 +15,7 @@ from tmws_adapters.bootstrap import open_parts
 from tmws_adapters.licensing import issued_key, key_pair, keyless_license, license_now, lines_of, verified_key
 from tmws_adapters.private import make_directory
 from tmws_adapters.settings import Settings
-from tmws_cli.options import invocation_of, with_common_options
+from tmws_cli.options import NOBODY, invocation_of, with_common_options
 from tmws_cli.secret import given_secret
 from tmws_core.domain.license import FREE, SOLD, License, Tier, instant
 from tmws_core.domain.license_key import end_of, expired
@@ -99,7 +99,7 @@ def issue(context: click.Context, tier: str, expires: str | None, *, perpetual: 
 
 
 for _command in license_.commands.values():
-    with_common_options(_command)
+    with_common_options(_command, NOBODY)
 
 
 async def _show(settings: Settings) -> tuple[License, int, LicenseInvalid | None]:

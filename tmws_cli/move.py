@@ -9,7 +9,7 @@ import click
 
 from tmws_adapters.moving import SETTING, Moved, open_move
 from tmws_adapters.settings import Settings
-from tmws_cli.options import invocation_of, with_common_options
+from tmws_cli.options import NOBODY, invocation_of, with_common_options
 from tmws_cli.progress import progress
 from tmws_cli.secret import warn_of_password
 
@@ -47,7 +47,7 @@ def move(context: click.Context, source: str | None, target: str) -> None:
         print("\n".join(_lines(leaving.store_name, arriving.store_name, moved)))
 
 
-with_common_options(move)
+with_common_options(move, NOBODY)
 
 
 async def _move(source: Settings, target: Settings, named: str) -> Moved:

@@ -1,6 +1,7 @@
 """What every command understands besides its own options: which home, in whose name, and how to answer."""
 
 import os
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +18,15 @@ VARIABLES = {
     "--namespace": "TMWS_AGENT_NAMESPACE",
 }
 """The setting behind each option."""
+
+WHO = ("--agent-id", "--namespace")
+"""The options that say in whose name a command works."""
+
+RECORDED = ("--agent-id",)
+"""Those of a command that the audit log tells of, or that knows `last`, and for which a namespace changes nothing."""
+
+NOBODY: tuple[str, ...] = ()
+"""Those of a command that is the same for all agents."""
 
 
 class Invocation:
@@ -79,9 +89,12 @@ class Invocation:
         return settings
 
 
-def with_common_options(command: click.Command) -> click.Command:
-    """Add the options that every command understands, unless it has one of that name."""
-    taken = {option for parameter in command.params for option in parameter.opts}
+def with_common_options(command: click.Command, uses: Collection[str] = WHO) -> click.Command:
+    """Add the options that every command understands, unless it has one of that name.
+
+    Of WHO it gets those that it `uses`: one that changed nothing would be taken for a filter.
+    """
+    taken = {option for parameter in command.params for option in parameter.opts} | (set(WHO) - set(uses))
     command.params += [option for option in _options() if not taken.intersection(option.opts)]
     return command
 

@@ -14,7 +14,7 @@ from tmws_adapters.authentication import open_credentials
 from tmws_adapters.bootstrap import open_parts
 from tmws_adapters.settings import Settings
 from tmws_cli.groups import Group
-from tmws_cli.options import invocation_of, with_common_options
+from tmws_cli.options import NOBODY, RECORDED, invocation_of, with_common_options
 from tmws_cli.output import printable
 from tmws_cli.secret import given_secret
 from tmws_core.domain.agent import Caller
@@ -96,7 +96,7 @@ def revoke(context: click.Context, what: str) -> None:
 
 
 for _command in token.commands.values():
-    with_common_options(_command)
+    with_common_options(_command, NOBODY if _command.name == "list" else RECORDED)
 
 
 def _run(context: click.Context, work: Work, *, reads: bool = False) -> None:

@@ -29,8 +29,8 @@ def generate(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def commands(command: click.Command, path: str) -> Iterator[str]:
-    yield path
+def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
@@ -76,7 +76,7 @@ def test_the_example_file_holds_the_defaults(tmp_path: Path) -> None:
 
 
 def test_every_command_is_documented() -> None:
-    assert [path for path in commands(root, "tmws") if f"\n## {path}\n" not in reference("commands.md")] == []
+    assert [path for path, _ in commands(root, "tmws") if f"\n## {path}\n" not in reference("commands.md")] == []
 
 
 def test_every_error_code_is_documented() -> None:
@@ -94,3 +94,27 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         if not target.exists() or (fragment and fragment not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def test_no_command_takes_an_agent_or_a_namespace_that_changes_nothing() -> None:
+    taking = {
+        name: {path for path, command in commands(root, "tmws") if any(name in each.opts for each in command.params)}
+        for name in ("--agent-id", "--namespace")
+    }
+    who = {
+        "tmws",
+        "tmws agent get-current",
+        "tmws agent import",
+        "tmws import",
+        "tmws memory create-batch",
+        "tmws serve",
+    }
+    narrowed = {"tmws export", "tmws search", "tmws memory list", "tmws memory search"}
+    of_agents = {"tmws agent register", "tmws agent update"}
+    stored = {"tmws add", "tmws memory create"}
+    assert taking["--namespace"] == {*who, *narrowed, *of_agents, *stored, "tmws agent list"}
+    recorded = {"tmws audit", "tmws audit prune", "tmws audit sign", "tmws embeddings", "tmws embeddings migrate"}
+    recorded |= {"tmws token", "tmws token issue", "tmws token revoke"}
+    agents = {"tmws agent deactivate", "tmws agent explain-access"}
+    picked = {f"tmws memory {name}" for name in ("delete", "edit", "get", "get-stats", "share", "update")}
+    assert taking["--agent-id"] == {*who, *narrowed, *of_agents, *stored, *recorded, *agents, *picked, "tmws edit"}

@@ -110,6 +110,10 @@ def test_last_is_of_the_own_agent_whatever_others_store(command: Command) -> Non
     command.ok("memory", "delete", "last")
     assert command.run("memory", "get", mine).code == 3
     assert (got(command, hers)["content"], "shared_with" in got(command, hers)) == ("Hers.", False)
+    add(command, "Mine again.")
+    for wanted, written in (("--agent-id", "hera"), [hers]), (("--namespace", "nowhere"), []):
+        exported = command.ok("export", "-", *wanted).out.splitlines()
+        assert [json.loads(line)["memory_id"] for line in exported] == written
     for theirs in (("memory", "get", "last", "--agent-id", "hera"), ("--agent-id", "hera", "memory", "get", "last")):
         assert command.ok(*theirs, "--json").answer["memory"]["memory_id"] == hers
     assert command.using(TMWS_AGENT_ID="hera").ok("memory", "delete", "last").err == 'last of hera: "Hers."\n'

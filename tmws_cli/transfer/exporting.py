@@ -1,4 +1,4 @@
-"""The export: all memories that the caller sees, page by page, oldest first."""
+"""The export: the memories that the caller sees, all or an agent's or a namespace's, page by page, oldest first."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ from tmws_cli.transfer.pages import OWN_FORMAT
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import InvalidField
-from tmws_core.messages.memory import ALL, PAGE, GetMemoryStats, ListMemories, MemoryBrief
+from tmws_core.messages.memory import ALL, PAGE, Filters, ListMemories, MemoryBrief
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """The rights that nobody else has to what was exported."""
@@ -36,16 +36,16 @@ Page = Sequence[MemoryBrief]
 
 @attrs.frozen(kw_only=True)
 class Export:
-    """One export; `report` hears how many memories are written, and `on_gone` of one that was deleted meanwhile."""
+    """One export of the filters' agent and namespace, or of everything.
+
+    `report` hears how many memories are written, and `on_gone` of one that was deleted meanwhile.
+    """
 
     app: App
     caller: Caller
     report: Callable[[int, int], None]
+    filters: Filters = attrs.field(factory=Filters)
     on_gone: Callable[[str], None] = attrs.field(default=lambda _memory_id: None)
-
-    async def total(self) -> int:
-        """Count what there is to export."""
-        return (await self.app.call(self.caller, GetMemoryStats())).total
 
     async def to_stream(self, stream: BinaryIO) -> int:
         """Write JSON lines and return how many."""
@@ -103,6 +103,8 @@ class Export:
 
     async def _pages(self) -> AsyncIterator[Page]:
         request = ListMemories(
+            agent_id=self.filters.agent_id,
+            namespace=self.filters.namespace,
             limit=PAGE,
             oldest_first=True,
             include_expired=True,
