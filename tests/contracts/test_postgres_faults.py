@@ -13,6 +13,7 @@ from psycopg import sql
 from tests.contracts.builders import EVERYTHING, memory, new, scope
 from tests.contracts.steps import get, store
 from tests.servers.postgres import GUARDED, PASSWORD, WORKER, PostgresServer, behind, free_port, own_server
+from tmws_adapters.migrations.connecting import connected_server
 from tmws_adapters.postgres import open_postgres
 from tmws_adapters.postgres.errors import MEANINGS, PART, storage_error
 from tmws_adapters.postgres.opening import check_server, check_vector
@@ -124,6 +125,18 @@ async def test_a_database_that_cannot_hold_every_text_is_told(postgres: Postgres
     assert f"the encoding {encoding}" in error.message
     assert "ENCODING 'UTF8' TEMPLATE template0" in error.remedy
     assert raised.value.message == error.message
+
+
+async def test_how_a_database_writes_dates_is_no_matter(postgres: PostgresServer) -> None:
+    stored = memory()
+    with postgres.database("template0") as url:
+        style = "ALTER DATABASE {} SET datestyle = 'German'"
+        postgres.execute(sql.SQL(style).format(sql.Identifier(name_of(url))))
+        async with open_postgres(url) as opened:
+            await store(opened.storage, new(stored))
+            assert (await get(opened.storage, stored.id)).created_at == stored.created_at
+        with connected_server(url) as connection:
+            assert connection.exec_driver_sql("SELECT now() > '2000-01-01', now()").one()[0]
 
 
 def test_a_server_without_the_extension_is_refused() -> None:

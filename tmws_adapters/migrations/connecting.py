@@ -70,6 +70,8 @@ def connected_server(url: str, *, lock_wait: timedelta = LOCK_WAIT) -> Iterator[
     try:
         with engine.begin() as connection:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {lock_wait // timedelta(milliseconds=1)}")
+            # The driver reads times in no other form, and a revision reads those of the audit log.
+            connection.exec_driver_sql("SET LOCAL datestyle = 'ISO'")
             # A revision changes what everybody stored; the policies count for the owner of the tables, too.
             connection.exec_driver_sql("SET LOCAL tmws.audience = 'all:'")
             _lock_server(connection, lock_wait)

@@ -108,7 +108,8 @@ class Opener:
             f"SET statement_timeout = {self.statement_timeout // milliseconds};"
             f"SET lock_timeout = {self.lock_timeout // milliseconds};"
             f"SET idle_in_transaction_session_timeout = {2 * self.statement_timeout // milliseconds};"
-            "SET tmws.audience = ''; SET timezone = 'UTC'; SET client_encoding = 'UTF8'; SET jit = off;"
+            "SET tmws.audience = ''; SET timezone = 'UTC'; SET datestyle = 'ISO'; SET client_encoding = 'UTF8';"
+            "SET jit = off;"
             "SELECT pg_backend_pid()".encode()
         )
         while cursor.nextset():
