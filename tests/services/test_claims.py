@@ -133,8 +133,13 @@ async def test_a_text_that_was_there_is_replaced_and_shared_only_where_the_file_
         assert claims.counts == {"other_agents": 3, "shared": 1}
 
 
-async def test_nothing_that_a_file_says_changes_what_is_anothers(world: World, tmp_path: Path) -> None:
-    there = [memory_id for level in AccessLevel for memory_id in await at(world, "bob", level)]
+async def test_nothing_that_a_file_says_changes_what_is_anothers_or_what_others_read(
+    world: World, tmp_path: Path
+) -> None:
+    mine = world.operator.agent_id
+    owned = [(owner, level) for owner in ("bob", mine) for level in AccessLevel]
+    owned.remove((mine, AccessLevel.PRIVATE))  # what a file adds to a repetition is merged with that
+    there = [memory_id for owner, level in owned for memory_id in await at(world, owner, level)]
     before = [await whole(world, memory_id) for memory_id in there]
     lines = [line for each in before for line in hostile(each.memory)]
 

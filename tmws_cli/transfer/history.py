@@ -8,6 +8,7 @@ import attrs
 from tmws_cli.transfer.records import HISTORY_OF, HISTORY_TOTAL, Record, exact_key
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
+from tmws_core.domain.memory import AccessLevel
 from tmws_core.errors import InvalidField, MemoryNotFound
 from tmws_core.messages.memory import ALL, CreateMemory, FormerText, GetMemory, MemoryBrief, MemoryView, UpdateMemory
 from tmws_core.wire import unstructure
@@ -120,6 +121,12 @@ class Retelling:
     def identity(self) -> str | None:
         """Return the id of the memory in the store that it comes from."""
         return self._record.identity
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Tell whether a memory that was there is one that nobody reads yet, and that is not told to its end."""
+        is_private = self._found.access_level is AccessLevel.PRIVATE
+        return is_private and self._found.session_id == beginning(self._record).session_id
 
     async def go_on(self, texts: Sequence[str]) -> None:
         """Tell the texts that follow."""

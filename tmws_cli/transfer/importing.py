@@ -216,7 +216,8 @@ class Import:
             try:
                 result = await self._in_force(record, created)
                 self._count(result)
-                await self._complete(record, result)
+                is_new = result.stored and (created.stored or result.memory_id != created.memory_id)
+                await self._complete(record, result.memory_id, is_new=is_new)
             except Exception as error:
                 if not _concerns_one(error):
                     raise
@@ -250,7 +251,9 @@ class Import:
                 )
         if record.former:
             with suppress(KeyConflict):
-                return await self._call(former_beginning(record))
+                begun = await self._call(former_beginning(record))
+                if begun.stored or self.claims.believed or await self._says(begun.memory_id, record):
+                    return begun
         if record.given_key or former is None:
             raise conflict
         if not record.is_edition:
@@ -258,6 +261,9 @@ class Import:
         created = await self._call(attrs.evolve(memory, idempotency_key=None))
         await self._supersede(former, created, memory, is_page=record.page is not None)
         return created
+
+    async def _says(self, memory_id: str, record: Record) -> bool:
+        return (await self._links.view(memory_id)).content == record.request.content
 
     async def _call(self, memory: CreateMemory) -> MemoryCreated:
         return await self.app.call(self.caller, memory)
@@ -291,15 +297,16 @@ class Import:
             return created
         return await self._call(attrs.evolve(beginning(record), idempotency_key=None))
 
-    async def _complete(self, record: Record, result: MemoryCreated) -> None:
+    async def _complete(self, record: Record, memory_id: str, *, is_new: bool) -> None:
         """Restore what creating a memory cannot say, and note what it was created for."""
-        memory_id = result.memory_id
-        await self._links.restore(record, memory_id, stored=result.stored)
+        await self._links.restore(record, memory_id, stored=is_new)
         key = record.request.idempotency_key
         if self.made and record.page and key:
             self.made.note(record.page, key, memory_id)
         if record.former:
             retelling = await Retelling.begun(self.app, self.caller, record, memory_id)
+            if not (is_new or self.claims.believed or retelling.was_interrupted):
+                return
             await retelling.go_on(record.former)
             if record.goes_on:
                 self._open = retelling
