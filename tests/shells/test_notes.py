@@ -109,6 +109,7 @@ def test_tags_and_links_that_are_too_many_cost_nothing(tmp_path: Path) -> None:
         ("tags: #one #two/three", {}, ("one", "two/three")),
         ("tags:\n  - #one\n  - two", {}, ("one", "two")),
         ("tag: one\ntags: [two]", {}, ("one", "two")),
+        ("@me: `x`: y\n`code`: [a, b]\nt: |\n  a: b: c", {"@me": "`x`: y", "`code`": ["a", "b"], "t": "a: b: c\n"}, ()),
     ],
 )
 def test_lines_that_are_no_yaml_but_mean_one_thing_are_taken(
@@ -116,6 +117,51 @@ def test_lines_that_are_no_yaml_but_mean_one_thing_are_taken(
 ) -> None:
     request = note(tmp_path, f"---\n{front}\n---\nText.\n")
     assert (request.metadata, request.tags) == (metadata, tags)
+
+
+def test_texts_that_begin_as_other_yaml_does_are_taken_as_they_are_written_and_named(tmp_path: Path) -> None:
+    (tmp_path / "note.md").write_text(
+        """---
+see: [[One]], [[Two]]
+aliases:
+- [[One]]s
+- [a, b]
+state: [draft] plan
+quoted: > a text
+n: 1
+path: "C:\\docs"
+list: - item
+tags: [a,
+  b]
+---
+Text.
+""",
+        encoding="utf-8",
+    )
+    skip, record = taken(tmp_path)
+    assert skip == Skip(place="note.md, see, …", reason="is no YAML, and is stored as the text that is written")
+    assert isinstance(record, Record)
+    assert record.request.tags == ("a", "b")
+    assert record.request.metadata == {
+        "see": "[[One]], [[Two]]",
+        "aliases": ["[[One]]s", ["a", "b"]],
+        "state": "[draft] plan",
+        "quoted": "> a text",
+        "n": 1,
+        "path": '"C:\\docs"',
+        "list": "- item",
+    }
+
+
+@pytest.mark.parametrize(
+    "front",
+    ["a: [b] c\nd: [", "a: [b] c\na: 1", "a: [b] c\ntext", "a: [b] c\nd: [*x]", "a:\n  - [b] c\n  - |\n    d: e: f"],
+)
+def test_front_matter_that_may_mean_something_else_is_refused(tmp_path: Path, front: str) -> None:
+    (tmp_path / "note.md").write_text(f"---\n{front}\n---\nText.\n", encoding="utf-8")
+    [item] = taken(tmp_path)
+    assert isinstance(item, Refusal)
+    assert "front matter: is no YAML" in item.reason
 
 
 @pytest.mark.parametrize("text", ["---\nA rule.\n---\nText.", "---\n- a\n- b\n---\nText."])

@@ -3,8 +3,10 @@
 import json
 import math
 import re
+import textwrap
 import tomllib
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -13,6 +15,7 @@ import attrs
 import yaml
 
 from tmws_core.domain.constraints import JSON_DEPTH
+from tmws_core.domain.memory import METADATA_BYTES
 from tmws_core.domain.terminal import without_sequences
 from tmws_core.errors import InvalidField
 from tmws_core.wire import rfc3339
@@ -55,11 +58,13 @@ class FrontMatter:
     """What stands above a page.
 
     `values` are JSON values. `written` holds the scalar, or the scalars of a list, as they were written, by the names
-    that have nothing else: `true` and `2024` are texts there.
+    that have nothing else: `true` and `2024` are texts there. `as_text` names the values that begin as a list or
+    other YAML that is no text does, and are no YAML.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
     written: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    as_text: Sequence[str] = ()
 
 
 def readable(text: str) -> str:
@@ -87,7 +92,8 @@ def _text(value: str | float) -> str:
 def front_matter_in(source: str) -> FrontMatter | None:
     """Return what YAML says, or None if it says no names.
 
-    Lines such as `title: Tides: how they come` are no YAML, but mean one thing only, and are read as that.
+    Lines such as `title: Tides: how they come` or `see: [[one]], [[two]]` are no YAML, but mean one thing only, and are
+    read as that, where all is no longer than metadata can be.
 
     Raises:
         InvalidField: it is no YAML, or larger or deeper than one can be.
@@ -98,10 +104,9 @@ def front_matter_in(source: str) -> FrontMatter | None:
     try:
         return _loaded(source)
     except yaml.MarkedYAMLError as error:
-        plain = _quoted(source)
         with suppress(yaml.YAMLError):
-            if plain is not None:
-                return _loaded(plain)
+            if len(source) <= METADATA_BYTES and (found := _name_by_name(source)) is not None:
+                return found
         raise _no_yaml(error.problem or str(error), error.problem_mark) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _no_yaml(str(error), None) from None
@@ -214,28 +219,100 @@ _as_text: Any = yaml.SafeLoader.construct_yaml_str
 _Loader.add_constructor(f"{_YAML}timestamp", _as_text)  # where a tag says that it is one
 
 
+_NAMED = re.compile(r"([^\s#\"'\[\]{},?-][^\n]*?)(:(?:[ \t\r].*)?)")
+"""Begins what is said of one name."""
+
+_BELOW = re.compile(r"[ \t\-\]}]|\r?\Z")
+"""Begins a line that goes on with it."""
+
 _LINE = re.compile(r"( *(?:- +)?)(?:(\w[\w -]*+):(?= |$))? *(.*)")
 _SAYS_WHAT_IT_IS = re.compile(r"[\w.+-]*|(?:[\[|>&!#]|- ).*|\{(?!\{).*|'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*\"")
 """Values of YAML that are left as they are: words, numbers, days, and all that a special character begins."""
+
+_ODD = frozenset('[{|>&!-"')
+
+_OF_LINES = re.compile(r"[|>][+\-\d]*")
+"""Begins a text of several lines."""
 
 
 def _quoted_tag(tag: re.Match[str]) -> str:
     return tag[1] + json.dumps(tag[2].rstrip(" \t\r"))
 
 
-def _quoted(source: str) -> str | None:
-    """Return names and plain texts with the texts in quotation marks, or None if that changes or helps nothing."""
-    lines: list[str] = []
-    changed = "\t" in source
-    for line in source.expandtabs().splitlines():
-        indent, name, text = _LINE.fullmatch(line).groups()  # type: ignore[union-attr]  # it fits every line
-        if text and name is None and not indent.strip() and not text.startswith("#"):
+def _name_by_name(source: str) -> FrontMatter | None:
+    """Return what is said of each name: by YAML, or else by a text that means one thing only; or None.
+
+    Raises:
+        yaml.YAMLError: neither says what is meant.
+    """
+    values: dict[str, Any] = {}
+    written: dict[str, tuple[str, ...]] = {}
+    as_text: list[str] = []
+    for name, said in _names(textwrap.dedent(source)):
+        try:
+            front = _loaded(name + said)
+        except yaml.MarkedYAMLError:
+            plain, is_odd = _quoted(said)
+            front = _loaded(f"{json.dumps(name)}{plain}")
+            as_text += [name] if is_odd else []
+        if front is None or not values.keys().isdisjoint(front.values):
             return None
-        plain = _SAYS_WHAT_IT_IS.fullmatch(text.rstrip()) is None
-        value = json.dumps(text.rstrip()) if plain else text
-        lines.append(f"{indent}{'' if name is None else f'{name.rstrip()}: '}{value}")
-        changed = changed or plain
-    return "\n".join(lines) if changed else None
+        values |= front.values
+        written |= front.written
+    return FrontMatter(values=values, written=written, as_text=as_text) if values else None
+
+
+def _names(source: str) -> Iterator[tuple[str, str]]:
+    """Yield each name of front matter, and what is said of it, from the colon on.
+
+    Raises:
+        yaml.YAMLError: it has other lines.
+    """
+    name, said = "", ""
+    for line in source.split("\n"):
+        found = _NAMED.fullmatch(line)
+        if found is not None:
+            if name:
+                yield name, said
+            name, said = found[1], found[2]
+        elif name and _BELOW.match(line):
+            said += f"\n{line}"
+        elif line.strip() and not line.startswith("#"):
+            raise yaml.YAMLError(line)
+    if name:
+        yield name, said
+
+
+def _quoted(said: str) -> tuple[str, bool]:
+    """Return what is said of a name, texts in quotation marks, and whether one begins as YAML that is no text does.
+
+    Raises:
+        yaml.YAMLError: a text has several lines.
+    """
+    lines: list[str] = []
+    any_is_odd = False
+    for line in f"k{said}".expandtabs().splitlines():
+        indent, name, text = _LINE.fullmatch(line).groups()  # type: ignore[union-attr]  # it fits every line
+        text = text.rstrip()
+        if _OF_LINES.fullmatch(text) or (text and name is None and not indent.strip() and not text.startswith("#")):
+            raise yaml.YAMLError(line)
+        says_what_it_is = _SAYS_WHAT_IT_IS.fullmatch(text) is not None
+        is_odd = says_what_it_is and _is_odd("-" if name is None else "k:", text)
+        is_text = is_odd or not says_what_it_is
+        any_is_odd |= is_odd
+        lines.append(f"{indent}{'' if name is None else f'{name.rstrip()}: '}{json.dumps(text) if is_text else text}")
+    return "\n".join(lines)[1:], any_is_odd
+
+
+def _is_odd(before: str, text: str) -> bool:
+    """Tell whether a text begins as YAML that is no text does, and is neither that nor the first line of that."""
+    if text[:1] not in _ODD or any(text.count(opening) != text.count(closing) for opening, closing in ("[]", "{}")):
+        return False
+    try:
+        deque(yaml.parse(f"{before} {text}", Loader=yaml.SafeLoader), maxlen=0)
+    except (yaml.scanner.ScannerError, yaml.parser.ParserError):
+        return True
+    return False
 
 
 def _loaded(source: str) -> FrontMatter | None:

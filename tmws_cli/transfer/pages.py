@@ -44,7 +44,7 @@ OWN_FORMAT = "tmws"
 """The name in the front matter of a file that we exported; its value is the version of the format, 1."""
 
 _LABEL_CHARACTERS = 256
-"""What a session id or a source may have."""
+"""What a session id or a source may have, and a name is shown with."""
 
 
 @attrs.define
@@ -138,6 +138,9 @@ class MarkdownPages:
                 return
             yield self._record(place, fields | {"content": text.removeprefix("\n").removesuffix("\n")})
             return
+        if front.as_text:
+            first = label(front.as_text[0][:_LABEL_CHARACTERS]) + ", …" * (len(front.as_text) > 1)
+            yield Skip(place=f"{place}, {first}", reason="is no YAML, and is stored as the text that is written")
         above = whole.count("\n") - text.count("\n")
         yield from self._notes(place, page, above, _Note.of(place, front, readable(text)))
 
