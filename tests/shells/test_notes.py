@@ -102,11 +102,11 @@ def test_tags_and_links_that_are_too_many_cost_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("front", "metadata", "tags"),
     [
-        ("title: Tides: how they come", {"title": "Tides: how they come"}, ()),
+        ("title: Tides: how they come 🌊", {"title": "Tides: how they come 🌊"}, ()),
         ("date: {{date}}\nn: 1", {"date": "{{date}}", "n": 1}, ()),
         ("title: 'it's'\nby: @ada", {"title": "'it's'", "by": "@ada"}, ()),
         ("a:\tb\nlist:\n  - c: d: e", {"a": "b", "list": [{"c": "d: e"}]}, ()),
-        ("tags: #one #two/three", {}, ("one", "two/three")),
+        ("tags: #one #two/🌊", {}, ("one", "two/🌊")),
         ("tags:\n  - #one\n  - two", {}, ("one", "two")),
         ("tag: one\ntags: [two]", {}, ("one", "two")),
         ("@me: `x`: y\n`code`: [a, b]\nt: |\n  a: b: c", {"@me": "`x`: y", "`code`": ["a", "b"], "t": "a: b: c\n"}, ()),

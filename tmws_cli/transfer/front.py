@@ -236,7 +236,12 @@ _OF_LINES = re.compile(r"[|>][+\-\d]*")
 
 
 def _quoted_tag(tag: re.Match[str]) -> str:
-    return tag[1] + json.dumps(tag[2].rstrip(" \t\r"))
+    return tag[1] + _in_marks(tag[2].rstrip(" \t\r"))
+
+
+def _in_marks(text: str) -> str:
+    """Return a text in quotation marks; to YAML, the two halves of a character that JSON escapes are none."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _name_by_name(source: str) -> FrontMatter | None:
@@ -253,7 +258,7 @@ def _name_by_name(source: str) -> FrontMatter | None:
             front = _loaded(name + said)
         except yaml.MarkedYAMLError:
             plain, is_odd = _quoted(said)
-            front = _loaded(f"{json.dumps(name)}{plain}")
+            front = _loaded(f"{_in_marks(name)}{plain}")
             as_text += [name] if is_odd else []
         if front is None or not values.keys().isdisjoint(front.values):
             return None
@@ -300,7 +305,7 @@ def _quoted(said: str) -> tuple[str, bool]:
         is_odd = says_what_it_is and _is_odd("-" if name is None else "k:", text)
         is_text = is_odd or not says_what_it_is
         any_is_odd |= is_odd
-        lines.append(f"{indent}{'' if name is None else f'{name.rstrip()}: '}{json.dumps(text) if is_text else text}")
+        lines.append(f"{indent}{'' if name is None else f'{name.rstrip()}: '}{_in_marks(text) if is_text else text}")
     return "\n".join(lines)[1:], any_is_odd
 
 
