@@ -22,14 +22,10 @@ SHORT = [f"short {number}" for number in range(205)]
 """More than a piece has."""
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Command:
-    return Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
-
-
-@pytest.fixture
-def filled(command: Command) -> Command:
-    """Return the command in a home with memories that have been changed often."""
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Return the command in a home with memories that have been changed often; tests only read it."""
+    command = Command(tmp_path_factory.mktemp("filled")).using(TMWS_ONNX_MODEL_DIR="missing")
     command.home.mkdir()
     environment = stacked({"TMWS_HOME": str(command.home), **UNLIMITED, **command.env})
 
@@ -59,10 +55,10 @@ def told(command: Command) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("format_", ["jsonl", "markdown"])
-def test_a_memory_with_a_long_history_survives_export_and_import(filled: Command, format_: str) -> None:
-    copy = str(filled.directory / "copy")
+def test_a_memory_with_a_long_history_survives_export_and_import(filled: Command, tmp_path: Path, format_: str) -> None:
+    copy = str(tmp_path / "copy")
     filled.ok("export", copy, "--format", format_)
-    elsewhere = filled.using(TMWS_HOME=str(filled.directory / "elsewhere"))
+    elsewhere = filled.using(TMWS_HOME=str(tmp_path / "elsewhere"))
 
     first = elsewhere.ok("import", copy, "--format", format_, "--json").answer
     again = elsewhere.ok("import", copy, "--format", format_, "--json").answer
@@ -72,10 +68,9 @@ def test_a_memory_with_a_long_history_survives_export_and_import(filled: Command
     assert told(elsewhere) == [["before"], TEXTS, SHORT, ["behind"]]
 
 
-def test_an_interrupted_history_is_told_to_its_end(filled: Command) -> None:
-    filled.ok("export", "all.jsonl")
-    lines = (filled.directory / "all.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    elsewhere = filled.using(TMWS_HOME=str(filled.directory / "elsewhere"))
+def test_an_interrupted_history_is_told_to_its_end(filled: Command, tmp_path: Path) -> None:
+    lines = filled.ok("export", "-").out.splitlines(keepends=True)
+    elsewhere = filled.using(TMWS_HOME=str(tmp_path / "elsewhere"))
     short = [line for line in lines if "short" in line]
     assert len(short) == 3
     bad = '{"history_of": "other", "history": [{"content": "x"}]}\n'
