@@ -283,6 +283,23 @@ async def test_what_has_expired_since_is_in_force_again_unless_it_ends_by_the_fi
         assert [each.content for each in await memories(world)] == ["Expired by hand."]
 
 
+@pytest.mark.parametrize("believed", [False, True])
+async def test_what_others_read_and_has_expired_is_brought_back_to_them_only_by_what_is_believed(
+    world: World, tmp_path: Path, *, believed: bool
+) -> None:
+    lines = written({"memory_id": "a", "content": "It ends.", **_CHANGED})
+    await imported(world, tmp_path / "lines.jsonl", lines)
+    [memory] = await memories(world)
+    end = UpdateMemory(memory_id=memory.memory_id, access_level=AccessLevel.PUBLIC, expires_at=world.app.now())
+    await world.app.call(world.operator, end)
+    for stored in (1, 0):
+        run, _ = await imported(world, tmp_path / "lines.jsonl", lines, believed=believed)
+        assert (run.tally.stored, run.tally.already_there) == (stored, 1 - stored)
+        [there] = await memories(world)
+        assert there.content == "It ends."
+        assert (there.memory_id == memory.memory_id, there.access_level is AccessLevel.PUBLIC) == (believed, believed)
+
+
 async def test_an_export_that_comes_back_to_its_store_copies_nothing_of_others(world: World, tmp_path: Path) -> None:
     victim = world.agent("victim", "corp")
     created = await world.app.call(victim, CreateMemory(content="Theirs."))

@@ -287,15 +287,24 @@ class Import:
     async def _in_force(self, record: Record, created: MemoryCreated) -> MemoryCreated:
         """Return what was created: anew if it was superseded in one place just now and stands in another.
 
-        What has expired since it was stored, and does not end by the file, is in force again.
+        What has expired since it was stored, and does not end by the file, is in force again, unless others read it: to
+        them only what is believed, or a page, brings it back.
         """
         until = record.request.expires_at
         if created.expired and (until is None or until > self.app.now()):
+            if not await self._may_return(record, created.memory_id):
+                memory = beginning(record)
+                return await self._call(attrs.evolve(memory, idempotency_key=exact_key(memory)))
             await self.app.call(self.caller, UpdateMemory(memory_id=created.memory_id, expires_at=until))
             return attrs.evolve(created, stored=True)
         if created.stored or created.memory_id not in self._superseded:
             return created
         return await self._call(attrs.evolve(beginning(record), idempotency_key=None))
+
+    async def _may_return(self, record: Record, memory_id: str) -> bool:
+        if self.claims.believed or record.page is not None:
+            return True
+        return (await self._links.view(memory_id)).access_level is AccessLevel.PRIVATE
 
     async def _complete(self, record: Record, memory_id: str, *, is_new: bool) -> None:
         """Restore what creating a memory cannot say, and note what it was created for."""
