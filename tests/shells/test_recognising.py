@@ -29,6 +29,7 @@ LIST = json.dumps([{"text": WORDS}] * 3, ensure_ascii=False)
         b'{"id": 1,\n"text": "a", "about":\n{"x": 1}\n}\n{"text": "b"}',
         b'{"text": "torn\n{"text": "a"}\n{"text": "b"}\n',
         b'no json\n{"text": "a"}\n\n{"text": "b"}\n',
+        b'{"about": 1}\n{"text": "a"}\n{"text": "b"}\n',
         b'{"text": NaN}\n{"text": "a"}\n{"text": "b"}\n',
     ],
 )

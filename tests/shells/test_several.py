@@ -25,7 +25,7 @@ def exported(folder: Path) -> None:
     (folder / "notes.csv").write_text("key,value\nowner,Dana\n", encoding="utf-8")
     (folder / "hand.jsonl").write_bytes(lines({"content": "Written by hand."}))
     (folder / "texts.json").write_bytes(document([{"name": "large", "memory": "64 GB"}]))
-    (folder / "users.json").write_bytes(document([{"uuid": "u", "full_name": "Dana"}]))
+    (folder / "users.json").write_bytes(lines({"id": "u", "email": "dana@harbour.example"}))
     (folder / ".hidden.jsonl").write_bytes(lines(CHEESE))
 
 

@@ -3,6 +3,7 @@
 import errno
 import io
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -100,7 +101,7 @@ class Stream:
         """
         if self.encoding is not None:
             self.file = cast("BinaryIO", io.BufferedReader(_Recoded(self.file, self.encoding, "strict")))
-        while len(self.head) < HEAD_BYTES and not _holds_object_lines(self.head):
+        while len(self.head) < HEAD_BYTES and _name_in_lines(self.head) is None:
             more = self.file.read1(HEAD_BYTES)  # type: ignore[attr-defined]  # each of these files is buffered
             if not more:
                 break
@@ -121,14 +122,17 @@ class Stream:
         if is_object and name is None and within:
             return self._document(within, opened=True)
         if is_object and name not in CONVERSATIONS and _is_in_lines(begins):
-            return self._lines(name or _OURS)
+            name = name or _name_in_lines(begins)
+            if name:
+                return self._lines(name)
         if name or (within and not is_object) or asked:
             return self._document(name or within or _OURS, opened=is_object and name is None)
         return None
 
     def _text(self) -> Recognised | None:
-        if _holds_object_lines(self.head):
-            return self._lines(_OURS)
+        name = _name_in_lines(self.head)
+        if name is not None:
+            return self._lines(name)
         if b"\0" in self.head:
             return None
         if self.path is not None and _MARKDOWN.match(self.head):
@@ -232,12 +236,20 @@ def _is_torn(line: bytes) -> bool:
 
 def _holds_object_lines(head: bytes) -> bool:
     """Tell whether one of the lines is an object by itself."""
+    return any(True for _ in _object_lines(head))
+
+
+def _name_in_lines(head: bytes) -> str | None:
+    """Return who writes the objects in lines of their own, as in `_name_of`."""
+    return next(filter(None, map(_name_of, _object_lines(head))), None)
+
+
+def _object_lines(head: bytes) -> Iterator[frozenset[str]]:
+    """Yield the names of each object that is a line by itself."""
     for line in head.splitlines():
         if line.lstrip().startswith(b"{"):
             with suppress(orjson.JSONDecodeError):
-                orjson.loads(line)
-                return True
-    return False
+                yield frozenset(orjson.loads(line))
 
 
 def _outline(head: bytes) -> tuple[frozenset[str], frozenset[str]]:
