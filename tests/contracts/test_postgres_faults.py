@@ -50,8 +50,12 @@ async def test_a_url_that_is_none_is_refused() -> None:
     assert "the URL is malformed" in error.message
 
 
-async def test_an_unknown_option_in_the_url_is_refused() -> None:
-    assert "the URL is malformed" in (await refusal("postgresql://127.0.0.1/tmws?colour=red")).message
+@pytest.mark.parametrize(("option", "name"), [("pgbouncer", "parameter pgbouncer"), (PASSWORD, "of such a name")])
+async def test_an_unknown_option_in_the_url_is_refused(option: str, name: str) -> None:
+    error = await refusal(f"postgresql://127.0.0.1/tmws?{option}=red")
+
+    assert "the URL is malformed" in error.message
+    assert name in error.message
 
 
 async def test_an_unknown_host_is_told() -> None:
@@ -125,6 +129,21 @@ async def test_a_database_that_cannot_hold_every_text_is_told(postgres: Postgres
     assert f"the encoding {encoding}" in error.message
     assert "ENCODING 'UTF8' TEMPLATE template0" in error.remedy
     assert raised.value.message == error.message
+
+
+async def test_an_extension_where_the_user_does_not_look_is_told_and_the_remedy_helps(postgres: PostgresServer) -> None:
+    with postgres.database("template0", extended=False) as url:
+        postgres.execute(sql.SQL("CREATE SCHEMA more; CREATE EXTENSION vector SCHEMA more"), name_of(url))
+        error = await refusal(url)
+        grant = error.remedy.partition("GRANT ")[2].partition(";")[0]
+        option = error.remedy.partition("add ")[2].split()[0]
+        postgres.execute(sql.SQL(f"GRANT {grant}"), name_of(url))
+
+        async with open_postgres(f"{url}?{option}") as opened:
+            assert (await opened.storage.health()).memories == 0
+
+    assert "is in the schema more" in error.message
+    assert f'ALTER ROLE "{WORKER}" SET search_path = "$user", public, more;' in error.remedy
 
 
 async def test_how_a_database_writes_dates_is_no_matter(postgres: PostgresServer) -> None:

@@ -90,6 +90,11 @@ MEANINGS: dict[str, _Meaning] = {
 _MALFORMED = _Meaning(
     StorageUnavailable, "the URL is malformed", "Write TMWS_DATABASE_URL as postgresql://user:password@host/database"
 )
+_OF_OTHERS = frozenset(
+    {"pgbouncer", "schema", "connection_limit", "pool_timeout", "ssl", "charset", "prepared_statements", "supa"}
+)
+"""Parameters that URLs have for other drivers. Whatever else libpq calls one may be a part of a password."""
+
 _LOST = _Meaning(
     StorageInterrupted, "the connection to the server was lost; nothing was changed", "Try again; see the server's log"
 )
@@ -166,13 +171,26 @@ def connection_error(error: psycopg.Error) -> StorageUnavailable:
     if error.sqlstate is not None:
         found = storage_error(error)
     elif isinstance(error, psycopg.ProgrammingError):
-        found = _stated(_MALFORMED, type(error).__name__)
+        found = _malformed(error)
     else:
         meaning = next((meaning for part, meaning in CONNECTING if part in text), _LOST)
         found = _stated(meaning, type(error).__name__)
     if isinstance(found, StorageInterrupted):
         return ServerAway(part=PART, reason=found.reason, hint=found.hint)
     return found
+
+
+def _malformed(error: psycopg.ProgrammingError) -> StorageUnavailable:
+    _, quoted, rest = str(error).partition('invalid URI query parameter: "')
+    name = rest.partition('"')[0]
+    if not quoted:
+        return _stated(_MALFORMED, type(error).__name__)
+    of = f"parameter {name}" if name in _OF_OTHERS else "parameter of such a name"
+    return StorageUnavailable(
+        part=PART,
+        reason=f"the URL is malformed: PostgreSQL knows no {of}",
+        hint="Remove what stands behind the ? in TMWS_DATABASE_URL, or write it as libpq has it",
+    )
 
 
 def exhausted(limit: int, seconds: float) -> StorageBusy:

@@ -45,7 +45,9 @@ OLDEST_VECTOR = (0, 8)
 _STATE = """
     SELECT (SELECT extversion FROM pg_extension WHERE extname = 'vector'),
         (SELECT default_version FROM pg_available_extensions WHERE name = 'vector'),
-        to_regclass('alembic_version') IS NOT NULL
+        (SELECT extnamespace::regnamespace::text FROM pg_extension
+            WHERE extname = 'vector' AND to_regtype('vector') IS NULL),
+        current_user, current_setting('search_path'), to_regclass('alembic_version') IS NOT NULL
 """
 
 
@@ -115,10 +117,12 @@ def _store(connections: Connections, replicas: Replicas, timeline: str) -> Postg
 async def _prepare(connections: Connections, patience: timedelta) -> None:
     async with connections.lookup() as session:
         check_server(session.connection.info.server_version)
-        ((installed, available, migrated),) = await session.rows(_STATE)
+        ((installed, available, hidden, user, path, migrated),) = await session.rows(_STATE)
         revision = await session.row("SELECT version_num FROM alembic_version") if migrated else None
         judge(PART, await session.rows(TABLES[PART]))
     check_vector(installed, available)
+    if hidden is not None:
+        raise _unfound(hidden, user, path)
     if installed is None:
         await _create_vector(connections)
     if revision is None or revision[0] != HEAD:
@@ -162,6 +166,18 @@ def check_vector(installed: str | None, available: str | None) -> None:
             reason=f"the extension vector is of version {version}",
             hint="Install pgvector 0.8 or newer on the server, and run: ALTER EXTENSION vector UPDATE",
         )
+
+
+def _unfound(schema: str, user: str, path: str) -> StorageUnavailable:
+    """Return the error for pgvector in a schema that is not in the search path of the user, or not open to it."""
+    return StorageUnavailable(
+        part=PART,
+        reason=f"the extension vector is in the schema {schema}, where the user does not find it",
+        hint=(
+            f'Run: GRANT USAGE ON SCHEMA {schema} TO "{user}"; ALTER ROLE "{user}" SET search_path = {path}, {schema}; '
+            f"or add options=-csearch_path%3Dpublic,{schema} to TMWS_DATABASE_URL"
+        ),
+    )
 
 
 async def _create_vector(connections: Connections) -> None:
