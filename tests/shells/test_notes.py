@@ -219,6 +219,24 @@ def test_front_matter_that_is_no_toml_is_refused(tmp_path: Path, front: str) -> 
     assert "front matter: is " in item.reason
 
 
+def test_front_matter_below_that_of_basic_memory_is_front_matter(tmp_path: Path) -> None:
+    path = tmp_path / "coffee.md"
+    own = "---\ntags: [drink]\ndate: 2024-07-01\ntype: note\n---\n\nPour.\n"
+    upper = "---\ntitle: Coffee\ntype: note\npermalink: coffee\n---\n\n"
+    path.write_text(upper + own, encoding="utf-8")
+    [request] = requests_in(path)
+    assert (request.content, request.tags) == ("Coffee\n\nPour.", ("drink",))
+    assert request.occurred_at is not None
+    assert request.occurred_at.isoformat() == "2024-07-01T00:00:00+00:00"
+    path.write_text(upper + own.replace("type: note", "type: other"), encoding="utf-8")
+    requests = requests_in(path)
+    assert {(each.tags, each.metadata["type"]) for each in requests} == {(("drink",), "note")}
+    assert "type: other" in "".join(each.content for each in requests)
+    for text in ("---\na: [\n---\n", "---\nA rule.\n---\n"):
+        path.write_text(upper + text, encoding="utf-8")
+        assert not any(isinstance(item, Refusal) for item in taken(path))
+
+
 def test_lines_that_are_underlined_are_headings(tmp_path: Path) -> None:
     text = "Quay\n====\n\nOne.\n\nNight\n---\nTwo.\n\n- a list\n---\n\n```\nCode\n----\n```\n\nA text\nof lines.\n---\n"
     assert [(section.headings, section.line) for section in sections(text)] == [

@@ -138,6 +138,8 @@ class MarkdownPages:
                 return
             yield self._record(place, fields | {"content": text.removeprefix("\n").removesuffix("\n")})
             return
+        if basic_memory.is_note(front.values):
+            front, text = basic_memory.with_own_below(front, text)
         if front.as_text:
             first = label(front.as_text[0][:_LABEL_CHARACTERS]) + ", …" * (len(front.as_text) > 1)
             yield Skip(place=f"{place}, {first}", reason="is no YAML, and is stored as the text that is written")

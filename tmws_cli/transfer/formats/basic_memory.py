@@ -6,7 +6,9 @@ from typing import Any
 
 import attrs
 
-from tmws_cli.transfer.markdown import Section
+from tmws_cli.transfer.front import FrontMatter
+from tmws_cli.transfer.markdown import Section, taken_apart
+from tmws_core.errors import InvalidField
 
 _MARK = "permalink"
 _CATEGORY = r"(?!x\]|X\])([^\s\[\]()][^\[\]()\n]{0,63})"
@@ -24,6 +26,28 @@ _KIND_CHARACTERS = 64
 def is_note(values: Mapping[str, Any]) -> bool:
     """Tell by its front matter whether a page was written by basic-memory."""
     return isinstance(values.get(_MARK), str)
+
+
+def with_own_below(front: FrontMatter, text: str) -> tuple[FrontMatter, str]:
+    """Return the front matter of a page together with the one that the note had before, and the text below.
+
+    Both stand there if basic-memory has put its own above that. Where they disagree, the upper one is right, and the
+    lower one stays in the text, too.
+    """
+    try:
+        below, rest = taken_apart(text.lstrip("\r\n"))
+    except InvalidField:
+        return front, text
+    if not below.values:
+        return front, text
+    agree = all(front.values.get(name, value) == value for name, value in below.values.items())
+    said = below.values.keys() - front.values.keys()
+    both = FrontMatter(
+        values={**front.values, **{name: value for name, value in below.values.items() if name in said}},
+        written={**front.written, **{name: texts for name, texts in below.written.items() if name in said}},
+        as_text=[*front.as_text, *below.as_text],
+    )
+    return both, rest if agree else text
 
 
 def parts(section: Section) -> Iterator[Section]:
