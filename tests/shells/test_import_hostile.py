@@ -208,7 +208,10 @@ def test_bad_json_lines_are_refused_by_themselves(command: Command) -> None:
 
 
 @pytest.mark.anyio
-async def test_defect_that_one_memory_meets_refuses_that_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("strict", [False, True])
+async def test_defect_that_one_memory_meets_refuses_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, strict: bool
+) -> None:
     (tmp_path / "home").mkdir()
     chosen = load_settings(
         stacked({"TMWS_HOME": str(tmp_path / "home"), "TMWS_ONNX_MODEL_DIR": "missing"}), dotenv=None
@@ -223,11 +226,12 @@ async def test_defect_that_one_memory_meets_refuses_that_one(tmp_path: Path, mon
             return await call(caller, request)
 
         monkeypatch.setattr(app, "call", defective)
-        run = Import(app=app, caller=chosen.operator(transport="cli"), on_refusal=lambda _: None)
+        caller = chosen.operator(transport="cli")
+        run = Import(app=app, caller=caller, strict=strict, on_refusal=lambda _: None)
         tally = await run.run(JsonLines(lines, None, False), lambda _position, _memories: None)  # noqa: FBT003
     assert tally.refusals == [Refusal(place="line 2", reason="cannot be taken (ZeroDivisionError: a defect)")]
     assert tally.refused == 1
-    assert tally.done == 3
+    assert tally.stored == (1 if strict else 2)
 
 
 def test_pages_take_time_that_grows_with_their_length() -> None:
