@@ -1,6 +1,7 @@
 """Values that stand on stdin, in a file, or as JSON on the command line."""
 
 import sys
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,21 +17,21 @@ BATCH_BYTES = BATCH * (CONTENT_BYTES + METADATA_BYTES)
 
 
 def piped_text(name: str) -> str:
-    """Return the text on stdin without its last line break.
+    """Return the text on stdin without its last line break, and without the mark of UTF-8 that it may begin with.
 
     Raises:
         ContentTooLarge: it is longer than a memory may be.
         InvalidField: it is no UTF-8.
     """
-    raw = _stdin().read(CONTENT_BYTES + 2)
-    if len(raw) > CONTENT_BYTES + 1:
+    raw = _stdin().read(CONTENT_BYTES + 6).removeprefix(BOM_UTF8).removesuffix(b"\n").removesuffix(b"\r")
+    if len(raw) > CONTENT_BYTES:
         raise ContentTooLarge(
             name=name,
             reason=f"has more than {CONTENT_BYTES} bytes on stdin",
             hint="Split the text over several memories",
         )
     try:
-        return raw.decode().removesuffix("\n")
+        return raw.decode()
     except UnicodeDecodeError:
         raise InvalidField(name=name, reason="is no UTF-8 on stdin", hint="Convert it to UTF-8") from None
 
@@ -49,6 +50,7 @@ def objects(name: str, path: str) -> list[Any]:
             raise RequestTooLarge(limit=BATCH_BYTES)
     else:
         raw = regular_file(Path(path), BATCH_BYTES, name)
+    raw = raw.removeprefix(BOM_UTF8)
     if raw.lstrip().startswith(b"["):
         array: list[Any] = json_value(name, raw)
         return array

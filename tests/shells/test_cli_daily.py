@@ -245,7 +245,7 @@ def test_help_and_version_are_words_as_well(command: Command) -> None:
 def test_a_text_may_begin_with_a_dash_or_come_on_stdin(command: Command) -> None:
     assert got(command, add(command, "-5 degrees", "outside", "--tags", "cold"))["content"] == "-5 degrees outside"
     assert got(command, add(command, "- one\n- two"))["content"] == "- one\n- two"
-    piped = command.ok("add", "--tags", "piped", "--json", stdin="From a pipe.\n").answer["memory_id"]
+    piped = command.ok("add", "--tags", "piped", "--json", stdin=b"\xef\xbb\xbfFrom a pipe.\r\n").answer["memory_id"]
     assert (got(command, piped)["content"], got(command, piped)["tags"]) == ("From a pipe.", ["piped"])
     command.ok("memory", "update", "last", "Another", "text")
     assert got(command, piped)["content"] == "Another text"
