@@ -99,3 +99,18 @@ def test_a_title_stands_above_its_text_once(name: str) -> None:
     for found in (memories(table.encode(), "CSV"), memories(lines(*objects), "another program")):
         assert [each.content for each in found] == ["Offsite\n\nBook the boat", "# Keys\n\nare below", "Alone"]
         assert all(each.metadata == {} for each in found)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"sep=;\r\ntext;tags\r\nMilk, tea;home\r\n",
+        b'\xef\xbb\xbf"sep=\t"\r\n\r\ntext\ttags\r\nMilk, tea\thome\r\n',
+        b'text,tags\r"Milk, tea",home\r',
+        b'\n\ntext,tags\n"Milk, tea",home\n',
+        b'"Text" , "Tags"\n"Milk, tea", "home"\n',
+    ],
+)
+def test_a_table_may_begin_as_programs_let_it(raw: bytes) -> None:
+    [row] = memories(raw, "CSV")
+    assert (row.content, row.tags, row.metadata) == ("Milk, tea", ("home",), {})

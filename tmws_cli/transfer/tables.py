@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, TextIO
 
@@ -24,16 +24,22 @@ _IDENTITIES = ("id", "memory_id", "uuid", "key")
 _MEANT_HERE = MEANT | {"session_id", "sequence", "source", "namespace"}
 _DELIMITERS = ",;\t|"
 _NOT_IN_A_NAME = re.compile(r"[\s-]+")
+_LINE_END = re.compile(r"\r\n?|\n")
+_SEPARATOR = re.compile(r'"?sep=([^\s"]|\t)"?', re.IGNORECASE)
+"""The line with which Excel is told what separates columns."""
+
 _BETWEEN_TAGS = re.compile(r"[;|]")
 
 
 def delimiter_in(head: bytes) -> str | None:
     """Return what separates the columns of a file that begins so, or None if none of them holds a text."""
-    text = head.decode(errors="replace")
-    first = text.split("\n", 1)[0].rstrip("\r")
-    for delimiter in _DELIMITERS:
+    lines = (line for line in _LINE_END.split(head.decode(errors="replace")) if line.strip())
+    first = next(lines, "")
+    said = _SEPARATOR.fullmatch(first)
+    first = next(lines, "") if said else first
+    for delimiter in said[1] if said else _DELIMITERS:
         with suppress(csv.Error):
-            names = {_plain(name) for row in csv.reader([first], delimiter=delimiter) for name in row}
+            names = {_plain(name) for row in _reader([first], delimiter) for name in row}
             if names & {*TEXTS} and (len(names) > 1 or first.strip('"').isalpha()):
                 return delimiter
     return None
@@ -64,9 +70,12 @@ class CsvTable:
                     yield row
                     if names is None:
                         return
+                elif not any(cell.strip() for cell in row):
+                    continue
                 elif names is None:
-                    names = [cell.strip() for cell in row]
-                elif any(cell.strip() for cell in row):
+                    said = _SEPARATOR.fullmatch(self._delimiter.join(row))
+                    names = None if said else [cell.strip() for cell in row]
+                else:
                     yield from contained(rows.place, _items(rows.place, names, row, self._file_place))
         except (OSError, UnicodeError) as error:
             yield Refusal(place=f"behind {rows.place}", reason=reason_of(error))
@@ -93,7 +102,7 @@ class _Rows:
 
     def read(self, delimiter: str) -> Iterator[list[str] | Refusal]:
         """Yield the rows; one that does not end is the last, since what stands behind it may be within a cell."""
-        cells = csv.reader(self, delimiter=delimiter)
+        cells = _reader(self, delimiter)
         while (row := next(cells, None)) is not None:
             problem = self._problem(delimiter)
             yield Refusal(place=self.place, reason=problem) if problem else row
@@ -127,10 +136,15 @@ class _Rows:
         return ""
 
 
+def _reader(lines: Iterable[str], delimiter: str, *, strict: bool = False) -> Iterator[list[str]]:
+    """Take lines apart; blanks before a cell are no part of it, so that one may be quoted behind them."""
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=strict)
+
+
 def _is_strict(lines: Sequence[str], delimiter: str) -> bool:
     """Tell whether quotation marks open and close whole cells; another one may have swallowed rows."""
     try:
-        return len(list(csv.reader(lines, delimiter=delimiter, strict=True))) == 1
+        return len(list(_reader(lines, delimiter, strict=True))) == 1
     except csv.Error:
         return False
 
