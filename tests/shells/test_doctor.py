@@ -112,6 +112,7 @@ def test_store_of_another_model_is_told(tmp_path: Path) -> None:
     assert "other-model" in check_named(done, "embedder")["detail"]
 
 
+@pytest.mark.embedded("a server of a shared database owns no directory")
 def test_port_of_the_server_that_answers_is_no_warning(tmp_path: Path) -> None:
     command = Command(tmp_path)
     command.home.mkdir(mode=0o700)

@@ -13,7 +13,7 @@ import attrs
 import orjson
 
 from tmws_adapters.drafts import write_durably
-from tmws_adapters.private import read_regular
+from tmws_adapters.private import make_directory, read_regular
 from tmws_cli.transfer.pages import MarkdownPages, may_be_there
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
@@ -70,6 +70,8 @@ class Made:
         Raises:
             OSError: it cannot be written, or another import keeps the file for WAIT_SECONDS.
         """
+        # A store on a server has no directory here yet.
+        await anyio.to_thread.run_sync(make_directory, str(self._path.parent))
         lock = await _taken(self._path.with_name(f"{self._path.name}.lock"))
         try:
             noted, self._pages = self._pages, await anyio.to_thread.run_sync(_read, self._path)
