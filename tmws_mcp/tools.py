@@ -13,6 +13,7 @@ from tmws_core.app import App
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.narrowing import none_for
 from tmws_core.errors import TmwsError
+from tmws_core.lenient import understood
 from tmws_core.operation import Effect, Operation, named
 from tmws_mcp.bulk import bulk_of
 from tmws_mcp.failure import error_body, new_request_id, unexpected
@@ -71,7 +72,7 @@ class Tools:
             bulk = bulk_of(context.request)
             arguments = params.arguments if bulk.arguments is None else bulk.arguments
             answer = await app.call_wire(self.caller_of(context), operation.name, arguments)
-            return _result(*await bulk.carry(answer, none_for(arguments)), quotes=operation.quotes)
+            return _result(*await bulk.carry(answer, _none(answer, operation, arguments)), quotes=operation.quotes)
         except TmwsError as error:
             return _refusal(error_body(error))
         except Exception as error:  # noqa: BLE001 - the last line of defence: nothing of the inside goes out
@@ -110,6 +111,12 @@ def _tool(operation: Operation) -> types.Tool:
         output_schema=output_schema(operation),
         annotations=_HINTS[operation.effect],
     )
+
+
+def _none(answer: Mapping[str, Any], operation: Operation, arguments: object) -> str | None:
+    """Return what is said where nothing was found, whatever names the client gave its filters."""
+    empty = answer.get("results", answer.get("memories")) == []
+    return none_for(understood(arguments, operation.request)) if empty else None
 
 
 def _result(text: str, answer: dict[str, Any], *, quotes: bool) -> types.CallToolResult:
