@@ -16,7 +16,7 @@ from tmws_cli.failures import EXIT_CODES
 from tmws_cli.options import NOBODY, RECORDED, invocation_of, with_common_options
 from tmws_cli.output import counted, printable
 from tmws_cli.progress import progress
-from tmws_cli.times import EXAMPLES, written_time
+from tmws_cli.times import EXAMPLES, shown_time, written_time
 from tmws_core.domain.audit import AuditRecord
 from tmws_core.domain.chain import Checkpoint
 from tmws_core.domain.proof import Doubt
@@ -93,8 +93,8 @@ def query(
         _print_json({"success": True, "events": [_facts(record) for record in records]})
         return
     for record in records:
-        line = f"{record.id:6}  {record.timestamp}  {record.event_type}  {record.agent_id}  {record.details}"
-        print(printable(line))
+        moment = shown_time(record.timestamp)
+        print(printable(f"{record.id:6}  {moment}  {record.event_type}  {record.agent_id}  {record.details}"))
     if not records:
         print("Nothing like that was recorded.")
 

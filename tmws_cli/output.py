@@ -22,6 +22,9 @@ _INDENT = 5 * " "
 CLOSEST = 3
 """Hits that are shown where none is relevant: people and models take a long list for an answer."""
 
+TIMES = frozenset({"newest", "oldest", "timestamp", "valid_from", "valid_to", "waiting_since"})
+"""The fields of answers that are times, beside those that end with `_at`; JSON does not tell them from texts."""
+
 _LEAST = 20
 """Columns of a text that are shown however narrow the terminal is."""
 
@@ -192,7 +195,7 @@ def _fields(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
                     first, *others = _fields(item)
                     yield f"{indent}  - {first}"
                     yield from (f"{indent}    {line}" for line in others)
-            case str() if name.endswith("_at") or name == "timestamp":
+            case str() if name.endswith("_at") or name in TIMES:
                 yield f"{indent}{name}: {shown_time(value)}"
             case _:
                 yield f"{indent}{name}: {_scalar(value, indent)}"

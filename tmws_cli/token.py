@@ -17,6 +17,7 @@ from tmws_cli.groups import Group
 from tmws_cli.options import NOBODY, RECORDED, invocation_of, with_common_options
 from tmws_cli.output import printable
 from tmws_cli.secret import given_secret
+from tmws_cli.times import shown_time
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.credential import ApiKey, is_token, parsed_key
 from tmws_core.services.credentials import TOKEN_DAYS, Credentials
@@ -121,13 +122,17 @@ def _facts(key: ApiKey) -> dict[str, Any]:
 
 
 def _line(key: ApiKey) -> str:
-    used = f"last used {_written(key.last_used_at)}" if key.last_used_at else "not used yet"
-    state = f"revoked {_written(key.revoked_at)}" if key.revoked_at else _until(key.expires_at)
+    used = f"last used {_shown(key.last_used_at)}" if key.last_used_at else "not used yet"
+    state = f"revoked {_shown(key.revoked_at)}" if key.revoked_at else _until(key.expires_at)
     return "  ".join([key.id, key.agent_id, *([key.name] if key.name else []), state, used])
 
 
 def _until(moment: datetime | None) -> str:
-    return "does not expire" if moment is None else f"expires {_written(moment)}"
+    return "does not expire" if moment is None else f"expires {_shown(moment)}"
+
+
+def _shown(moment: datetime) -> str:
+    return shown_time(moment.isoformat())
 
 
 def _written(moment: datetime | None) -> str | None:

@@ -3,14 +3,18 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import get_args, get_type_hints
 
+import attrs
 import click
 import pytest
 
 from tests.docs.pages import ROOT, anchors, links, name_of, pages
 from tmws_adapters.settings import RESERVED, Settings, known_names, load_settings
 from tmws_cli.commands import root
+from tmws_cli.output import TIMES
 from tmws_core.app import SERVICES
 from tmws_core.errors import TmwsError
 from tmws_core.operation import operations_described_by
@@ -118,3 +122,21 @@ def test_no_command_takes_an_agent_or_a_namespace_that_changes_nothing() -> None
     agents = {"tmws agent deactivate", "tmws agent explain-access"}
     picked = {f"tmws memory {name}" for name in ("delete", "edit", "get", "get-stats", "share", "update")}
     assert taking["--agent-id"] == {*who, *narrowed, *of_agents, *stored, *recorded, *agents, *picked, "tmws edit"}
+
+
+def times_in(cls: type, seen: set[type]) -> Iterator[str]:
+    """Yield the names of the fields that are times, of a class and of those that it holds."""
+    seen.add(cls)
+    for name, hint in get_type_hints(cls).items():
+        kinds = [hint]
+        for kind in kinds:
+            kinds += get_args(kind)
+            if kind is datetime:
+                yield name
+            elif isinstance(kind, type) and attrs.has(kind) and kind not in seen:
+                yield from times_in(kind, seen)
+
+
+def test_every_time_in_an_answer_is_shown_in_the_zone_of_the_machine() -> None:
+    names = {name for each in operations_described_by(SERVICES).values() for name in times_in(each.answer, set())}
+    assert {name for name in names if not name.endswith("_at")} == TIMES

@@ -1,6 +1,7 @@
 """`tmws audit`, and what the doctor says of the log, as real processes."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def test_query_shows_the_newest_first(command: Command) -> None:
     assert answer["events"][0]["details"] == {"operation": "search_memories", "results": 1, "transport": "cli"}
     assert len(answer["events"][0]["hash"]) == 64
     assert len(lines) == 3
-    assert "  memory.read  grace  " in lines[0]
+    assert re.match(r" +3  \S+ [\d:]{8} \w+  memory\.read  grace  ", lines[0])
 
 
 def test_query_narrows_by_type_agent_and_time(command: Command) -> None:

@@ -164,7 +164,9 @@ def test_times_are_typed_and_shown_in_the_zone_of_the_machine(command: Command) 
         == "There are none with these filters: created_before.\n"
     )
     shown = command.ok("memory", "get", "last").out
-    assert re.search(r"^created_at: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d CES?T$", shown, re.MULTILINE)
+    stats = command.ok("memory", "get-stats").out
+    for name, text in ("created_at", shown), ("oldest", stats), ("newest", stats):
+        assert re.search(rf"^{name}: \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d CES?T$", text, re.MULTILINE), name
     for unknown in ("some day", "tomorrow 25:00", "999999y"):
         wrong = command.run("memory", "list", "--created-after", unknown)
         assert (wrong.code, wrong.err.startswith(f"error: created_after: '{unknown}' is not a time.")) == (2, True)
