@@ -111,6 +111,8 @@ def test_last_is_of_the_own_agent_whatever_others_store(command: Command) -> Non
     assert command.run("memory", "get", mine).code == 3
     assert (got(command, hers)["content"], "shared_with" in got(command, hers)) == ("Hers.", False)
     add(command, "Mine again.")
+    rows = command.ok("memory", "list", "--limit", "2").out.splitlines()
+    assert [row.rpartition("  ")[2] for row in rows[:2]] == ["Mine again.", "@hera"]
     for wanted, written in (("--agent-id", "hera"), [hers]), (("--namespace", "nowhere"), []):
         exported = command.ok("export", "-", *wanted).out.splitlines()
         assert [json.loads(line)["memory_id"] for line in exported] == written
