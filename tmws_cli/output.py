@@ -9,6 +9,7 @@ from typing import Any
 
 from tmws_cli.colours import coloured
 from tmws_cli.times import shown_time
+from tmws_core.domain.narrowing import CLOSEST, closest_of
 
 WIDTH = 120
 """Columns of a preview where stdout is no terminal."""
@@ -18,9 +19,6 @@ BEST_LINES = 5
 
 _INDENT = 5 * " "
 """Stands before the lines below a hit."""
-
-CLOSEST = 3
-"""Hits that are shown where none is relevant: people and models take a long list for an answer."""
 
 TIMES = frozenset({"newest", "oldest", "timestamp", "valid_from", "valid_to", "waiting_since"})
 """The fields of answers that are times, beside those that end with `_at`; JSON does not tell them from texts."""
@@ -101,8 +99,7 @@ def _hits(hits: list[dict[str, Any]], about: str, *, nothing_relevant: bool, det
     if not hits:
         yield "Nothing was found."
     elif nothing_relevant:
-        which = f"the {CLOSEST} closest of {len(hits)} (--json has all)" if len(hits) > CLOSEST else "closest"
-        yield f"Nothing relevant was found; {which}:"
+        yield closest_of(len(hits), " (--json has all)")
     for rank, hit in enumerate(hits[:CLOSEST] if nothing_relevant else hits, start=1):
         plain = f"{hit['relevance']:6}"
         relevance = coloured(plain, hit["relevance"])

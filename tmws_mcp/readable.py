@@ -9,8 +9,7 @@ from typing import Any
 
 import orjson
 
-CLOSEST = 3
-"""Hits that are told where none is relevant: a model takes a long list for an answer. The JSON has all."""
+from tmws_core.domain.narrowing import CLOSEST, closest_of
 
 _INDENT = "   "
 
@@ -36,7 +35,7 @@ def _lines(answer: Mapping[str, Any], none: str) -> Iterator[str]:
     match answer:
         case {"results": [*hits], "search_source": _}:
             weak = bool(hits) and bool(answer.get("nothing_relevant"))
-            yield _closest(hits) if weak else _count(hits, "best first", none)
+            yield closest_of(len(hits)) if weak else _count(hits, "best first", none)
             yield from (f"Missing: {reason}" for reason in answer.get("degraded", ()))
             yield from _memories(hits[:CLOSEST] if weak else hits)
         case {"memories": [*memories]}:
@@ -49,11 +48,6 @@ def _lines(answer: Mapping[str, Any], none: str) -> Iterator[str]:
             yield from _fields(answer)
     if "next_cursor" in answer:
         yield f"More follow: cursor {answer['next_cursor']}"
-
-
-def _closest(hits: list[Any]) -> str:
-    which = f"The {CLOSEST} closest of {len(hits)}" if len(hits) > CLOSEST else "Closest"
-    return f"Nothing relevant was found. {which}:"
 
 
 def _count(memories: list[Any], order: str, none: str) -> str:

@@ -64,7 +64,7 @@ def test_search_shows_rank_score_id_and_text_and_json_is_the_wire(tmp_path: Path
     assert {"success", "search_source", "latency_ms"} <= answer.keys()
 
     odd = command.ok("memory", "search", "quantum physics of black holes").out.splitlines()
-    assert odd[0] == "Nothing relevant was found; closest:"
+    assert odd[0] == "Nothing surely relevant was found. The closest:"
     assert [row.split()[:2] for row in odd[1:]] == [["1", "weak"], ["2", "weak"]]
 
     (tmp_path / "batch.json").write_text(json.dumps([{"content": "one more"}]), encoding="utf-8")
@@ -156,7 +156,7 @@ def test_of_weak_hits_the_closest_are_shown_without_scores(capsys: pytest.Captur
     answer = {"results": [hit] * 10, "search_source": "exact", "nothing_relevant": True}
     show(answer, as_json=False)
     first, *rows = capsys.readouterr().out.splitlines()
-    assert first == "Nothing relevant was found; the 3 closest of 10 (--json has all):"
+    assert first == "Nothing surely relevant was found. The 3 closest of 10 (--json has all):"
     assert [row.split()[:2] for row in rows] == [["1", "weak"], ["2", "weak"], ["3", "weak"]]
     show(answer, as_json=True)
     assert capsys.readouterr().out.count("Tea.") == 10

@@ -47,10 +47,10 @@ def test_of_weak_hits_the_closest_are_told_and_that_nothing_is_relevant() -> Non
         hits = [hit(f"Text {place}.", relevance="weak") for place in range(number)]
         return readable(found(*hits, nothing_relevant=True)).splitlines()
 
-    assert told(10)[0] == "Nothing relevant was found. The 3 closest of 10:"
+    assert told(10)[0] == "Nothing surely relevant was found. The 3 closest of 10:"
     assert told(10)[2::2] == ["   Text 0.", "   Text 1.", "   Text 2."]
     assert told(1) == [
-        "Nothing relevant was found. Closest:",
+        "Nothing surely relevant was found. The closest:",
         f'1. {ID}  2026-01-31  weak  #people  #"two words"',
         "   Text 0.",
     ]

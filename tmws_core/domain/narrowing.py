@@ -1,4 +1,4 @@
-"""What narrows a list or a search: where nothing is found, it may be why."""
+"""What is said where a list or a search has found nothing, or nothing that is surely relevant."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,10 @@ FILTERS: Mapping[str, str] = {
     "min_similarity": "min_similarity",
     "as_of": "as_of",
 }
-"""The fields of such a request that leave memories out, and how each is told."""
+"""The fields of a list or a search that leave memories out, and how each is told."""
+
+CLOSEST = 3
+"""Hits that are told where none is relevant: people and models take a long list for an answer. The JSON has all."""
 
 
 def none_for(arguments: object) -> str | None:
@@ -25,3 +28,12 @@ def none_for(arguments: object) -> str | None:
     given = arguments if isinstance(arguments, Mapping) else {}
     told = [words for name, words in FILTERS.items() if given.get(name) not in (None, "", [], ())]
     return f"There are none with these filters: {', '.join(told)}." if told else None
+
+
+def closest_of(hits: int, all_of_them: str = "") -> str:
+    """Return the sentence above the closest of so many hits of which none is surely relevant.
+
+    The first of them may still be what was meant, in other words. `all_of_them` says where the others are.
+    """
+    which = f"The {CLOSEST} closest of {hits}{all_of_them}" if hits > CLOSEST else "The closest"
+    return f"Nothing surely relevant was found. {which}:"
