@@ -17,7 +17,7 @@ import attrs
 from tmws_core.domain.ahead import moment_ahead, named_day
 from tmws_core.domain.constraints import JSON_DEPTH, UUID_PATTERN, UUID_START_PATTERN, Items, Text
 from tmws_core.domain.ids import start_of_id
-from tmws_core.domain.nearest import ALIASES, CHOICES, SPANS
+from tmws_core.domain.nearest import ALIASES, CHOICES, NOTHINGS, SAYING_NONE, SPANS
 from tmws_core.domain.terminal import without_sequences
 from tmws_core.domain.words import CHARACTERS, words_in
 from tmws_core.errors import InvalidField
@@ -39,7 +39,7 @@ _OF_THEIR_CHAT = frozenset({"sessionId", "action"})
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}(\.0{1,9})?")
 _NUMBER = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})([eE][+-]?\d{1,3})?")
-_IDENTIFIER = re.compile(r"(?:urn:uuid:)?\{?([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?", re.IGNORECASE)
+_IDENTIFIER = re.compile(r"(?:urn:uuid:|memory://)?\{?([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\}?", re.IGNORECASE)
 _EPOCH = re.compile(r"\d{10}|\d{13}")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -78,6 +78,8 @@ def request_of(arguments: object, cls: type[T], now: datetime | None = None) -> 
             with an example of what would be right.
     """
     try:
+        if isinstance(arguments, Mapping) and any(map(_is_word_for_nothing, arguments.values())):
+            return build(known_names(arguments, cls), cls)
         return build(arguments, cls)
     except Exception:  # noqa: BLE001 - whatever it was, what remains of it is told below
         try:
@@ -123,7 +125,7 @@ def known_names(arguments: Mapping[str, Any], cls: type) -> dict[str, Any]:
             elif _spelt(name) not in ALIASES or not _is_nothing(value):
                 given[field] = _with_unit(name, value)
     unsaid = _unsaid_by_nothing(cls)
-    return {name: value for name, value in given.items() if name not in unsaid or not _is_nothing(value)}
+    return {name: value for name, value in given.items() if name not in unsaid or not _says_nothing(name, value)}
 
 
 def integer(value: Any) -> Any:
@@ -321,6 +323,14 @@ def _unsaid_by_nothing(cls: type) -> frozenset[str]:
 
 def _is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and len(value) <= _NAME and not value.strip())
+
+
+def _is_word_for_nothing(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _NAME and value.strip().lower() in NOTHINGS
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    return _is_nothing(value) or (name not in SAYING_NONE and _is_word_for_nothing(value))
 
 
 def _without_those_of_tools(others: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -65,6 +65,12 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 }
 """Other words for the values of a field, by its name."""
 
+NOTHINGS = frozenset({"null", "none", "undefined"})
+"""What programs write where they have no value: Python, JavaScript and JSON, as text."""
+
+SAYING_NONE = frozenset({"content", "query", "permission", "access_level", "role"})
+"""Fields in which such a word is said: texts, and rights, of which `none` may mean that there are to be none."""
+
 OF_NO_FIELD: Mapping[str, str] = dict.fromkeys(
     ("user_id", "user", "owner", "owner_id", "app_id"),
     "Memories belong to the agent that calls: leave it out. Whom one is about goes into tags or metadata; agent_id "
