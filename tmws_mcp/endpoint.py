@@ -24,7 +24,7 @@ from tmws_core.app import App
 from tmws_mcp.bodies import BODY_BYTES, read_body
 from tmws_mcp.bulk import Bulk, bulk_of
 from tmws_mcp.contained import Json
-from tmws_mcp.exchange import JSON, answer, problem_of
+from tmws_mcp.exchange import JSON, answer, as_taken, problem_of
 from tmws_mcp.frames import BadFrame, parse, written_frame
 from tmws_mcp.limiting import caller_of
 from tmws_mcp.room import most_in
@@ -102,7 +102,7 @@ class McpEndpoint:
             response = _unsupported(request, request_id) or await self._response(request, message)
         except BadFrame as bad:
             response = _refusal(HTTPStatus.BAD_REQUEST, bad.message, bad.code, bad.request_id)
-        await response(request.scope, request.receive, send)
+        await as_taken(request, response)(request.scope, request.receive, send)
 
     async def _response(self, request: Request, message: JSONRPCRequest | JSONRPCNotification | None) -> Response:
         if problem := problem_of(request):

@@ -1,6 +1,7 @@
 """One request of MCP and its answer, without a connection around them: whichever server gets it can give it."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import anyio
@@ -18,8 +19,10 @@ from mcp_types import RequestId
 from mcp_types.jsonrpc import JSONRPCRequest
 from pydantic import ValidationError
 from starlette.requests import Request
+from starlette.responses import Response
 
 JSON = "application/json"
+STREAM = "text/event-stream"
 
 _TRANSPORT = TransportContext(kind="streamable-http", can_send_request=False)
 
@@ -66,9 +69,17 @@ async def answer(server: Server[Any], request: Request, message: JSONRPCRequest,
 
 
 def problem_of(request: Request) -> tuple[int, str] | None:
-    """Return the status and the reason where a client sends no JSON, or takes none; None where it does."""
-    if not check_accept_headers(request)[0]:
-        return 406, f"Not Acceptable: Client must accept {JSON}"
+    """Return the status and the reason where a client sends no JSON, or takes no answer; None where it does."""
+    if not any(check_accept_headers(request)):
+        return 406, f"Not Acceptable: Client must accept {JSON} or {STREAM}"
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         return 415, f"Unsupported Media Type: Content-Type must be {JSON}"
     return None
+
+
+def as_taken(request: Request, response: Response) -> Response:
+    """Return a response, or the stream of its one event for a client that takes nothing else."""
+    if check_accept_headers(request)[0] or response.status_code != HTTPStatus.OK or not response.body:
+        return response
+    headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    return Response(b"event: message\ndata: %b\n\n" % bytes(response.body), headers=headers, media_type=STREAM)

@@ -24,6 +24,9 @@ def rpc(method: str, id_: int = 1, **params: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
 
 
+HELLO = rpc("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "test", "version": "1"})
+
+
 def refusal(response: httpx.Response) -> tuple[int, str]:
     error = response.json()["error"]
     assert error["request_id"] == response.headers["x-request-id"]
@@ -32,10 +35,7 @@ def refusal(response: httpx.Response) -> tuple[int, str]:
 
 def session(server: HttpServer) -> dict[str, str]:
     """Open an MCP session and return the headers of its requests."""
-    hello = rpc(
-        "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "test", "version": "1"}
-    )
-    answer = server.client.post("/mcp", json=hello, headers=JSON)
+    answer = server.client.post("/mcp", json=HELLO, headers=JSON)
     assert answer.json()["result"]["serverInfo"]["name"] == "tmws"
     return JSON | {"mcp-session-id": answer.headers["mcp-session-id"]}
 
@@ -167,6 +167,16 @@ def test_plain_request_to_mcp_needs_no_session(server: HttpServer) -> None:
     answer = server.client.post("/mcp", json=rpc("tools/call", name="health_check"), headers=JSON)
     assert answer.json()["result"]["structuredContent"]["status"] == "healthy"
     assert "mcp-session-id" not in answer.headers
+
+
+def test_client_that_takes_nothing_but_a_stream_of_events_gets_one(server: HttpServer) -> None:
+    for message in HELLO, rpc("tools/call", name="health_check"):
+        answer = server.client.post("/mcp", json=message, headers=JSON | {"accept": "text/event-stream"})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        event, data, *end = answer.text.split("\n")
+        assert (event, data[:6], end) == ("event: message", "data: ", ["", ""])
+        assert json.loads(data[6:])["id"] == message["id"]
+        assert ("mcp-session-id" in answer.headers) == (message is HELLO)
 
 
 @pytest.mark.parametrize(
