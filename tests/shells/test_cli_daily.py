@@ -7,19 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from tests.shells.command import ROOT, Command
 from tests.shells.owners import is_owned, owner_of
 from tests.shells.serving import PATIENCE, conversation, environment, request
-from tmws_cli.times import written_time
 
 QUICK = {"TMWS_ONNX_MODEL_DIR": "missing", "TZ": "Europe/Paris", "COLUMNS": "140"}
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -173,30 +170,6 @@ def test_times_are_typed_and_shown_in_the_zone_of_the_machine(command: Command) 
         wrong = command.run("memory", "list", "--created-after", unknown)
         assert (wrong.code, wrong.err.startswith(f"error: created_after: '{unknown}' is not a time.")) == (2, True)
         assert "30d, 2h ago, tomorrow, 14:30" in wrong.err
-
-
-@pytest.mark.parametrize(
-    ("field", "written", "read"),
-    [
-        ("expires_at", "14:30", "2026-03-01T14:30:00+00:00"),
-        ("expires_at", "09:15", "2026-03-02T09:15:00+00:00"),
-        ("created_after", "09:15", "2026-03-01T09:15:00+00:00"),
-        ("expires_at", "tomorrow at 9:15", "2026-03-02T09:15:00+00:00"),
-        ("created_after", "yesterday 09:15", "2026-02-28T09:15:00+00:00"),
-        ("created_after", "3 days", "2026-02-26T12:00:00+00:00"),
-        ("created_after", "2 hours ago", "2026-03-01T10:00:00+00:00"),
-        ("expires_at", "in 1 week", "2026-03-08T12:00:00+00:00"),
-        ("expires_at", "24:00", "24:00"),
-    ],
-)
-def test_times_are_read_by_the_clock_of_the_machine(field: str, written: str, read: str) -> None:
-    noon = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", "UTC")
-        time.tzset()
-        patch.setattr("tmws_cli.times.time", SimpleNamespace(time=lambda: noon))
-        assert written_time(field, written) == read
-    time.tzset()
 
 
 def test_what_was_meant_is_named(command: Command) -> None:
