@@ -55,6 +55,13 @@ _CONNECTED = (
     " such as `claude mcp add tmws -- tmws`."
 )
 
+_NOT_HERE = {
+    "restore": "`tmws memory get … --include-history` has former texts, and `tmws memory update` sets one again.",
+    "ui": "There is no graphical interface: see `tmws search` and `tmws memory list`.",
+    "uninstall": "TMWS is removed as it was installed, such as with `uv tool uninstall tmws`, and leaves its data.",
+}
+"""What no command does, and what to do instead."""
+
 _CLOSE = 0.75
 """How alike two spellings are (difflib): `serach` and `search` 0.83, `stdio` and `stop` 0.67."""
 
@@ -69,6 +76,8 @@ def hint(words: Sequence[str], *, here: Collection[str], path: str) -> str:
     word, rest = words[0], shlex.join(words[1:])
     if not group and word.lower() in _CONNECTING:
         return _CONNECTED
+    if word.lower() in _NOT_HERE:
+        return f" {_NOT_HERE[word.lower()]}"
     command = "" if len(word) > _LONGEST else _meant(word.lower(), here=here, group=group)
     before, _, after = command.partition(" … ")
     line = " ".join(part for part in (program, before, rest if len(rest) <= _REST else "", after) if part)

@@ -204,11 +204,13 @@ def test_nothing_is_proposed_of_another_sense(command: Command, words: tuple[str
     assert (refused.code, "Did you mean" in refused.err) == (2, False), refused
 
 
-def test_how_an_agent_is_connected_is_told(command: Command) -> None:
+def test_what_no_command_does_is_told(command: Command) -> None:
     for word in ("mcp", "stdio", "setup"):
         assert (
             "by giving its client the command `tmws`, such as `claude mcp add tmws -- tmws`." in command.run(word).err
         )
+    for words, told in {("uninstall",): "uv tool uninstall tmws", ("memory", "restore"): "--include-history"}.items():
+        assert told in command.run(*words).err
 
 
 def test_help_and_version_are_words_as_well(command: Command) -> None:
