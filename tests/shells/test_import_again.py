@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tests.shells.test_import_export import exported, lines
 from tmws_core.messages.memory import ALL
 
@@ -16,7 +17,7 @@ BACKUP = "# Backup\n\nThe backup of the ledger database starts every night at 03
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
     """Return the command without an embedder: these tests are about texts, and vectors cost time."""
-    return Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    return Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
 
 
 def counts(command: Command, source: str) -> dict[str, int]:
@@ -128,7 +129,8 @@ def test_equal_sections_of_a_page_are_two_and_are_edited_one_by_one(command: Com
     assert [text.rsplit("\n", 1)[1] for text in current(command)] == ["All quiet.", "All well."]
 
 
-def test_pages_of_one_name_in_two_folders_do_not_supersede_each_other(command: Command) -> None:
+def test_pages_of_one_name_in_two_folders_do_not_supersede_each_other(tmp_path: Path) -> None:
+    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
     note(command, "# Setup\n\nRun make.\n", "one/README.md")
     note(command, "# Setup\n\nRun cargo.\n", "two/README.md")
     assert counts(command, "one") == {"stored": 1}
