@@ -22,6 +22,9 @@ import httpx
 from tests.shells.serving import STDIO, environment, request, tool
 from tests.storm.model import SPACES, Model
 
+FIRST_ID = 10**12
+"""Ids of what is waited for; nonsense has lower ones, and an id that is in use is refused, as 7 is while "7" runs."""
+
 STUCK = float(os.environ.get("TMWS_STORM_STUCK", "300"))
 """Seconds after which a request, or the end of a process, hangs: on a busy machine a new owner may take 30, and what
 was stopped goes on after 12."""
@@ -112,7 +115,7 @@ class Terminal:
     process: "subprocess.Popen[bytes] | None" = None
     _listener: threading.Thread | None = None
     _said: "queue.Queue[bytes]" = attrs.Factory(queue.Queue)
-    _ids: "count[int]" = attrs.Factory(count)
+    _ids: "count[int]" = attrs.Factory(lambda: count(FIRST_ID))
 
     def ask(self, name: str, arguments: Mapping[str, Any], patience: float | None) -> Answer:
         id_ = next(self._ids)
@@ -247,7 +250,7 @@ class Web:
     model: Model
     chance: random.Random
     _client: httpx.Client = attrs.field()
-    _ids: "count[int]" = attrs.Factory(count)
+    _ids: "count[int]" = attrs.Factory(lambda: count(FIRST_ID))
 
     @_client.default
     def _(self) -> httpx.Client:
