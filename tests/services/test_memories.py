@@ -73,7 +73,7 @@ async def test_a_stored_memory_is_read_back_as_it_was_given(world: World) -> Non
         "athena",
         "acme",
         "athena",
-        "test",
+        "python",
     )
     assert (memory.metadata, memory.session_id, memory.sequence, memory.source) == ({"ticket": 7}, "s1", 3, "chat")
     assert (memory.version, memory.embedded) == (1, True)
