@@ -57,7 +57,7 @@ def import_(
 
     What a file is, it tells by itself: JSON lines, Markdown, CSV, conversations exported from ChatGPT or Claude, or a
     dump of MCP server-memory, mem0, mcp-memory-service or basic-memory. Running it again goes on where it was
-    interrupted, and stores nothing twice. What comes in is yours and private; an edited note keeps its readers.
+    interrupted, and stores nothing twice. What comes in is yours and private.
     """
     invocation = invocation_of(context)
     settings = invocation.settings()
@@ -191,7 +191,6 @@ def _tally_facts(tally: Tally) -> dict[str, Any]:
         "already_there": tally.already_there,
         "merged": tally.merged,
         "superseded": tally.superseded,
-        "still_read": tally.still_read,
         "made_private": tally.made_private,
         "vanished": tally.vanished,
         "pruned": tally.pruned,
@@ -237,8 +236,6 @@ def _print_tally(tally: Tally) -> None:
         print(f"Added something to {tally.merged} that were there")
     if tally.superseded:
         print(f"Replaced {tally.superseded} by what stands in their places now")
-    if tally.still_read:
-        print(f"Read by others, as what they replace was: {tally.still_read}")
     if tally.made_private:
         print(f"Private now, though others read what they replace: {tally.made_private}")
     if tally.missing:

@@ -34,7 +34,8 @@ RED = "\x1b[1;31mred\x1b(B\x1b[m \x1b]8;;https://example.org\x1b\\link\x1b]8;;\x
 TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
     (SearchMemories, {"query": "x", "session_id": ""}, {"query": "x"}),
     (SearchMemories, {"query": "x", "namespace": " ", "agent_id": None, "tags_any": None}, {"query": "x"}),
-    (SearchMemories, {"query": "x", "tags_any": "null", "session_id": "undefined", "agent_id": "None"}, {"query": "x"}),
+    (SearchMemories, {"query": "x", "session_id": "undefined", "memory_type": "None"}, {"query": "x"}),
+    (SearchMemories, {"query": "x", "namespace": "none"}, {"query": "x", "namespace": "none"}),
     (SearchMemories, {"query": "null", "tags_any": ["null"]}, {"query": "null", "tags_any": ["null"]}),
     (UpdateMemory, {"memory_id": MEMORY, "content": "None"}, {"memory_id": MEMORY, "content": "None"}),
     (GetMemory, {"memory_id": f"memory://{MEMORY}", "cursor": "null"}, {"memory_id": MEMORY}),

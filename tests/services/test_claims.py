@@ -313,7 +313,7 @@ async def test_an_export_that_comes_back_to_its_store_copies_nothing_of_others(w
 
 
 @pytest.mark.parametrize("level", AccessLevel)
-async def test_an_edited_note_is_read_by_those_who_read_it_before(
+async def test_what_replaces_a_note_that_others_read_is_private_and_counted(
     world: World, tmp_path: Path, level: AccessLevel
 ) -> None:
     path, front = tmp_path / "note.md", "---\naccess_level: public\n---\n\n"
@@ -327,9 +327,9 @@ async def test_an_edited_note_is_read_by_those_who_read_it_before(
     run, _ = await imported(world, path, f"{front}The gate is shut.")
     again, _ = await imported(world, path, f"{front}The gate is shut.")
     first, second = await memories(world)
-    assert (second.access_level, second.shared_with) == (level, first.shared_with)
+    assert (first.access_level, second.access_level, second.shared_with) == (level, AccessLevel.PRIVATE, None)
     assert (first.superseded_by, second.content) == (second.memory_id, "note\n\nThe gate is shut.")
-    assert (run.tally.still_read, run.tally.made_private) == (level is not AccessLevel.PRIVATE, 0)
+    assert run.tally.made_private == (level is not AccessLevel.PRIVATE)
     assert (again.tally.already_there, again.tally.superseded) == (1, 0)
 
 

@@ -315,7 +315,7 @@ def test_text_is_edited_and_what_cannot_be_stored_is_kept(command: Command) -> N
     assert editor.ok("edit", "last").out == f"Changed {memory_id}, version 2\n"
     assert got(command, memory_id)["content"] == "Tea is in the cellar"
     assert editor.ok("memory", "edit", memory_id).out == "Nothing was changed\n"
-    typed = "\ufeffTea is\r\nin the kitchen\r"
+    typed = "Tea is\r\nin\ufeff the kitchen"
     memory_id = command.ok("memory", "create", "-", "--json", stdin=typed).answer["memory_id"]
     editor.ok("edit", memory_id)
     assert got(command, memory_id)["content"] == typed.replace("kitchen", "cellar")

@@ -53,10 +53,10 @@ class Tally:
     """What an import has done so far.
 
     Of the stored ones, `without_vector` wait for the embedder. `merged` were there, and had something added to them;
-    `superseded` were there, and had stood in a place where a page has something else now; where others read these, they
-    read what is there now, too (`still_read`), or not (`made_private`). `unlinked` counts replaced memories whose
-    successor was not found. `vanished` sections are in no page any more; `missing` tells where
-    they were, and `pruned` of them have expired now.
+    `superseded` were there, and had stood in a place where a page has something else now; `made_private` of these were
+    read by others, who do not read what is there now. `unlinked` counts replaced memories whose successor was not
+    found. `vanished` sections are in no page any more; `missing` tells where they were, and `pruned` of them have
+    expired now.
     """
 
     stored: int = 0
@@ -64,7 +64,6 @@ class Tally:
     already_there: int = 0
     merged: int = 0
     superseded: int = 0
-    still_read: int = 0
     made_private: int = 0
     refused: int = 0
     unlinked: int = 0
@@ -259,7 +258,7 @@ class Import:
         if not record.is_edition:
             return await self._call(attrs.evolve(memory, idempotency_key=exact_key(memory)))
         created = await self._call(attrs.evolve(memory, idempotency_key=None))
-        await self._supersede(former, created, memory, is_page=record.page is not None)
+        await self._supersede(former, created, memory)
         return created
 
     async def _says(self, memory_id: str, record: Record) -> bool:
@@ -268,21 +267,18 @@ class Import:
     async def _call(self, memory: CreateMemory) -> MemoryCreated:
         return await self.app.call(self.caller, memory)
 
-    async def _supersede(self, former: str, created: MemoryCreated, memory: CreateMemory, *, is_page: bool) -> None:
+    async def _supersede(self, former: str, created: MemoryCreated, memory: CreateMemory) -> None:
         """Replace the memory of a former edition, and let the key of its place stand for the present one.
 
-        A page is where the caller has put it, so that whoever reads a section reads what it is edited to. Ids stand in
-        the files of others, which could publish a text by naming one.
+        It is private whoever reads the former one: sections of one name are told apart by their order, and a text that
+        is put before another one must not be read by that one's readers.
         """
         before = await self._links.view(former)
         await self.app.call(self.caller, UpdateMemory(memory_id=former, superseded_by=created.memory_id))
         self.tally.superseded += 1
         self._superseded.add(former)
         await self._call(memory)
-        if before.access_level is not AccessLevel.PRIVATE:
-            is_read = is_page and created.stored and await self._links.show(created.memory_id, before)
-            self.tally.still_read += is_read
-            self.tally.made_private += not is_read
+        self.tally.made_private += before.access_level is not AccessLevel.PRIVATE
 
     async def _in_force(self, record: Record, created: MemoryCreated) -> MemoryCreated:
         """Return what was created: anew if it was superseded in one place just now and stands in another.

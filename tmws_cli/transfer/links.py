@@ -7,7 +7,7 @@ import attrs
 from tmws_cli.transfer.records import Record
 from tmws_core.app import App
 from tmws_core.domain.agent import Caller
-from tmws_core.domain.memory import AccessLevel, SharePermission
+from tmws_core.domain.memory import SharePermission
 from tmws_core.messages.memory import ALL, GetMemory, MemoryView, ShareMemory, UpdateMemory
 
 _Former = tuple[str, str | None]
@@ -80,23 +80,6 @@ class Links:
     async def _replace(self, former: str, successor: str) -> None:
         if former != successor and (await self.view(former)).superseded_by is None:
             await self._app.call(self._caller, UpdateMemory(memory_id=former, superseded_by=successor))
-
-    async def show(self, memory_id: str, former: MemoryView) -> bool:
-        """Let those read a private memory who read a former one, and tell whether that was right.
-
-        A team reads what is in its own namespace.
-        """
-        level = former.access_level
-        if level is AccessLevel.TEAM and (await self.view(memory_id)).namespace != former.namespace:
-            return False
-        await self._app.call(self._caller, UpdateMemory(memory_id=memory_id, access_level=level))
-        listed = former.shared_with or () if level is AccessLevel.SHARED else ()
-        for permission in SharePermission:
-            agents = tuple(share.agent_id for share in listed if share.permission is permission)
-            if agents:
-                request = ShareMemory(memory_id=memory_id, shared_with=agents, permission=permission)
-                await self._app.call(self._caller, request)
-        return True
 
     async def view(self, memory_id: str) -> MemoryView:
         """Return a memory as it is now."""

@@ -68,8 +68,10 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 NOTHINGS = frozenset({"null", "none", "undefined"})
 """What programs write where they have no value: Python, JavaScript and JSON, as text."""
 
-SAYING_NONE = frozenset({"content", "query", "permission", "access_level", "role"})
-"""Fields in which such a word is said: texts, and rights, of which `none` may mean that there are to be none."""
+SAYING_NONE = frozenset(
+    {"content", "query", "permission", "access_level", "role", "namespace", "agent_id", "tags", "tags_any", "tags_all"}
+)
+"""Fields in which such a word is said: texts, names, and rights, of which `none` may mean that there are to be none."""
 
 OF_NO_FIELD: Mapping[str, str] = dict.fromkeys(
     ("user_id", "user", "owner", "owner_id", "app_id"),

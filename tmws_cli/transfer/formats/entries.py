@@ -126,7 +126,8 @@ def below_title(text: Any, told: dict[str, Any]) -> Any:
     title = told.pop(name).strip()
     if text is None or not text.strip():
         return title
-    return text if text.lstrip("# \t\r\n").startswith(title) else f"{title}\n\n{text}"
+    first = text.lstrip("# \t\r\n").partition("\n")[0].rstrip()
+    return text if first == title else f"{title}\n\n{text}"
 
 
 def cut(text: str) -> list[str]:
