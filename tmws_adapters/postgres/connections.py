@@ -181,12 +181,8 @@ class Connections:
     @asynccontextmanager
     async def aside(self) -> AsyncIterator[Session]:
         """Borrow a connection beyond the limits for a transaction that lasts while others are begun: one at a time."""
-        async with self._pool.lent(waits=True) as connection:
-            session = Session(connection, UNIT, self.opener.limit)
-            try:
-                yield session
-            finally:
-                await session.end()
+        async with self._lent(UNIT, waits=True) as session:
+            yield session
 
     @property
     def figures(self) -> PoolFigures:
@@ -209,18 +205,23 @@ class Connections:
         if waiting.cancelled_caught:
             raise exhausted(limit, seconds)
         try:
-            async with self._pool.lent(waits=waits) as connection:
-                session = Session(connection, begin, self.opener.limit)
-                try:
-                    yield session
-                finally:
-                    await session.end()
-                    if session.met_a_replica:
-                        # A primary that became one: the others may lead to it as well.
-                        await connection.close()
-                        await self.close_idle()
+            async with self._lent(begin, waits=waits) as session:
+                yield session
         finally:
             slots.release()
+
+    @asynccontextmanager
+    async def _lent(self, begin: str, *, waits: bool) -> AsyncIterator[Session]:
+        async with self._pool.lent(waits=waits) as connection:
+            session = Session(connection, begin, self.opener.limit)
+            try:
+                yield session
+            finally:
+                await session.end()
+                if session.met_a_replica:
+                    # A primary that became one: the others may lead to it as well.
+                    await connection.close()
+                    await self.close_idle()
 
 
 @asynccontextmanager
