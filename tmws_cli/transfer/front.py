@@ -1,12 +1,10 @@
 """The front matter of a Markdown file, YAML or TOML, read with the mistrust that it deserves."""
 
-import json
 import math
 import re
 import textwrap
 import tomllib
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import attrs
 import yaml
 
+from tmws_cli.transfer.almost_yaml import in_marks, names_in, quoted
 from tmws_core.domain.constraints import JSON_DEPTH
 from tmws_core.domain.memory import METADATA_BYTES
 from tmws_core.domain.terminal import without_sequences
@@ -219,29 +218,8 @@ _as_text: Any = yaml.SafeLoader.construct_yaml_str
 _Loader.add_constructor(f"{_YAML}timestamp", _as_text)  # where a tag says that it is one
 
 
-_NAMED = re.compile(r"([^\s#\"'\[\]{},?-][^\n]*?)(:(?:[ \t\r].*)?)")
-"""Begins what is said of one name."""
-
-_BELOW = re.compile(r"[ \t\-\]}]|\r?\Z")
-"""Begins a line that goes on with it."""
-
-_LINE = re.compile(r"( *(?:- +)?)(?:(\w[\w -]*+):(?= |$))? *(.*)")
-_SAYS_WHAT_IT_IS = re.compile(r"[\w.+-]*|(?:[\[|>&!#]|- ).*|\{(?!\{).*|'(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*\"")
-"""Values of YAML that are left as they are: words, numbers, days, and all that a special character begins."""
-
-_ODD = frozenset('[{|>&!-"')
-
-_OF_LINES = re.compile(r"[|>][+\-\d]*")
-"""Begins a text of several lines."""
-
-
 def _quoted_tag(tag: re.Match[str]) -> str:
-    return tag[1] + _in_marks(tag[2].rstrip(" \t\r"))
-
-
-def _in_marks(text: str) -> str:
-    """Return a text in quotation marks; to YAML, the two halves of a character that JSON escapes are none."""
-    return json.dumps(text, ensure_ascii=False)
+    return tag[1] + in_marks(tag[2].rstrip(" \t\r"))
 
 
 def _name_by_name(source: str) -> FrontMatter | None:
@@ -253,71 +231,18 @@ def _name_by_name(source: str) -> FrontMatter | None:
     values: dict[str, Any] = {}
     written: dict[str, tuple[str, ...]] = {}
     as_text: list[str] = []
-    for name, said in _names(textwrap.dedent(source)):
+    for name, said in names_in(textwrap.dedent(source)):
         try:
             front = _loaded(name + said)
         except yaml.MarkedYAMLError:
-            plain, is_odd = _quoted(said)
-            front = _loaded(f"{_in_marks(name)}{plain}")
+            plain, is_odd = quoted(said)
+            front = _loaded(f"{in_marks(name)}{plain}")
             as_text += [name] if is_odd else []
         if front is None or not values.keys().isdisjoint(front.values):
             return None
         values |= front.values
         written |= front.written
     return FrontMatter(values=values, written=written, as_text=as_text) if values else None
-
-
-def _names(source: str) -> Iterator[tuple[str, str]]:
-    """Yield each name of front matter, and what is said of it, from the colon on.
-
-    Raises:
-        yaml.YAMLError: it has other lines.
-    """
-    name, said = "", ""
-    for line in source.split("\n"):
-        found = _NAMED.fullmatch(line)
-        if found is not None:
-            if name:
-                yield name, said
-            name, said = found[1], found[2]
-        elif name and _BELOW.match(line):
-            said += f"\n{line}"
-        elif line.strip() and not line.startswith("#"):
-            raise yaml.YAMLError(line)
-    if name:
-        yield name, said
-
-
-def _quoted(said: str) -> tuple[str, bool]:
-    """Return what is said of a name, texts in quotation marks, and whether one begins as YAML that is no text does.
-
-    Raises:
-        yaml.YAMLError: a text has several lines.
-    """
-    lines: list[str] = []
-    any_is_odd = False
-    for line in f"k{said}".expandtabs().splitlines():
-        indent, name, text = _LINE.fullmatch(line).groups()  # type: ignore[union-attr]  # it fits every line
-        text = text.rstrip()
-        if _OF_LINES.fullmatch(text) or (text and name is None and not indent.strip() and not text.startswith("#")):
-            raise yaml.YAMLError(line)
-        says_what_it_is = _SAYS_WHAT_IT_IS.fullmatch(text) is not None
-        is_odd = says_what_it_is and _is_odd("-" if name is None else "k:", text)
-        is_text = is_odd or not says_what_it_is
-        any_is_odd |= is_odd
-        lines.append(f"{indent}{'' if name is None else f'{name.rstrip()}: '}{_in_marks(text) if is_text else text}")
-    return "\n".join(lines)[1:], any_is_odd
-
-
-def _is_odd(before: str, text: str) -> bool:
-    """Tell whether a text begins as YAML that is no text does, and is neither that nor the first line of that."""
-    if text[:1] not in _ODD or any(text.count(opening) != text.count(closing) for opening, closing in ("[]", "{}")):
-        return False
-    try:
-        deque(yaml.parse(f"{before} {text}", Loader=yaml.SafeLoader), maxlen=0)
-    except (yaml.scanner.ScannerError, yaml.parser.ParserError):
-        return True
-    return False
 
 
 def _loaded(source: str) -> FrontMatter | None:
