@@ -1,4 +1,4 @@
-"""What creating a memory cannot say: which agents may change it, which memory replaced it, and who read that one."""
+"""What creating a memory cannot say: which agents may change it, and which memory replaced it."""
 
 from collections import defaultdict
 
