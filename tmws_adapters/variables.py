@@ -29,10 +29,11 @@ def refuse_unexpanded(key: str, value: str) -> None:
     """Refuse the path or URL of a variable in which some client has not expanded `${NAME}` or the like.
 
     Raises:
-        ConfigurationError: there is such a name in it; nothing else of the value is said.
+        ConfigurationError: there is such a name in it, which is said, unless it may be a part of a password.
     """
     name = unexpanded(value)
     if name is not None:
+        name = "a name in ${…}, $… or %…%" if "@" in value else name
         raise ConfigurationError(
             setting=key,
             reason=f"holds {name[:60]}, which nothing has expanded",

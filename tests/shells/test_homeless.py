@@ -116,6 +116,15 @@ def test_what_nothing_has_expanded_is_refused_by_its_setting(
     assert place_at_once({"TMWS_DATABASE_URL": f"sqlite:///{value}"}) is None
 
 
+@pytest.mark.parametrize("name", ["TMWS_DATABASE_URL", "TMWS_REDIS_URL"])
+def test_what_may_be_a_part_of_a_password_is_not_shown(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings({"TMWS_HOME": str(tmp_path), name: "postgresql://ada:top${secret}part@host/tmws"}, dotenv=None)
+
+    assert raised.value.setting == name
+    assert "secret" not in str(raised.value)
+
+
 def test_signs_of_other_meaning_are_no_names(tmp_path: Path) -> None:
     url = "postgresql://ada:pa$word@host/%C3%89tage%20$"
     assert load_settings({"TMWS_HOME": str(tmp_path / "a$b%c%"), "TMWS_DATABASE_URL": url}).database_url == url
