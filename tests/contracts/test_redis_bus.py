@@ -1,6 +1,7 @@
 """A bus between servers."""
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 import anyio
 import orjson
@@ -9,7 +10,9 @@ import pytest
 from tests.contracts.redis_steps import KINDS, running, url_of
 from tests.servers.redis import DATABASE, RedisProcess, redis_process
 from tmws_adapters.redis import Redis
+from tmws_adapters.redis.address import Address
 from tmws_adapters.redis.bus import BACKLOG, KEPT, STREAM
+from tmws_adapters.redis.clients import Client, open_client
 from tmws_core.domain.events import MemoriesChanged
 from tmws_core.errors import PartUnavailable
 
@@ -111,3 +114,26 @@ async def test_whoever_missed_more_than_is_kept_is_told_that_something_happened(
                 pipeline.xadd(STREAM, {"server": "another", "events": data}, maxlen=KEPT)
             pipeline.execute()
         assert SOMETHING in await take(events, BACKLOG)
+
+
+async def test_whoever_waits_for_a_bus_is_told_however_often_it_cannot_be_heard(
+    server: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = 0
+    let_go, twice = anyio.Event(), anyio.Event()
+
+    def open_at_last(address: Address, seconds: float) -> AbstractAsyncContextManager[Client]:
+        nonlocal failures
+        if let_go.is_set():
+            return open_client(address, seconds)
+        failures += 1
+        if failures > 1:
+            twice.set()
+        raise ConnectionError
+
+    monkeypatch.setattr("tmws_adapters.redis.bus.open_client", open_at_last)
+    async with running(server.url) as redis, anyio.create_task_group() as tasks:
+        tasks.start_soon(listening, redis)
+        with anyio.fail_after(60):
+            await twice.wait()
+        let_go.set()

@@ -113,7 +113,9 @@ class RedisBus:
                     while True:
                         await self._read(client)
             except FAILURES as error:
-                self.problem, self._hearing = unavailable(error, self._server.address), anyio.Event()
+                self.problem = unavailable(error, self._server.address)
+                if self._hearing.is_set():  # another one would leave alone who waits for this one
+                    self._hearing = anyio.Event()
             await anyio.sleep(PAUSE)
 
     async def _resume(self, client: Client) -> None:
