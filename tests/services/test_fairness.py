@@ -143,7 +143,8 @@ async def test_a_text_of_an_agent_waits_for_no_more_than_a_piece_of_its_own_batc
         scene.waiting.let_go.set()
 
     kinds = [kind for call in scene.waiting.calls for kind in ("held", "alone", "longest") if kind in call]
-    assert kinds == ["held", "held", "alone", "longest", "longest"]
+    # The one alone and the rest of the first batch have a turn at once: which of them comes first is not said.
+    assert [*kinds[:2], *sorted(kinds[2:4]), *kinds[4:]] == ["held", "held", "alone", "longest", "longest"]
 
 
 async def test_questions_of_one_agent_take_turns_and_those_of_another_and_texts_do_not_wait(scene: Scene) -> None:
