@@ -29,6 +29,12 @@ ROUNDS = 10
 """More than the driver needs to prepare a statement that it runs again and again."""
 
 
+SNAPSHOTS = """
+    SELECT backend_xmin FROM pg_stat_activity
+    WHERE datname = current_database() AND state = 'idle in transaction'
+"""
+
+
 @pytest.fixture
 def url(postgres: PostgresServer) -> Iterator[str]:
     with postgres.database() as created, pgbouncer(postgres) as port:
@@ -71,6 +77,17 @@ async def test_it_is_noticed_that_a_pooler_is_between_and_no_statement_is_prepar
     with postgres.database() as direct:
         async with open_postgres(direct) as opened, opened.replicas.lookup() as session:
             assert session.connection.prepare_threshold
+
+
+async def test_what_is_locked_for_long_is_locked_by_transactions_that_keep_no_rows_from_being_vacuumed(
+    url: str, postgres: PostgresServer
+) -> None:
+    with postgres.database() as direct:
+        for each in (url, direct):
+            async with open_postgres(each) as opened, opened.storage.embedding() as embeds, opened.models.migration():
+                assert embeds
+                with psycopg.connect(postgres.superuser_url(each.rpartition("/")[2])) as connection:
+                    assert connection.execute(SNAPSHOTS).fetchall() == [(None,), (None,)]
 
 
 @pytest.mark.parametrize("way", WAYS)

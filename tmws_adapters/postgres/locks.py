@@ -83,10 +83,14 @@ def share_models(session: Session) -> None:
     session.later("SELECT pg_advisory_xact_lock_shared(%s, %s)", (MODELS, ACTIVE))
 
 
-async def try_embedding(session: Session) -> bool:
-    """Become the one that embeds what waits, until the transaction ends; False if another one is."""
-    session.later(f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST_BATCH}s'")
-    ((taken,),) = await session.rows("SELECT pg_try_advisory_xact_lock(%s, %s)", (MODELS, EMBEDDING))
+async def try_to_hold(session: Session, number: int, silence: int) -> bool:
+    """Keep everybody else from doing what the number says, until the transaction ends; False if another one does.
+
+    The transaction may say nothing for `silence` seconds, 0 for ever, and it keeps no row from being vacuumed.
+    """
+    ((taken,),) = await session.rows("SELECT pg_try_advisory_xact_lock(%s, %s)", (MODELS, number))
+    # The server keeps the snapshot of the last statement, as that may be read on: a SET has none.
+    await session.run(f"SET LOCAL idle_in_transaction_session_timeout = '{silence}s'")
     return bool(taken)
 
 

@@ -7,7 +7,7 @@ import attrs
 
 from tmws_adapters.postgres.briefly import tried
 from tmws_adapters.postgres.connections import Connections
-from tmws_adapters.postgres.locks import ACTIVE, MIGRATION, MODELS, lock_models
+from tmws_adapters.postgres.locks import ACTIVE, MIGRATION, MODELS, lock_models, try_to_hold
 from tmws_adapters.postgres.models import INDEX, active_model, create_index, insert_model, keep_canary, model_in_role
 from tmws_adapters.postgres.readers import ALL
 from tmws_adapters.postgres.session import UNIT, Session
@@ -96,9 +96,7 @@ class PostgresModels:
         try:
             # One transaction for all of it: between two, a pooler would lend the connection to somebody else.
             session = Session(connection, UNIT)
-            session.later("SET LOCAL idle_in_transaction_session_timeout = 0")
-            ((taken,),) = await session.rows("SELECT pg_try_advisory_xact_lock(%s, %s)", (MODELS, MIGRATION))
-            if not taken:
+            if not await try_to_hold(session, MIGRATION, silence=0):
                 holder = await session.row(_HOLDER, (MODELS, MIGRATION))
                 raise MigrationRunning(
                     part="embeddings",

@@ -11,7 +11,7 @@ from tmws_adapters.postgres.agents import PostgresAgents, PostgresCredentials
 from tmws_adapters.postgres.audit import PostgresAuditLog
 from tmws_adapters.postgres.connections import Connections, Reading
 from tmws_adapters.postgres.housekeeping import Housekeeping
-from tmws_adapters.postgres.locks import try_embedding
+from tmws_adapters.postgres.locks import EMBEDDING, LONGEST_BATCH, try_to_hold
 from tmws_adapters.postgres.reader import PostgresMemoryReader
 from tmws_adapters.postgres.replicas import Replicas
 from tmws_adapters.postgres.session import Session
@@ -95,7 +95,7 @@ class PostgresStorage:
     async def embedding(self) -> AsyncIterator[bool]:
         """Become the one process that embeds what waits until the block ends; False while another one is."""
         async with self._connections.aside() as session:
-            yield await try_embedding(session)
+            yield await try_to_hold(session, EMBEDDING, LONGEST_BATCH)
 
     async def count_words(self, texts: Sequence[str]) -> list[Counter[str] | None]:
         """Return how often each of the texts has each word."""
