@@ -155,7 +155,14 @@ Text.
 
 @pytest.mark.parametrize(
     "front",
-    ["a: [b] c\nd: [", "a: [b] c\na: 1", "a: [b] c\ntext", "a: [b] c\nd: [*x]", "a:\n  - [b] c\n  - |\n    d: e: f"],
+    [
+        "a: [b] c\nd: [",
+        "a: [b] c\na: 1",
+        "a: [b] c\ntext",
+        "a: [b] c\nd: [*x]",
+        "a:\n  - [b] c\n  - |\n    d: e: f",
+        f"a: {'[' * 65}{']' * 65}, x",
+    ],
 )
 def test_front_matter_that_may_mean_something_else_is_refused(tmp_path: Path, front: str) -> None:
     (tmp_path / "note.md").write_text(f"---\n{front}\n---\nText.\n", encoding="utf-8")

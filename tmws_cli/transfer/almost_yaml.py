@@ -4,8 +4,11 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterator
+from itertools import accumulate
 
 import yaml
+
+from tmws_core.domain.constraints import JSON_DEPTH
 
 _NAMED = re.compile(r"([^\s#\"'\[\]{},?-][^\n]*?)(:(?:[ \t\r].*)?)")
 """Begins what is said of one name."""
@@ -18,6 +21,12 @@ _SAYS_WHAT_IT_IS = re.compile(r"[\w.+-]*|(?:[\[|>&!#]|- ).*|\{(?!\{).*|'(?:[^']|
 """Values of YAML that are left as they are: words, numbers, days, and all that a special character begins."""
 
 _ODD = frozenset('[{|>&!-"')
+
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
+
+DEPTH = 2 * JSON_DEPTH
+"""Levels of nesting, of which metadata can have JSON_DEPTH; more are refused there, with a better reason. Deeper ones
+are not looked into: the time that PyYAML takes for them grows with their square."""
 
 _OF_LINES = re.compile(r"[|>][+\-\d]*")
 """Begins a text of several lines."""
@@ -73,6 +82,8 @@ def quoted(said: str) -> tuple[str, bool]:
 def _is_odd(before: str, text: str) -> bool:
     """Tell whether a text begins as YAML that is no text does, and is neither that nor the first line of that."""
     if text[:1] not in _ODD or any(text.count(opening) != text.count(closing) for opening, closing in ("[]", "{}")):
+        return False
+    if max(accumulate(_STEPS.get(character, 0) for character in text)) > DEPTH:
         return False
     try:
         deque(yaml.parse(f"{before} {text}", Loader=yaml.SafeLoader), maxlen=0)

@@ -12,8 +12,7 @@ from typing import Any
 import attrs
 import yaml
 
-from tmws_cli.transfer.almost_yaml import in_marks, names_in, quoted
-from tmws_core.domain.constraints import JSON_DEPTH
+from tmws_cli.transfer.almost_yaml import DEPTH, in_marks, names_in, quoted
 from tmws_core.domain.memory import METADATA_BYTES
 from tmws_core.domain.terminal import without_sequences
 from tmws_core.errors import InvalidField
@@ -28,10 +27,7 @@ _TOML_BYTES = 64 * 1024
 _VALUES = 20_000
 """In one front matter: more than the metadata of a memory can hold."""
 
-_DEPTH = 2 * JSON_DEPTH
-"""Levels of nesting, of which metadata can have JSON_DEPTH; more are refused there, with a better reason."""
-
-_DEEP = re.compile(rf"""(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEPTH}}}""")
+_DEEP = re.compile(rf"""(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{DEPTH}}}""")
 """A name in TOML that is nested too deep: the time that Python takes to read it grows with its square."""
 
 _NUMBER_CHARACTERS = 64
@@ -120,7 +116,7 @@ def front_matter_in_toml(source: str) -> FrontMatter:
     if len(source) > _TOML_BYTES:
         raise InvalidField(name="front matter", reason=f"is longer than {_TOML_BYTES} bytes", hint="Shorten it")
     if _DEEP.search(source):
-        raise InvalidField(name="front matter", reason=f"is no TOML: it is nested more than {_DEPTH} levels deep")
+        raise InvalidField(name="front matter", reason=f"is no TOML: it is nested more than {DEPTH} levels deep")
     try:
         # Counted in the file, whose first line is one of plus signs.
         values = _json_object(tomllib.loads(f"\n{source}".replace("\r\n", "\n")))
@@ -149,8 +145,8 @@ class _Loader(yaml.SafeLoader):
         problem = ""
         if isinstance(event, yaml.AliasEvent):
             problem = "aliases are not supported"
-        elif self._depth == _DEPTH:
-            problem = f"it is nested more than {_DEPTH} levels deep"
+        elif self._depth == DEPTH:
+            problem = f"it is nested more than {DEPTH} levels deep"
         elif self._values > _VALUES:
             problem = f"it holds more than {_VALUES} values"
         if problem:
