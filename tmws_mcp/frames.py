@@ -14,7 +14,7 @@ from tmws_core.doubles import faithful
 from tmws_core.errors import InvalidField, TooManyValues
 from tmws_core.wire import outweighs
 from tmws_mcp.bodies import LIGHT
-from tmws_mcp.ids import BOM, ID, id_in, is_id
+from tmws_mcp.ids import BOM, ID, as_id, id_in
 from tmws_mcp.weight import check_weight
 
 REST = 64 * 1024
@@ -52,11 +52,12 @@ def _parsed(line: bytes) -> JSONRPCRequest | JSONRPCNotification | None:
         raise BadFrame(types.INVALID_REQUEST, "A message is one JSON object; batches are not supported")
     if "method" not in value and value.keys() & {"result", "error"}:
         return None
-    request_id = value.get("id")
-    if "id" in value and not is_id(request_id):
-        raise BadFrame(
-            types.INVALID_REQUEST, f"An id is a string of at most {ID} characters or an integer of at most 64 bits"
-        )
+    request_id = as_id(value.get("id"))
+    if "id" in value:
+        if request_id is None:
+            reason = f"An id is a string of at most {ID} characters or an integer of at most 64 bits"
+            raise BadFrame(types.INVALID_REQUEST, reason)
+        value["id"] = request_id
     _check_rest(value, request_id)
     value = _faithful(line, value, request_id)
     if value.get("params") == []:  # as PHP writes an empty object

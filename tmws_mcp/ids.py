@@ -14,10 +14,10 @@ ID = 1024
 _PART = re.compile(rb'["\[\]{}]')
 """Where a text, a list or an object begins, or one of these ends."""
 
-_VALUE = re.compile(rb'\s{0,99}:\s{0,99}("[^"]{0,9999}"|-?\d{1,19}(?=\s{0,99}[,}]))')
+_VALUE = re.compile(rb'\s{0,99}:\s{0,99}("[^"]{0,9999}"|-?\d{1,19}(?:\.0{1,19})?(?=\s{0,99}[,}]))')
 
 _AT_END = re.compile(
-    rb'[,{]\s{0,99}"id"\s{0,99}:\s{0,99}("[^"]{0,9999}"|-?\d{1,19})(?:,"jsonrpc":"2.0")?\s{0,99}}\s{0,99}$'
+    rb'[,{]\s{0,99}"id"\s{0,99}:\s{0,99}("[^"]{0,9999}"|-?\d{1,19}(?:\.0{1,19})?)(?:,"jsonrpc":"2.0")?\s{0,99}}\s{0,99}$'
 )
 """Where clients name it that do so last, as the TypeScript SDK does."""
 
@@ -25,21 +25,28 @@ _PARTS = 100_000
 """How many texts and brackets are looked through: 50 ms (measured); clients write the id first, or behind the rest."""
 
 
-def is_id(value: object) -> bool:
-    """Tell whether a JSON value can be the id of a request: the parser of servers knows integers of 64 bits."""
-    if isinstance(value, str):
-        return len(value) <= ID
-    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64
+def as_id(value: object) -> str | int | None:
+    """Return the id of a request that a JSON value is, or None: the parser of servers knows integers of 64 bits.
+
+    1.0 is 1, to JSON and to who writes it so, having but one kind of number.
+    """
+    match value:
+        case str():
+            return value if len(value) <= ID else None
+        case float() if value.is_integer():
+            return as_id(int(value))
+        case int() if not isinstance(value, bool):
+            return value if -(2**63) <= value < 2**64 else None
+    return None
 
 
 def counted_as(request_id: object) -> str | int | None:
     """Return what an id counts as, or None for what is no id: "7" and 7 are one, as they are for the SDK."""
-    if isinstance(request_id, str):
-        try:
-            return int(request_id)
-        except ValueError:
-            return request_id
-    return request_id if isinstance(request_id, int) and not isinstance(request_id, bool) else None
+    known = as_id(request_id)
+    try:
+        return known if known is None else int(known)
+    except ValueError:
+        return known
 
 
 def id_in(line: bytes) -> str | int | None:
@@ -71,4 +78,4 @@ def _read(written: bytes) -> str | int | None:
         str(value).encode()  # fails on half a character
     except ValueError:
         return None
-    return value if is_id(value) else None
+    return as_id(value)

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Collection
 
-from tmws_mcp.ids import BOM, counted_as, id_in, is_id
+from tmws_mcp.ids import BOM, as_id, counted_as, id_in
 
 INVALID_REQUEST = -32600
 INTERNAL_ERROR = -32603
@@ -98,7 +98,7 @@ class Unanswered:
         if method == "notifications/cancelled":
             self.requests.pop(counted_as(_object(message.get("params")).get("requestId")), None)
         is_answer = "method" not in message and message.keys() & {"result", "error"}
-        if is_id(request_id) and not is_answer:
+        if as_id(request_id) is not None and not is_answer:
             self.requests.setdefault(counted_as(request_id), Request(line, message))
         if isinstance(method, str) and "id" not in message and not method.startswith("notifications/"):
             return method

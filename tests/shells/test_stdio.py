@@ -95,6 +95,8 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Any:
         (b'{"jsonrpc":"2.0","id":1180591620717411303424,"method":"ping"}', None, INVALID_REQUEST),
         (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', None, INVALID_REQUEST),
         (b'{"jsonrpc":"2.0","id":8,"method":"no/such"}', 8, -32601),
+        (b'{"jsonrpc":"2.0","id":8.0,"method":"no/such"}', 8, -32601),
+        (b'{"jsonrpc":"2.0","id":8.0,"method":NaN}', 8, PARSE_ERROR),
         (b'{"jsonrpc":"2.0","id":10,"method":"ping","params":{"a":":","a":1}}', 10, INVALID_REQUEST),
         (b'{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{}}', 9, -32602),
         (
