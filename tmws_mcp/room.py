@@ -7,8 +7,9 @@ import anyio
 import attrs
 
 from tmws_adapters.local.limits import LINE_BYTES
+from tmws_core.coercion import boolean, integer
 from tmws_core.domain.memory import BATCH
-from tmws_core.lenient import boolean, integer, known_names
+from tmws_core.lenient import known_names
 from tmws_core.messages.memory import PAGE
 from tmws_core.operation import Operation
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Collection
 
+from tmws_core.domain.nothing import says_nothing
 from tmws_mcp.ids import BOM, as_id, counted_as, id_in
 
 INVALID_REQUEST = -32600
@@ -158,7 +159,7 @@ def _is_keyed(tool: str | None, arguments: dict[str, object]) -> bool:
 
 
 def _is_given(key: object) -> bool:
-    return bool(key.strip()) if isinstance(key, str) else bool(key)
+    return not says_nothing(key) if isinstance(key, str) else bool(key)
 
 
 def _id_of(answer: bytes) -> object:

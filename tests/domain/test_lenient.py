@@ -99,6 +99,11 @@ TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
     (CreateMemory, {"content": "x", "shared_with": "bob"}, {"content": "x", "shared_with": ["bob"]}),
     (CreateMemories, {"memories": '[{"content": "x"}]'}, {"memories": [{"content": "x"}]}),
     (CreateMemories, {"memories": {"text": "x", "tags": "a"}}, {"memories": [{"content": "x", "tags": ["a"]}]}),
+    (
+        CreateMemories,
+        {"memories": [{"content": "null", "idempotency_key": "null", "source": "None"}]},
+        {"memories": [{"content": "null"}]},
+    ),
     (CreateMemories, {"memories": ["x", "[y]"]}, {"memories": [{"content": "x"}, {"content": "[y]"}]}),
     (CreateMemories, {"memories": '{"content": "x"}'}, {"memories": [{"content": "x"}]}),
     (ListMemories, {"sessionId": "s"}, {"session_id": "s"}),

@@ -75,7 +75,7 @@ def test_session_goes_on_with_another_owner(home: Path) -> None:
 
 def test_what_may_be_repeated_is_answered_by_the_next_owner_and_the_rest_is_called_unknown(home: Path) -> None:
     keyed = [{"content": "in a batch", "idempotency_key": "two"}]
-    half_keyed = [{"content": "a", "idempotency_key": "three"}, {"content": "b"}]
+    half_keyed = [{"content": "a", "idempotency_key": "three"}, {"content": "b", "idempotency_key": "null"}]
     with conversation(home) as terminal:
         terminal.ask(INITIALIZE)
         terminal.send(INITIALIZED)
@@ -86,7 +86,7 @@ def test_what_may_be_repeated_is_answered_by_the_next_owner_and_the_rest_is_call
                 tool(3, "get_memory", memory_id=memory_id),
                 tool(4, "create_memory", content="one", idempotency_key="one"),
                 tool(5, "create_memories", memories=keyed),
-                tool(6, "create_memory", content="no key"),
+                tool(6, "create_memory", content="no key", idempotency_key="undefined"),
                 tool("seven", "create_memories", memories=half_keyed),
                 tool(8, "delete_memory", memory_id=memory_id),
                 request(9, "ping"),

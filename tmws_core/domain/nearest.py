@@ -65,9 +65,6 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 }
 """Other words for the values of a field, by its name."""
 
-NOTHINGS = frozenset({"null", "none", "undefined"})
-"""What programs write where they have no value: Python, JavaScript and JSON, as text."""
-
 SAYING_NONE = frozenset(
     {"content", "query", "permission", "access_level", "role", "namespace", "agent_id", "tags", "tags_any", "tags_all"}
 )
