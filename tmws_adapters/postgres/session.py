@@ -23,6 +23,9 @@ QUESTION = "BEGIN READ ONLY"
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 UNIT = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
+UNDOING = 2.0
+"""Seconds in which a server has to undo a transaction, which takes a trip: closing the connection undoes it, too."""
+
 _PLAN = "SET LOCAL plan_cache_mode = {mode}"
 
 _BITMAPS = "SET LOCAL enable_bitmapscan TO {mode}"
@@ -235,7 +238,7 @@ class Session:
             await self.connection.close()
         elif self.connection.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
             try:
-                with anyio.CancelScope(shield=True), cut_off(self.connection, self._limit):
+                with anyio.CancelScope(shield=True), cut_off(self.connection, UNDOING):
                     await self.connection.execute("ROLLBACK")
             except psycopg.Error:
                 await self.connection.close()
