@@ -28,15 +28,29 @@ def note(folder: Path, text: str, name: str = "note.md") -> CreateMemory:
     return item.request
 
 
-def test_a_note_of_headings_alone_has_a_memory_for_each_that_stands_above_nothing(tmp_path: Path) -> None:
+def test_a_heading_that_stands_above_nothing_is_a_memory(tmp_path: Path) -> None:
     (tmp_path / "list.md").write_text("# Errands\n\n## Buy milk\n## Call Bob\n\n# Done\n", encoding="utf-8")
     assert [request.content for request in requests_in(tmp_path)] == [
         "Errands > Buy milk",
         "Errands > Call Bob",
         "Errands > Done",
     ]
-    (tmp_path / "list.md").write_text("# Errands\n\n## Buy milk\n\n## Call Bob\n\nToday.\n", encoding="utf-8")
-    assert [request.content for request in requests_in(tmp_path)] == ["Errands > Call Bob\n\nToday."]
+    text = "# Errands\n{0}\n## Call Bob\n\nToday.\n{0}\n## Walk\n\n## \n\n# Later\n\n### Sail\n\nAway.\n"
+    (tmp_path / "list.md").write_text(text.replace("## Walk", "").format(""), encoding="utf-8")
+    before = requests_in(tmp_path)
+    (tmp_path / "list.md").write_text(text.format("\n## Buy milk\n\n## Call Bob\n"), encoding="utf-8")
+    found = requests_in(tmp_path)
+    assert [request.content.removeprefix("Errands > ") for request in found] == [
+        "Buy milk",
+        "Call Bob",
+        "Call Bob\n\nToday.",
+        "Buy milk",
+        "Call Bob",
+        "Walk",
+        "Later > Sail\n\nAway.",
+    ]
+    assert [request for request in found if "\n" in request.content] == before  # with the same keys and numbers
+    assert len({request.idempotency_key for request in found}) == len(found)
 
 
 def test_a_note_of_properties_alone_is_found_by_them(tmp_path: Path) -> None:

@@ -94,6 +94,18 @@ async def test_what_vanished_is_named_and_stays_until_it_is_pruned(vault: Vault)
 
 
 @pytest.mark.anyio
+async def test_a_heading_whose_text_was_deleted_stands_for_itself(vault: Vault) -> None:
+    texts = "# A\n\nOpen.\n\n## Ana owns billing\n\nSince May.\n", "# A\n\nOpen.\n\n## Ana owns billing\n"
+    vault.write("a.md", texts[0])
+    assert await vault.imported() == {"stored": 2}
+    for text, content in ((texts[1], "A > Ana owns billing"), (texts[0], "A > Ana owns billing\n\nSince May.")):
+        vault.write("a.md", text)
+        assert await vault.imported(prune=True) == {"stored": 1, "already_there": 1, "superseded": 1}
+        assert await vault.imported(prune=True) == {"already_there": 2}
+        assert await vault.current() == ["A\n\nOpen.", content]
+
+
+@pytest.mark.anyio
 async def test_what_was_pruned_is_in_force_again_when_it_is_back(vault: Vault) -> None:
     vault.write("a.md", "Here.\n")
     vault.write("b.md", "---\nexpires_at: 2099-01-01\n---\nHere for long.\n")

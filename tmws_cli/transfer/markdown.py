@@ -75,7 +75,7 @@ def with_front_matter(values: Mapping[str, Any], text: str) -> str:
 def sections(text: str) -> Iterator[Section]:
     """Yield the sections of a page, in order; headings of levels 1 to 3, and lines that are underlined, begin one.
 
-    One that has no text is left out if it only stands above others.
+    A heading without text is one if it stands above no other, whose section has its name, too.
     """
     headings: list[tuple[int, str]] = []
     body: list[str] = []
@@ -88,7 +88,7 @@ def sections(text: str) -> Iterator[Section]:
             body.append(line)
             continue
         above = body[:-1] if is_underline else body
-        yield from _pieces(headings, above, begun, above=bool(headings) and heading[0] > headings[-1][0])
+        yield from _pieces(headings, above, begun, above=_stands_above(headings, heading))
         headings = [*((depth, name) for depth, name in headings if depth < heading[0]), heading]
         body, begun = [], number - is_underline
     yield from _pieces(headings, body, begun, above=False)
@@ -128,10 +128,15 @@ def _fence_after(line: str, fence: str) -> str:
     return "" if closes else fence
 
 
+def _stands_above(headings: list[tuple[int, str]], heading: tuple[int, str]) -> bool:
+    depth, name = heading
+    return bool(headings and name) and depth > headings[-1][0]
+
+
 def _pieces(headings: list[tuple[int, str]], body: list[str], line: int, *, above: bool) -> Iterator[Section]:
     names = tuple(name for _, name in headings)
     text = "".join(body).strip()
-    if not text and not above and any(names):
+    if not text and not above and any(names[-1:]):
         yield Section(headings=names, text="", line=line)
     for piece in pieces(text, SECTION_BYTES):
         yield Section(headings=names, text=piece, line=line)

@@ -4,7 +4,7 @@ import codecs
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,14 +147,12 @@ class MarkdownPages:
         yield from self._notes(place, page, above, _Note.of(place, front, readable(text)))
 
     def _notes(self, place: str, page: str, above: int, note: "_Note") -> Iterator[Item]:
-        seen: Counter[tuple[str, ...]] = Counter()
-        number = -1
-        for number, section in enumerate(note.sections()):
-            spot = "\0".join((page, str(seen[section.headings]), *section.headings))
-            seen[section.headings] += 1
+        found = list(note.sections())
+        for section, nth, number in _placed(found):
+            spot = "\0".join((page, str(nth), *section.headings))
             fields = note.fields(place, number, section)
             yield from contained(f"{place}:{above + section.line}", self._section(place, fields, page, spot))
-        if number < 0:
+        if not found:
             yield Skip(place=place, reason=NO_TEXT)
 
     def _section(self, place: str, fields: dict[str, Any], page: str, spot: str) -> Iterator[Record]:
@@ -187,10 +185,15 @@ class _Note:
         return cls(_title(place, front.values.get("title"), text), front, shared_fields(front), text)
 
     def sections(self) -> Iterator[Section]:
-        """Yield its sections that have a text; a page without any has its headings, or its properties."""
+        """Yield its sections; a page without any has its properties.
+
+        The title alone is none where others have a text: it begins each of them.
+        """
         if self._text.strip():
             found = list(sections(self._text))
-            for section in [each for each in found if each.text] or found:
+            if any(each.text for each in found):
+                found = [each for each in found if each.text or each.headings != (self._title,)]
+            for section in found:
                 yield from basic_memory.parts(section) if self._is_basic else (section,)
         elif self._front.values:
             yield Section(headings=(), text=front_matter_of(self._front.values)[:SECTION_BYTES].rstrip(), line=1)
@@ -207,6 +210,23 @@ class _Note:
         said = basic_memory.said(section.text) if self._is_basic else {}
         metadata = {"metadata": {**said, **self._shared.get("metadata", {})}} if said else {}
         return with_inline(self._shared | own | metadata, section.text)
+
+
+def _placed(found: Sequence[Section]) -> Iterator[tuple[Section, int, int]]:
+    """Yield each section, which one of its headings it is, from 0, and its number in the page.
+
+    Headings alone count behind those of the same name that have a text, and have the number of the text before them:
+    where earlier versions left them out, what has a text keeps its place.
+    """
+    with_text: Counter[tuple[str, ...]] = Counter(each.headings for each in found if each.text)
+    alone = Counter(with_text)
+    seen: Counter[tuple[str, ...]] = Counter()
+    number = -1
+    for section in found:
+        counted = seen if section.text else alone
+        number += bool(section.text or not with_text)
+        yield section, counted[section.headings], max(number, 0)
+        counted[section.headings] += 1
 
 
 def may_be_there(page: str) -> bool:
