@@ -1,5 +1,6 @@
 """Random batches against a small model: what is answered is what is there, and nothing that was said is missing."""
 
+import json
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -85,7 +86,7 @@ class Model:
 
     def create(self, draft: dict[str, Any]) -> tuple[Expected, bool, list[str]]:
         """Return the memory that answers, whether it is new, and what was merged; KeyError for a conflict."""
-        key, said = draft.get("idempotency_key"), repr(sorted((UNSAID | draft).items()))
+        key, said = draft.get("idempotency_key"), json.dumps(UNSAID | draft, sort_keys=True)
         identity = (draft["content"], draft.get("access_level", "private"), draft.get("session_id"))
         if key in self.keys:
             memory, request = self.keys[key]
