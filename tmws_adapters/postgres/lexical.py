@@ -65,7 +65,8 @@ KEPT_TERMS = 1
 """Terms that are kept however frequent they are."""
 
 UNIT = 1e-12
-"""Scores are whole numbers of it, so that equal ones are equal however they were summed up: pages fit together."""
+"""What each word adds to a score is a whole number of it: sums of these are exact in whatever order the server comes
+upon the words, so that equal scores are equal, pages fit together, and nothing tells what else there is."""
 
 Holding = Callable[[Scope], Awaitable[Held | None]]
 """Tells what is remembered of a scope."""
@@ -100,9 +101,9 @@ _BY_KEY = "SET LOCAL enable_bitmapscan = off"
 it was analysed: ten thousand took more than a minute, and half a second so."""
 
 _SCORES = f"""
-    SELECT p.document, round(sum(
-        p.idf * p.frequency * {K1 + 1} / (p.frequency + {2 * K1} * ({1 - B} + {B} * p.tokens / %(average)s))
-    ) / {UNIT}) AS score
+    SELECT p.document, sum(round(
+        p.idf * p.frequency * {K1 + 1} / (p.frequency + {2 * K1} * ({1 - B} + {B} * p.tokens / %(average)s)) / {UNIT}
+    )) AS score
     FROM ({{matches}}) AS p GROUP BY p.document ORDER BY score DESC, p.document DESC LIMIT %(fetched)s
 """  # noqa: S608 - numbers are constants, values are bound
 """The matches of each word are scored, frequencies being halves."""
