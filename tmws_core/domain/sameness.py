@@ -21,7 +21,7 @@ _FORMS: dict[int, str | None] = {
     **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
     **{ord(character): "-" for character in _HYPHENS},
     **{ord(character): None for character in _INVISIBLE},
-    **{ord(character): "'" for character in "\u2018\u2019\u02bc"},
+    **{ord(character): "'" for character in "\u2018\u2019\u02b9\u02bb\u02bc\u02bd\ua78b\ua78c"},
     **{ord(character): '"' for character in "\u201c\u201d"},
     0x061F: "?",
 }

@@ -68,10 +68,12 @@ _LETTERS = {
     **dict.fromkeys("أإآٱ", "\u0627"),
     **dict(zip("\u03c2\u01e1\u01e0", "\u03c3aA", strict=True)),
     **dict.fromkeys("\u0640\u1abe\ufe0e\ufe0f", ""),
+    **dict.fromkeys("\u02b9\u02bb\u02bc\u02bd\ua78b\ua78c", "'"),
 }
 """Letters that are written otherwise on other keyboards, and that no decomposition takes apart, or none that FTS5 has.
-The last say nothing: one only makes an Arabic word wider, one is in brackets below a letter, and the others say whether
-a character is shown as a picture."""
+Four say nothing: one only makes an Arabic word wider, one is in brackets below a letter, and two say whether a
+character is shown as a picture. The last are apostrophes of Hawaiian, Uzbek and Ukrainian names, which are typed as
+that of ASCII."""
 
 DIACRITICS = range(0x300, 0x370)
 """Marks on letters of Latin, Greek and Cyrillic script; those of Hindi and Thai are vowels."""
