@@ -2,7 +2,8 @@
 
 Clients put the whole tool list into the model's context: the list has a budget of 4,000 tokens. Length limits and
 patterns are left out, since the wire converter enforces them and names them in its errors, and the fields of nested
-objects are not explained: another tool has them. The whole description is in `/openapi.json`.
+objects are not explained: another tool has them. A type is one word, since functions of Gemini take no list of them;
+that null clears a field, the tool's purpose says. The whole description is in `/openapi.json`.
 """
 
 from typing import Any
@@ -36,6 +37,8 @@ def _terse(schema: JsonSchema, *, explained: bool) -> JsonSchema:
     kept = {
         key: value for key, value in schema.items() if key not in _LEFT_OUT and not _goes_without_saying(key, value)
     }
+    if isinstance(kept.get("type"), list):
+        kept["type"], _ = kept["type"]
     if "items" in kept:
         kept["items"] = _terse(kept["items"], explained=False)
     if "properties" in kept:

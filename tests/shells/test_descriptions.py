@@ -1,5 +1,8 @@
 """What a model, a program and a person are told about each argument."""
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import click
 import pytest
 
@@ -9,7 +12,7 @@ from tmws_core.meanings import meaning_of
 from tmws_core.operation import Operation, operations_described_by
 from tmws_core.schema import schema_of
 from tmws_mcp.openapi import openapi
-from tmws_mcp.schema import input_schema
+from tmws_mcp.schema import input_schema, output_schema
 
 OPERATIONS = operations_described_by(SERVICES)
 SCHEMAS = openapi(OPERATIONS.values())["components"]["schemas"]
@@ -39,3 +42,17 @@ def test_items_of_a_batch_have_the_fields_of_one() -> None:
         for name, field in one["properties"].items()
     }
     assert items["properties"] == told
+
+
+@every_operation
+def test_models_are_given_types_of_one_word_alone(operation: Operation) -> None:
+    """Functions of Gemini take neither a list of types nor alternatives."""
+    plain = ("object", "array", "string", "number", "integer", "boolean")
+    assert all(kind in plain for kind in types_in([input_schema(operation), output_schema(operation)]))
+
+
+def types_in(schemas: Iterable[dict[str, Any]]) -> Iterator[object]:
+    for schema in schemas:
+        yield schema.get("type", "none")
+        yield from types_in(schema.get("properties", {}).values())
+        yield from types_in([schema["items"]] if "items" in schema else [])

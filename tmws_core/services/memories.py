@@ -129,7 +129,7 @@ class Memories:
         raises=(MemoryNotFound, VersionConflict, *_LIMITS, *_REFUSALS),
     )
     async def update(self, caller: Caller, request: UpdateMemory) -> MemoryUpdated:
-        """Change a memory; a former text is kept as history, and null empties a field.
+        """Change a memory; a former text is kept as history, and null empties an optional field.
 
         Use it where a fact has changed, rather than storing another memory.
         """
