@@ -146,3 +146,15 @@ def test_files_with_settings_are_named_and_a_strangers_is_ignored(tmp_path: Path
     detail = check_named(command.run("doctor", "--json"), "settings")["detail"]
     assert f"agent athena in default; from {command.home}/.env and the environment; .env in the working" in detail
     assert "ignored" in detail
+
+
+def test_certificates_that_are_gone_take_down_the_part_that_needs_them_and_nothing_else(tmp_path: Path) -> None:
+    gone = {"SSL_CERT_FILE": str(tmp_path / "gone.pem"), "TMWS_OLLAMA_BASE_URL": "https://127.0.0.1:1"}
+    command = Command(tmp_path).using(**gone)
+    command.home.mkdir(mode=0o700)
+    with http_server(command.home, **gone) as server:
+        assert server.call("create_memory", content="kept").json()["stored"]
+        assert "which SSL_CERT_FILE names" in str(server.client.get("/health").json()["components"]["ollama"])
+    check = check_named(command.run("doctor", "--json"), "embedder")
+    assert (check["state"], "gone.pem, which SSL_CERT_FILE names" in check["detail"]) == ("broken", True), check
+    assert "Unset SSL_CERT_FILE" in check["remedy"]

@@ -1,5 +1,6 @@
 """Chroma on a server."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,6 +17,7 @@ from tmws_adapters.chroma.errors import PART
 from tmws_adapters.chroma.parameters import HnswParameters
 from tmws_adapters.chroma.partitions import Partitions
 from tmws_adapters.chroma.quiet import QuietSettings
+from tmws_adapters.trust import trust_for, without_proxies
 from tmws_core.errors import IndexUnavailable
 
 _REACH_REMEDY = f"Start it with `chroma run`, or check {SETTING}"
@@ -60,7 +62,13 @@ class ServerChroma:
 
 
 def open_server(address: Address, timeout: timedelta, prefix: str, parameters: HnswParameters) -> ServerChroma:
-    """Prepare for talking to a server; connects with the first request."""
+    """Prepare for talking to a server; connects with the first request.
+
+    IndexUnavailable if the environment does not let it, since TLS or a proxy that it sets up is of no use.
+    """
+    trust = trust_for(address.url)
+    if trust.problem is not None:
+        raise IndexUnavailable(part=PART, reason=trust.problem.reason, hint=trust.problem.hint)
     headers = {"Authorization": address.authorization} if address.authorization else {}
     settings = QuietSettings(
         chroma_api_impl="chromadb.api.fastapi.FastAPI",
@@ -68,24 +76,31 @@ def open_server(address: Address, timeout: timedelta, prefix: str, parameters: H
         chroma_server_http_port=address.port,
         chroma_server_ssl_enabled=address.url.startswith("https:"),
         chroma_server_headers=headers,
+        # Of a session that makes no request (see _bounded): the driver would read certificates for http, too.
+        chroma_server_ssl_verify=False,
     )
     # Not through a Client, which connects when it is made.
     system = System(settings)
-    api = system.instance(ServerAPI)  # type: ignore[type-abstract]  # the settings name what is made
+    try:
+        api = system.instance(ServerAPI)  # type: ignore[type-abstract]  # the settings name what is made
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        # The session that the driver makes reads the proxies of the environment, though none is used.
+        problem = without_proxies(error)
+        raise IndexUnavailable(part=PART, reason=problem.reason, hint=problem.hint) from error
     system.start()
     assert isinstance(api, FastAPI)  # noqa: S101 - by chroma_api_impl
-    session = _bounded(api, timeout)
+    session = _bounded(api, timeout, trust.context)
     return ServerChroma(address, timeout, session, Partitions(api, prefix, parameters))
 
 
-def _bounded(api: FastAPI, timeout: timedelta) -> httpx.Client:
+def _bounded(api: FastAPI, timeout: timedelta, context: ssl.SSLContext) -> httpx.Client:
     """Put a session with a timeout in the place of the driver's, which has none and no setting for it."""
     unbounded = api._session  # noqa: SLF001
     session = httpx.Client(
         headers=unbounded.headers,
         timeout=timeout.total_seconds(),
         # Given explicitly, because the default one sends vectors through the proxies that the environment names.
-        transport=httpx.HTTPTransport(),
+        transport=httpx.HTTPTransport(verify=context),
         event_hooks={"response": [_raise_foreign]},
     )
     unbounded.close()

@@ -14,6 +14,7 @@ import httpx
 from tmws_adapters.cancellation import as_scopes_do
 from tmws_adapters.ollama.answers import PART, UNREACHABLE_REMEDY, AnswerLate, json_in
 from tmws_adapters.ollama.reconnects import Reconnects
+from tmws_adapters.trust import Untrusting, trust_for
 from tmws_core.errors import ConfigurationError, EmbedderUnavailable
 
 ATTEMPTS = 4
@@ -31,13 +32,17 @@ CONNECTIONS = 8
 
 @attrs.frozen(kw_only=True)
 class Connection:
-    """A pool of connections to one server. `address` is its URL without name and password."""
+    """A pool of connections to one server. `address` is its URL without name and password.
+
+    With `untrusting`, no request is made.
+    """
 
     client: httpx.AsyncClient
     address: str
     model: str
     retry_base: timedelta
     reconnects: Reconnects
+    untrusting: Untrusting | None
 
     async def get(self, path: str, limit: timedelta) -> dict[str, Any]:
         """Return the JSON object at a path; see `post` for the errors."""
@@ -52,6 +57,8 @@ class Connection:
         return await self._object("POST", path, body, limit)
 
     async def _object(self, method: str, path: str, body: dict[str, Any] | None, limit: timedelta) -> dict[str, Any]:
+        if self.untrusting is not None:
+            raise EmbedderUnavailable(part=PART, reason=self.untrusting.reason, hint=self.untrusting.hint)
         try:
             with anyio.fail_after(limit.total_seconds()):
                 response = await as_scopes_do(partial(self._patiently, method, path, body))
@@ -98,13 +105,13 @@ async def open_connection(base_url: str, model: str, retry_base: timedelta) -> A
     url = _checked(base_url)
     bare = url.copy_with(username=None, password=None, query=None, fragment=None)
     limits = httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE_TIMEOUT.total_seconds())
-    transport = httpx.AsyncHTTPTransport(limits=limits)
+    trust = trust_for(str(bare))
     client = httpx.AsyncClient(
         base_url=bare,
         # Not left in the URL, because httpx logs the URLs of requests.
         auth=httpx.BasicAuth(url.username, url.password) if url.userinfo else None,
         # Given explicitly, because the default one sends texts through the proxies that the environment names.
-        transport=transport,
+        transport=httpx.AsyncHTTPTransport(verify=trust.context, limits=limits),
         timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT.total_seconds()),
     )
     async with client:
@@ -114,6 +121,7 @@ async def open_connection(base_url: str, model: str, retry_base: timedelta) -> A
             model=model,
             retry_base=retry_base,
             reconnects=Reconnects(CONNECTIONS),
+            untrusting=trust.problem,
         )
 
 

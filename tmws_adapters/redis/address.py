@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import attrs
 
+from tmws_adapters.trust import Untrusting, blames_key_log, untrusting
 from tmws_core.errors import ConfigurationError
 
 SETTING = "TMWS_REDIS_URL"
@@ -38,7 +39,8 @@ _HIGHEST_PORT = 65535
 class Address:
     """One Redis: its nodes, or those of its Sentinels; `repr` shows no password.
 
-    `service` is the name that the Sentinels know it by. `tls` says whom to trust, and is None where TLS is not spoken.
+    `service` is the name that the Sentinels know it by. `tls` says whom to trust, and is None where TLS is not spoken,
+    or, as `untrusting` says then, cannot be.
     """
 
     kind: Kind
@@ -50,6 +52,7 @@ class Address:
     sentinel_username: str | None = None
     sentinel_password: str | None = attrs.field(default=None, repr=False)
     tls: ssl.SSLContext | None = attrs.field(default=None, eq=lambda context: context is None)
+    untrusting: Untrusting | None = None
 
     @property
     def listed(self) -> str:
@@ -85,6 +88,7 @@ def parse_address(url: str) -> Address:
     _check_options(options, kind, encrypted=encrypted)
     if kind == "standalone" and len(nodes) > 1:
         raise _malformed("names several servers", "Give redis+sentinel:// or redis+cluster:// for more than one")
+    tls, problem = _context(options) if encrypted else (None, None)
     return Address(
         kind=kind,
         nodes=nodes,
@@ -94,7 +98,8 @@ def parse_address(url: str) -> Address:
         service=service,
         sentinel_username=options.get("sentinel_username"),
         sentinel_password=options.get("sentinel_password"),
-        tls=_context(options) if encrypted else None,
+        tls=tls,
+        untrusting=problem,
     )
 
 
@@ -136,16 +141,18 @@ def _check_options(options: Mapping[str, str], kind: Kind, *, encrypted: bool) -
         raise _malformed(f"has the unknown option {name[:40]!r}", hint)
 
 
-def _context(options: Mapping[str, str]) -> ssl.SSLContext:
+def _context(options: Mapping[str, str]) -> tuple[ssl.SSLContext | None, Untrusting | None]:
     """Load the certificates once: making a context takes 20 ms, too much for each connection."""
     try:
         context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
         if "ssl_certfile" in options:
             context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"), password="")
     except (OSError, ValueError) as error:
+        if blames_key_log(error):
+            return None, untrusting(error)
         reason = getattr(error, "strerror", None) or "it holds no certificate in PEM"
         raise _malformed(f"names a certificate that cannot be read: {reason}", "Name a readable PEM file") from None
-    return context
+    return context, None
 
 
 def _malformed(reason: str, hint: str = "Give one such as redis://:PASSWORD@127.0.0.1:6379/0") -> ConfigurationError:

@@ -122,6 +122,9 @@ class Server:
         return client
 
     async def _proven(self, stack: AsyncExitStack) -> Client:
+        problem = self.address.untrusting
+        if problem is not None:
+            raise PartUnavailable(part=PART, reason=problem.reason, hint=problem.hint)
         try:
             with patient(OPEN_SECONDS):
                 client = await stack.enter_async_context(open_client(self.address, OPEN_SECONDS))

@@ -15,6 +15,7 @@ import orjson
 from tmws_adapters.cancellation import as_scopes_do
 from tmws_adapters.local.asking import Lost
 from tmws_adapters.remote.failures import PART, ServiceUnreachable, error_of
+from tmws_adapters.trust import Untrusting, trust_for
 from tmws_core.errors import ConfigurationError, Kind, RequestTimedOut, TmwsError
 
 CONNECT_SECONDS = 5.0
@@ -38,16 +39,22 @@ KINDS: Mapping[int, Kind] = {
 
 @attrs.frozen(kw_only=True)
 class HttpService:
-    """A pool of connections to one server at `address`; `limit` is in seconds, for one request."""
+    """A pool of connections to one server at `address`; `limit` is in seconds, for one request.
+
+    With `untrusting`, no request is made.
+    """
 
     client: httpx.AsyncClient
     address: str
     limit: float
+    untrusting: Untrusting | None
 
     async def ask(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """See `Service.ask`."""
         if self.client.is_closed:
             raise ServiceUnreachable(part=PART, reason="the connection was closed", hint="Open it again")
+        if self.untrusting is not None:
+            raise ServiceUnreachable(part=PART, reason=self.untrusting.reason, hint=self.untrusting.hint)
         try:
             with anyio.fail_after(self.limit):
                 response = await as_scopes_do(
@@ -87,15 +94,16 @@ class HttpService:
 async def open_http(url: str, token: str | None, limit: timedelta) -> AsyncIterator[HttpService]:
     """Open a pool; it connects with the first request. ConfigurationError if `url` is none that can be asked."""
     base = _checked(url)
+    trust = trust_for(str(base))
     client = httpx.AsyncClient(
         base_url=base,
         headers={"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {}),
         # Given explicitly, because the default one sends texts through the proxies that the environment names.
-        transport=httpx.AsyncHTTPTransport(limits=httpx.Limits(keepalive_expiry=KEPT_SECONDS)),
+        transport=httpx.AsyncHTTPTransport(verify=trust.context, limits=httpx.Limits(keepalive_expiry=KEPT_SECONDS)),
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
     )
     async with client:
-        yield HttpService(client=client, address=str(base), limit=limit.total_seconds())
+        yield HttpService(client=client, address=str(base), limit=limit.total_seconds(), untrusting=trust.problem)
 
 
 def _checked(text: str) -> httpx.URL:

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ import jwt
 import orjson
 
 from tmws_adapters.cancellation import as_scopes_do
+from tmws_adapters.trust import Untrusting, trust_for, without_proxies
 from tmws_core.errors import ConfigurationError, IssuerUnavailable
 from tmws_core.ports.system import Clock
 
@@ -49,13 +51,14 @@ class _Failed(Exception):
 class IssuerKeys:
     """Keys by their ids, kept for as long as the issuer cannot be asked; safe for any number of tasks.
 
-    Without `url`, the issuer's discovery document tells where they are.
+    Without `url`, the issuer's discovery document tells where they are. With `untrusting`, nothing is asked over https.
     """
 
     _client: httpx.AsyncClient
     _clock: Clock
     _issuer: str
     _url: str
+    _untrusting: Untrusting | None
     _keys: Mapping[str | None, jwt.PyJWK] = attrs.field(factory=dict, init=False)
     _fetched: float | None = attrs.field(default=None, init=False)
     _next: float | None = attrs.field(default=None, init=False)
@@ -116,6 +119,9 @@ class IssuerKeys:
         raise failure
 
     async def _get(self, url: str) -> dict[str, Any]:
+        if self._untrusting is not None and url.lower().startswith("https:"):
+            logger.warning("⚠️ %s: %s. %s", self._issuer, self._untrusting.reason, self._untrusting.hint)
+            raise _Failed(self._untrusting.brief)
         body = bytearray()
         async with self._client.stream("GET", url) as response:
             if not response.is_success:
@@ -139,13 +145,21 @@ async def open_keys(issuer: str, url: str, clock: Clock) -> AsyncIterator[Issuer
     _check("TMWS_OAUTH_ISSUER", issuer)
     if url:
         _check("TMWS_OAUTH_JWKS_URL", url)
-    client = httpx.AsyncClient(
+    trust = trust_for("https:")  # its document, which an issuer on this machine shows over http, may name such keys
+    client = partial(
+        httpx.AsyncClient,
         headers={"accept": "application/json", "accept-encoding": "identity"},
         timeout=httpx.Timeout(FETCH_SECONDS),
-        trust_env=not _is_local(url or issuer),  # through a proxy of the environment, unless it is on this machine
+        verify=trust.context,
     )
-    async with client:
-        yield IssuerKeys(client=client, clock=clock, issuer=issuer, url=url)
+    problem = trust.problem
+    try:
+        # Through a proxy of the environment, unless it is on this machine.
+        opened = client(trust_env=not _is_local(url or issuer))
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        opened, problem = client(trust_env=False), without_proxies(error)
+    async with opened:
+        yield IssuerKeys(client=opened, clock=clock, issuer=issuer, url=url, untrusting=problem)
 
 
 def discovery_urls(issuer: str) -> tuple[str, str]:
