@@ -5,29 +5,32 @@ import io
 import logging
 import os
 import sys
+from unittest import mock
 
 import attrs
 import pytest
 
 from tests.shells.command import Command, Done
+from tmws_adapters.logs import NOISY
 from tmws_cli import program
 
 
 @attrs.frozen
 class Inside(Command):
-    """Runs `tmws` to its end like a process of its own, but for TZ and for what starts and interrupts a process."""
+    """Runs `tmws` to its end like a process of its own, but for TZ and for what starts and interrupts a process.
+
+    What is behind a prefix, a server, and what is only started, are processes all the same.
+    """
 
     def run(self, *arguments: str, stdin: str | bytes = b"") -> Done:
-        """Run with the environment, directory and streams that the process would have."""
+        """Run with the environment, directory and streams that the process would have, and leave nothing of them."""
+        if self.prefix or "serve" in arguments:
+            return super().run(*arguments, stdin=stdin)
         place, root = self._place(), logging.getLogger()
         raw = stdin.encode() if isinstance(stdin, str) else stdin
         streams = {"stdin": io.BytesIO(raw), "stdout": io.BytesIO(), "stderr": io.BytesIO()}
-        level = root.level
-        with pytest.MonkeyPatch.context() as patch:
-            for name in os.environ.keys() - place["env"].keys():
-                patch.delenv(name)
-            for name, value in place["env"].items():
-                patch.setenv(name, value)
+        levels = {logger: logger.level for logger in (root, *map(logging.getLogger, NOISY))}
+        with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ, place["env"], clear=True):
             patch.chdir(place["cwd"])
             for name, stream in streams.items():
                 patch.setattr(sys, name, io.TextIOWrapper(stream, encoding="utf-8", write_through=True))
@@ -38,4 +41,7 @@ class Inside(Command):
                 code = program.run(arguments)
                 return Done(code, streams["stdout"].getvalue().decode(), streams["stderr"].getvalue().decode())
             finally:
-                root.setLevel(level)
+                for handler in root.handlers:
+                    handler.close()
+                for logger, level in levels.items():
+                    logger.setLevel(level)
