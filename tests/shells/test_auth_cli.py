@@ -9,12 +9,13 @@ import pytest
 from tests.licences import UNLIMITED
 from tests.shells.command import Command
 from tests.shells.guarded import GUARDED, bearer
+from tests.shells.inside import Inside
 from tests.shells.serving import http_server
 
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    told = Command(tmp_path).using(**UNLIMITED, **GUARDED)
+    told = Inside(tmp_path).using(**UNLIMITED, **GUARDED)
     told.ok("agent", "register", "ada", "--namespace", "acme")
     return told
 

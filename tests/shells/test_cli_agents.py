@@ -8,6 +8,7 @@ import pytest
 
 from tests.licences import FREE_ONLY
 from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tests.shells.serving import http_server, run_stdio, tool
 
 SIX = 6
@@ -15,7 +16,7 @@ SIX = 6
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    return Command(tmp_path)
+    return Inside(tmp_path)
 
 
 def listed(command: Command, *options: str) -> list[str]:

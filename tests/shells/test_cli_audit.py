@@ -1,4 +1,4 @@
-"""`tmws audit`, and what the doctor says of the log, as real processes."""
+"""`tmws audit`, and what the doctor says of the log."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tests.shells.test_doctor import check_named, free_port
 from tests.stacks import change, rows, settings_in
 
@@ -24,7 +25,7 @@ SEED = """
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    command = Command(tmp_path).using(TMWS_PORT=free_port())
+    command = Inside(tmp_path).using(TMWS_PORT=free_port())
     lines = "\n".join(json.dumps({"content": content}) for content in ("The rose blooms.", "Trains leave at noon."))
     command.ok("memory", "create-batch", "-", stdin=lines)
     command.using(TMWS_AGENT_ID="grace").ok("memory", "search", "rose", "--mode", "lexical")
@@ -73,7 +74,7 @@ def test_query_narrows_by_type_agent_and_time(command: Command) -> None:
 
 @pytest.mark.parametrize("time", ["some day", "2026-13-31"])
 def test_a_time_that_is_none_is_a_mistake(tmp_path: Path, time: str) -> None:
-    done = Command(tmp_path).run("audit", "query", "--since", time)
+    done = Inside(tmp_path).run("audit", "query", "--since", time)
     assert (done.code, done.out) == (2, "")
     assert time in done.err
 

@@ -1,4 +1,4 @@
-"""`tmws embeddings`, and what the other commands do with a store of another model, as real processes."""
+"""`tmws embeddings`, and what the other commands do with a store of another model."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tests.stacks import SOURCE
 from tmws_adapters.onnx.files import find_files
 
@@ -14,7 +15,7 @@ BUNDLED = find_files(None).name
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    command = Command(tmp_path).using(TMWS_PORT="0")
+    command = Inside(tmp_path).using(TMWS_PORT="0")
     lines = "\n".join(json.dumps({"content": content}) for content in ("The rose blooms.", "Trains leave at noon."))
     command.ok("memory", "create-batch", "-", stdin=lines)
     return command
@@ -44,8 +45,8 @@ def test_status_tells_the_model_and_the_counts(command: Command) -> None:
 
 
 def test_status_of_an_empty_store_names_no_model(tmp_path: Path) -> None:
-    assert Command(tmp_path).ok("embeddings", "status").out.startswith("Model: none yet\n")
-    assert "Nothing to change" in Command(tmp_path).ok("embeddings", "migrate").out
+    assert Inside(tmp_path).ok("embeddings", "status").out.startswith("Model: none yet\n")
+    assert "Nothing to change" in Inside(tmp_path).ok("embeddings", "migrate").out
 
 
 def test_a_store_of_another_model_is_read_listed_and_exported_but_not_searched(other: Command) -> None:
@@ -100,7 +101,7 @@ def test_forget_deletes_what_a_rollback_would_need(other: Command) -> None:
     "options", [["--rollback", "--forget"], ["--throttle", "5", "--forget"], ["--throttle", "0"]], ids=" ".join
 )
 def test_options_that_exclude_each_other_are_a_mistake(tmp_path: Path, options: list[str]) -> None:
-    assert Command(tmp_path).run("embeddings", "migrate", *options).code == 2
+    assert Inside(tmp_path).run("embeddings", "migrate", *options).code == 2
 
 
 def test_a_model_that_is_missing_changes_nothing(command: Command) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.licences import FREE_ONLY, KEY_ID, PUBLIC_KEY, UNLICENSED, issued, licensed, unsigned
 from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tests.shells.serving import http_server, request, run_stdio
 from tmws_core.domain.license import Tier
 
@@ -23,7 +24,7 @@ PRODUCTION = {"TMWS_ENVIRONMENT": "production", "TMWS_HOST": "127.0.0.1", "TMWS_
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    return Command(tmp_path)
+    return Inside(tmp_path)
 
 
 @attrs.frozen
