@@ -142,7 +142,7 @@ async def open_move(source: Settings, target: Settings, named: str = SETTING) ->
                 async with open_store(target):
                     pass
             arriving = await stack.enter_async_context(_open_tables(target, writing=True))
-        await _check(arriving, source.store_name)
+        await _check(arriving, source)
         yield Move(leaving, arriving, source, target)
 
 
@@ -178,14 +178,14 @@ async def _carry(position: Checkpoint, target: Settings) -> bool:
     return found.breach is None and found.doubt is None and await position_of(target).keep(position)
 
 
-async def _check(target: Tables, name: str) -> None:
+async def _check(target: Tables, source: Settings) -> None:
     origin = await target.origin()
     if origin is None:
         async with target.snapshot() as snapshot:
             held = [each.name for each in TABLES if each not in _FROM_THE_BEGINNING and await snapshot.count(each)]
         if held:
             raise _occupied(f"holds {', '.join(held)} already")
-    elif origin.source != name:
+    elif origin.source not in (source.store_name, source.former_name):
         raise _occupied(f"holds what was moved from {origin.source}")
     elif origin.seal is not None and origin.seal != await _seal(target):
         raise _occupied("was used since it was moved")

@@ -1,8 +1,8 @@
 """Secrets that a command is given: over stdin, for whoever may list processes reads what stands on a command line."""
 
 import sys
-from urllib.parse import urlsplit
 
+from tmws_adapters.local.libpq import SERVER_SCHEMES, parameters_of
 from tmws_core.errors import InvalidField
 
 STDIN = "-"
@@ -33,11 +33,10 @@ def given_secret(name: str, value: str, *, is_secret: bool = True) -> str:
 
 def warn_of_password(name: str, url: str | None) -> None:
     """Warn of a URL on the command line that holds a password."""
-    try:
-        password = urlsplit(url or "").password
-    except ValueError:
-        password = None
-    if password or "password=" in (url or "").lower():
+    if url is None or not url.startswith(SERVER_SCHEMES):
+        return
+    given = parameters_of(url)
+    if "@" in url if given is None else {"password", "sslpassword"} & given.keys():
         warn_of(name, "leave the password out: libpq finds it in PGPASSWORD or ~/.pgpass")
 
 

@@ -1,9 +1,11 @@
 """Who a client on this machine is, by what it says in the last line of its greeting."""
 
+import os
 from collections.abc import Mapping
 
 import attrs
 
+from tmws_adapters.local.libpq import database_of, defaults_in
 from tmws_adapters.local.record import Record
 from tmws_adapters.settings import Settings, load_settings, name_of
 from tmws_core.domain.agent import Caller, Transport
@@ -16,7 +18,7 @@ _OF_A_TERMINAL = frozenset({"agent_id", "agent_namespace", "mcp_toolsets"})
 """What each terminal decides for itself."""
 
 _OF_THE_PLACE = frozenset({"home", "database_url"})
-"""What led the client to this owner: another name for the same file is no difference."""
+"""What led the client to this owner: another name for the same file is no difference, another database is refused."""
 
 _OF_HTTP = frozenset({"host", "port", "auth_enabled", "allow_insecure", "cors_origins"})
 """What a terminal has no use for."""
@@ -55,7 +57,8 @@ def check_alike(wants: Wants, terminal: Settings, settings: Settings, record: Re
     Raises:
         ConfigurationError: what is stored, or what sees the texts, would be something else.
     """
-    hers, his = _destinations(terminal), _destinations(settings)
+    hers = _destinations(terminal, _texts_in(wants, "libpq") or {})
+    his = _destinations(settings, defaults_in(os.environ))
     differing = {name for name in hers.keys() | his.keys() if hers.get(name) != his.get(name)}
     if not (wants.get("complete") is True and record.kind == "owner"):
         given = _variables(wants) or {}
@@ -68,9 +71,13 @@ def check_alike(wants: Wants, terminal: Settings, settings: Settings, record: Re
         )
 
 
-def _destinations(settings: Settings) -> dict[str, object]:
-    """Return by variable what decides where texts and vectors go, and whether it is recorded, as far as it counts."""
+def _destinations(settings: Settings, libpq: Mapping[str, str]) -> dict[str, object]:
+    """Return by variable what decides where texts and vectors go, and whether it is recorded, as far as it counts.
+
+    A database of a server is named by the `libpq` variables of whose settings these are, too; a file is what led here.
+    """
     found: dict[str, object] = {
+        "TMWS_DATABASE_URL": database_of(settings.database_url, libpq) if settings.uses_postgres else None,
         "TMWS_DATABASE_URL_READ": settings.database_url_read,
         "TMWS_REDIS_URL": settings.redis_url,
         "TMWS_AUDIT_LOG_ENABLED": settings.audit_log_enabled,
@@ -101,9 +108,13 @@ def differing(wants: Wants, terminal: Settings, settings: Settings) -> list[str]
 
 
 def _variables(wants: Wants) -> dict[str, str] | None:
-    given = wants.get("settings")
+    return _texts_in(wants, "settings")
+
+
+def _texts_in(wants: Wants, name: str) -> dict[str, str] | None:
+    given = wants.get(name)
     if given is None:
         return None
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise InvalidField(name="settings", reason="must be an object of texts")
+        raise InvalidField(name=name, reason="must be an object of texts")
     return given

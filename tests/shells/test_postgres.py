@@ -9,8 +9,11 @@ import pytest
 from tests.servers.postgres import GUARDED, PASSWORD, PostgresServer
 from tests.shells.command import Command
 from tests.shells.serving import http_server, request, run_stdio, tool
-from tmws_adapters.local.place import place_at_once, stand_in
+from tmws_adapters.local.place import place_at_once
+from tmws_adapters.local.record import Record
 from tmws_adapters.settings import load_settings
+from tmws_core.errors import ConfigurationError
+from tmws_mcp.terminals import check_alike
 
 HELLO = request(
     1, "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "test", "version": "1"}
@@ -52,7 +55,7 @@ def test_doctor_looks_at_the_database_and_shows_no_password(command: Command, ur
     done = command.using(TMWS_DATABASE_URL=secret, TMWS_PORT="0").ok("doctor", "--deep", "--json")
 
     checks = {check["name"]: check for check in done.answer["checks"]}
-    assert checks["database"]["detail"].startswith("postgresql://127.0.0.1:")
+    assert checks["database"]["detail"].startswith("postgresql://tmws_worker@127.0.0.1:")
     assert checks["integrity"]["state"] == "ok"
     assert PASSWORD not in done.out + done.err
 
@@ -98,7 +101,7 @@ def test_terminals_share_a_helper_that_stores_in_the_database(command: Command, 
         "postgres://db.example.com/tmws",
         "postgresql://one:1,two:2/tmws?target_session_attrs=read-write",
         "postgresql:///tmws?host=/run/postgresql",
-        "postgresql://a@b@c/d#e",
+        "postgresql://a:b#c?d@e/f",
         "postgresql://",
     ],
 )
@@ -111,10 +114,29 @@ def test_terminals_find_the_helper_without_the_settings(tmp_path: Path, url: str
     assert "secret" not in place.database
 
 
-def test_each_user_of_a_database_has_a_helper_and_a_new_password_changes_nothing() -> None:
-    assert stand_in("postgresql://ada:old@db/tmws") == stand_in("postgresql://ada:new@db/tmws?sslmode=require")
-    others = {"postgresql://bob:old@db/tmws", "postgresql://ada:old@db2/tmws", "postgresql://ada:old@db/tmws2"}
-    assert len({stand_in(url) for url in others | {"postgresql://ada@db/tmws"}}) == 4
+@pytest.mark.parametrize(
+    ("url", "libpq"),
+    [
+        ("postgresql://ada@db/other", {}),
+        ("postgresql://ada@db/tmws?host=elsewhere", {}),
+        ("postgresql://ada@db/tmws", {"port": "6432"}),
+        ("postgresql://ada@db/tmws", {"options": "-csearch_path=team_a"}),
+        ("postgresql://ada@db/%zz", {}),
+        ("", {}),
+    ],
+)
+def test_a_helper_refuses_a_terminal_of_another_database(url: str, libpq: dict[str, str]) -> None:
+    settings = load_settings({"TMWS_DATABASE_URL": "postgresql://ada:secret@db/tmws"}, dotenv=None)
+    record = Record(pid=1, port=1, secret="", version="", kind="owner")
+
+    def check(url: str, libpq: dict[str, str]) -> None:
+        given = {"TMWS_DATABASE_URL": url}
+        wants = {"settings": given, "complete": True, "libpq": libpq}
+        check_alike(wants, load_settings(given, dotenv=None), settings, record)
+
+    check("postgres://ada:other@db/tmws?sslmode=require", {"login": "bob"})
+    with pytest.raises(ConfigurationError, match="TMWS_DATABASE_URL"):
+        check(url, libpq)
 
 
 def test_servers_side_by_side_find_what_the_others_stored(tmp_path: Path, url: str) -> None:

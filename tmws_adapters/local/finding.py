@@ -18,6 +18,7 @@ from tmws_adapters.local.greeting import (
     proof_of,
     reason_in,
 )
+from tmws_adapters.local.libpq import defaults_in
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import Record, believed, read
@@ -117,7 +118,7 @@ def find(
             link.socket.close()
             return None
         _check(link)
-        link.speak(wants, min(OPEN_SECONDS, deadline - time.monotonic()))
+        link.speak({**wants, "libpq": defaults_in(os.environ)}, min(OPEN_SECONDS, deadline - time.monotonic()))
     except (OSError, Stranger):
         link.socket.close()
         return None

@@ -2,7 +2,7 @@
 
     client  {"tmws": 1, "nonce"}
     owner   {"tmws": 1, "nonce", "proof", "version", "pid", "kind"}
-    client  {"proof", "speak": "mcp" | "calls" | "stop", "settings", "complete", ...}
+    client  {"proof", "speak": "mcp" | "calls" | "stop", "settings", "complete", "libpq", ...}
     owner   {"ok": true, "repeatable", "timeout"} or {"ok": false, "error"}
 
 A port may belong to a stranger once its owner is gone: it cannot make the proof, and learns nothing from the nonce.

@@ -1,9 +1,9 @@
 """Where a database is, and the files of its owner beside it."""
 
 import os
-from _blake2 import blake2b  # hashlib is it, and 4 MB of OpenSSL
 from collections.abc import Mapping
 
+from tmws_adapters.local.libpq import SERVER_SCHEMES, database_of, defaults_in, stand_in
 from tmws_adapters.paths import located, unexpanded
 from tmws_adapters.private import make_directory
 
@@ -15,9 +15,6 @@ AGENT = "default-agent"
 
 DATABASE = "tmws.db"
 """The database in a data directory."""
-
-SERVER_SCHEMES = ("postgresql://", "postgres://")
-"""What the URL of a database of a server begins with."""
 
 
 class Place:
@@ -57,19 +54,12 @@ def place_at_once(variables: Mapping[str, str]) -> Place | None:
     if unexpanded(url):
         return None
     if url.startswith(SERVER_SCHEMES):
-        return Place(os.path.join(home, stand_in(url)))
+        name = database_of(url, defaults_in(os.environ))
+        return None if name is None else Place(os.path.join(home, stand_in(name)))
     if url:
         path = path_of(url)
         return None if path is None else Place(path)
     return Place(os.path.join(home, DATABASE))
-
-
-def stand_in(url: str) -> str:
-    """Return the name of the file that stands for a database of a server: one for each user of it."""
-    authority, slash, path = url.partition("://")[2].partition("#")[0].partition("?")[0].partition("/")
-    login, _, server = authority.rpartition("@")
-    named = f"{login.partition(':')[0]}@postgresql://{server}{slash}{path}"
-    return f"postgresql-{blake2b(named.encode(), digest_size=8).hexdigest()}"
 
 
 def path_of(url: str) -> str | None:

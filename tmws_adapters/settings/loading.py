@@ -7,7 +7,8 @@ from typing import Any, Literal, get_type_hints
 
 import attrs
 
-from tmws_adapters.local.place import HOME, SERVER_SCHEMES
+from tmws_adapters.local.libpq import SERVER_SCHEMES
+from tmws_adapters.local.place import HOME
 from tmws_adapters.paths import located
 from tmws_adapters.private import read_small
 from tmws_adapters.settings.fields import PREFIX, name_of

@@ -5,15 +5,15 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import attrs
 
-from tmws_adapters.local.place import AGENT, DATABASE, SERVER_SCHEMES, path_of, stand_in
+from tmws_adapters.local.libpq import SERVER_SCHEMES, stand_in
+from tmws_adapters.local.place import AGENT, DATABASE
 from tmws_adapters.settings.fields import REQUEST_SECONDS, between, checked, default_home, doc, moment
+from tmws_adapters.settings.naming import former_server_name, server_name, sqlite_file
 from tmws_core.domain.agent import AGENT_ID, Caller, Transport, operator
 from tmws_core.domain.namespace import NAMESPACE
-from tmws_core.errors import ConfigurationError
 
 MOST_WORKERS = 4
 """Processes that serve where nobody says how many: each one keeps a model of 200 MB."""
@@ -295,11 +295,19 @@ class Settings:
 
     @property
     def store_name(self) -> str:
-        """Return where the store is, without a password."""
+        """Return where the store is, without a password; no other store is called the same.
+
+        Raises:
+            ConfigurationError: TMWS_DATABASE_URL names no database.
+        """
         if not self.uses_postgres:
             return str(self.sqlite_path)
-        parts = urlsplit(self.database_url)
-        return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return server_name(self.database_url)
+
+    @property
+    def former_name(self) -> str | None:
+        """Return the `store_name` that older versions had for this store alone, or None if there is none."""
+        return former_server_name(self.database_url) if self.uses_postgres else None
 
     @property
     def place(self) -> Path:
@@ -310,7 +318,7 @@ class Settings:
         """
         if not self.uses_postgres:
             return self.sqlite_path
-        return self.home / stand_in(self.database_url)
+        return self.home / stand_in(self.store_name)
 
     @property
     def sqlite_path(self) -> Path:
@@ -319,16 +327,7 @@ class Settings:
         Raises:
             ConfigurationError: TMWS_DATABASE_URL names no SQLite file.
         """
-        if not self.database_url:
-            return self.home / DATABASE
-        path = path_of(self.database_url)
-        if path is None:
-            raise ConfigurationError(
-                setting="TMWS_DATABASE_URL",
-                reason=f"the scheme {urlsplit(self.database_url).scheme or 'of this URL'} is not supported",
-                hint="Give sqlite:////absolute/path/tmws.db or postgresql://user@host/database, or leave it out",
-            )
-        return Path(path)
+        return sqlite_file(self.database_url) if self.database_url else self.home / DATABASE
 
     @property
     def listen_host(self) -> str:
