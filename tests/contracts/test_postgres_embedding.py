@@ -1,19 +1,14 @@
 """Several servers on one PostgreSQL database: one of them embeds what waits."""
 
-from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import pytest
 
 from tests.contracts.ollama_double import ollama_double
-from tests.contracts.test_pgbouncer import at
 from tests.licences import UNLIMITED
 from tests.servers.postgres import PostgresServer, behind
-from tests.servers.postgres_replica import port_of
-from tests.servers.proxy import proxy_to
 from tmws_adapters.bootstrap import open_app, open_parts
-from tmws_adapters.postgres import open_postgres
 from tmws_adapters.settings import load_settings
 from tmws_core.messages.memory import CreateMemory
 from tmws_core.services.indexing import Indexing
@@ -21,9 +16,6 @@ from tmws_core.services.indexing import Indexing
 pytestmark = pytest.mark.anyio
 
 HELD = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
-
-LIMIT = 60
-"""Seconds that only a hang reaches."""
 
 
 async def test_one_server_embeds_what_waits_and_another_one_once_that_is_killed(
@@ -44,28 +36,6 @@ async def test_one_server_embeds_what_waits_and_another_one_once_that_is_killed(
                 assert (await other.storage.health()).unembedded == 1
                 with behind(postgres.superuser_url(url.rpartition("/")[2])) as connection:
                     assert connection.execute(f"SELECT pg_terminate_backend(pid, 60000) FROM ({HELD})").fetchall()
-                with anyio.fail_after(LIMIT):
+                with anyio.fail_after(60):
                     assert await indexing.catch_up()
             assert (await other.storage.health()).unembedded == 0
-
-
-async def test_who_ends_while_the_server_says_nothing_waits_for_its_word_no_longer_than_undoing_takes(
-    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tmws_adapters.postgres.session.UNDOING", 0.1)
-    ended = anyio.Event()
-    with postgres.database() as url:
-        async with proxy_to(int(port_of(postgres))) as proxy, anyio.create_task_group() as tasks:
-
-            async def embed() -> None:
-                there = at(url, "127.0.0.1", proxy.port)
-                async with open_postgres(there, patience=timedelta(hours=1)) as opened, opened.storage.embedding():
-                    proxy.swallow()
-                ended.set()
-
-            tasks.start_soon(embed)
-            try:
-                with anyio.fail_after(LIMIT):
-                    await ended.wait()
-            finally:
-                proxy.cut()

@@ -157,7 +157,8 @@ class Connections:
         """
         async with self._turn(agent_id), self._session(self._units, self._limits[1], UNIT, waits=True) as session:
             yield session
-            # Whether a commit that is given up happens is not known.
+            await session.settle()
+            # Whether a commit that is given up happens is not known; all that comes before it may be given up.
             with anyio.CancelScope(shield=True):
                 await session.commit()
 
