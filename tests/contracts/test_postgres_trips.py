@@ -55,6 +55,29 @@ async def create(storage: Storage, stored: Memory) -> None:
         await unit.audit([AuditEvent(timestamp=now, event_type="memory.created", agent_id=stored.agent_id, details={})])
 
 
+@pytest.mark.parametrize(("level", "had"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+async def test_a_commit_waits_for_the_disk_whatever_the_server_is_set_to(url: str, level: str, had: str) -> None:
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(
+            f"""
+            DO $$ BEGIN
+                EXECUTE format('ALTER DATABASE %I SET synchronous_commit = {level}', current_database());
+            END $$;
+            CREATE TABLE written (by_then text);
+            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                UPDATE written SET by_then = current_setting('synchronous_commit'); RETURN NULL;
+            END $$;
+            CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON written DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW EXECUTE FUNCTION note()
+            """.encode()
+        )
+        opener = Opener(url=url, statement_timeout=timedelta(seconds=30), lock_timeout=MOMENT)
+        async with open_connections(opener, pool_size=1, max_overflow=0, patience=timedelta(seconds=30)) as opened:
+            await run_later(opened, "INSERT INTO written VALUES ('')")
+
+        assert owner.execute("SELECT by_then FROM written").fetchall() == [(had,)]
+
+
 async def run_later(connections: Connections, *statements: str) -> None:
     """Run statements in one unit, and so in the trip of its commit."""
     async with connections.unit() as session:

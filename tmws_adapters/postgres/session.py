@@ -23,6 +23,10 @@ QUESTION = "BEGIN READ ONLY"
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 UNIT = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
+_DURABLY = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+"""Asked of each transaction by itself: behind a pooler no session keeps what it was told. What waits for standbys as
+well stays as the operator has set it."""
+
 UNDOING = 2.0
 """Seconds in which a server has to undo a transaction, which takes a trip: closing the connection undoes it, too."""
 
@@ -223,9 +227,10 @@ class Session:
             await self._deferred.pop(0)()
 
     async def commit(self) -> None:
-        """End the unit and make durable what it did."""
+        """End the unit and make durable what it did, also where the server is set to acknowledge what is not yet."""
         await self.settle()
         if self._begun or self._waiting:
+            self.later(_DURABLY)
             self._committing = True
             await self.run("COMMIT")
         self._check()
