@@ -1,10 +1,10 @@
 """The audit log of the store that the settings name, and the keys that its checkpoints are signed with."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio.to_thread
 import attrs
@@ -24,13 +24,21 @@ PURPOSE = "audit checkpoint"
 POSITIONS = "audit-signed.json"
 """The file in TMWS_HOME that holds the last signed position of each log, by the database that has the log."""
 
+_SERVER = "postgresql://"
+
+logger = logging.getLogger("tmws")
+
 
 @attrs.frozen
 class PositionFile:
-    """A SignedPosition in a file beside those of other logs; `log` names this one."""
+    """A SignedPosition in a file beside those of other logs; `log` names this one.
+
+    Older versions had a `former` name for it, and for no other log.
+    """
 
     path: Path
     log: str
+    former: str | None = None
 
     @property
     def where(self) -> str:
@@ -39,11 +47,18 @@ class PositionFile:
 
     async def last(self) -> Checkpoint | None:
         """Return what was kept."""
-        return await anyio.to_thread.run_sync(lambda: Checkpoint.of(self._read().get(self.log)))
+        return await anyio.to_thread.run_sync(self._last)
 
     async def keep(self, checkpoint: Checkpoint) -> bool:
         """Keep a checkpoint, durably."""
         return await anyio.to_thread.run_sync(self._keep, checkpoint)
+
+    def _last(self) -> Checkpoint | None:
+        positions = self._read()
+        kept = Checkpoint.of(positions.get(self.log) or positions.get(self.former or self.log))
+        if kept is None and self.log.startswith(_SERVER) and any(_is_vague(name) for name in positions):
+            logger.warning("⚠️ %s may hold a position of %s by a name that was not its alone", self.where, self.log)
+        return kept
 
     def _read(self) -> dict[str, Any]:
         """Return all positions; what somebody else can have written is not believed."""
@@ -86,14 +101,18 @@ def auditing_of(settings: Settings, storage: Storage, clock: Clock) -> Auditing:
 
 def position_of(settings: Settings) -> PositionFile:
     """Return where the signed position of the log of the store is kept."""
-    return PositionFile(settings.home / POSITIONS, _name_of_log(settings))
+    return PositionFile(settings.home / POSITIONS, _name_of_log(settings), settings.former_name)
+
+
+def _is_vague(name: str) -> bool:
+    """Tell whether an older version named a database so, of which it knew neither user nor parameters."""
+    return name.startswith(_SERVER) and not {"@", "?"} & {*name}
 
 
 def _name_of_log(settings: Settings) -> str:
     """Return what names the database: without a password, and the same after TMWS_HOME was moved."""
     if settings.uses_postgres:
-        url = urlsplit(settings.database_url)
-        return f"postgresql://{url.netloc.rpartition('@')[2]}{url.path}"
+        return settings.store_name
     path, home = settings.sqlite_path.resolve(), settings.home.resolve()
     return str(path.relative_to(home) if path.is_relative_to(home) else path)
 

@@ -1,5 +1,6 @@
 """What somebody can make of the log who writes the database and reads the program, but does not know the secret."""
 
+import json
 import stat
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -25,7 +26,7 @@ from tests.contracts.audit_steps import (
     write,
 )
 from tests.stacks import behind_the_back, copy_store, rows, settings_in
-from tmws_adapters.auditing import PositionFile
+from tmws_adapters.auditing import PositionFile, position_of
 from tmws_core.domain.agent import operator
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.chain import FIRST_ID, Breach, Checkpoint, checkpoint_message
@@ -255,6 +256,27 @@ async def test_positions_of_several_logs_stand_in_one_file_that_only_its_user_ca
 
     assert await position.last() == await other.last() == kept
     assert stat.S_IMODE(position.path.stat().st_mode) == 0o600
+
+
+async def test_a_position_is_found_by_the_former_name_of_a_database_and_kept_by_its_own(
+    position: PositionFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = await position.last()
+    assert kept is not None
+    settings = settings_in(position.path.parent)
+    alone, vague = (
+        position_of(attrs.evolve(settings, database_url=f"postgresql://ada@db/tmws{more}"))
+        for more in ("", "?host=/cloudsql/prod")
+    )
+    alone.path.write_text(json.dumps({"postgresql://db/tmws": kept.told()}), encoding="utf-8")
+
+    assert await alone.last() == kept
+    assert caplog.text == ""
+    assert await vague.last() is None
+    assert "may hold a position" in caplog.text
+    assert await alone.keep(attrs.evolve(kept, pruned=True))
+    assert await alone.last() == attrs.evolve(kept, pruned=True)
+    assert json.loads(alone.path.read_bytes())["postgresql://db/tmws"] == kept.told()
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"log": 5}', b'{"log": {"row": "x"}}', b"[" * 100_000])
