@@ -2,7 +2,10 @@
 
 import json
 import logging
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,11 @@ PURPOSE = "audit checkpoint"
 
 POSITIONS = "audit-signed.json"
 """The file in TMWS_HOME that holds the last signed position of each log, by the database that has the log."""
+
+LOCK_SECONDS = 10.0
+"""How long another process may write its position; it takes two writes to the disk."""
+
+LOCK_POLL = 0.01
 
 _SERVER = "postgresql://"
 
@@ -69,16 +77,38 @@ class PositionFile:
         return positions if isinstance(positions, dict) else {}
 
     def _keep(self, checkpoint: Checkpoint) -> bool:
-        positions = self._read()
-        if positions.get(self.log) == checkpoint.told():
+        if self._read().get(self.log) == checkpoint.told():
             return True
-        positions[self.log] = checkpoint.told()
         try:
             make_directory(str(self.path.parent))
-            write_durably(self.path, json.dumps(positions).encode())
+            with self._alone():
+                positions = self._read() | {self.log: checkpoint.told()}
+                write_durably(self.path, json.dumps(positions).encode())
         except OSError:
             return False
         return True
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let no other process keep a position meanwhile: it would be written over, or that of this log.
+
+        Raises:
+            OSError: another one does for too long, or the file of the lock is not one.
+        """
+        try:
+            from tmws_adapters.local.lock import take  # noqa: PLC0415 - Windows has none
+        except ImportError:
+            yield
+            return
+        deadline = time.monotonic() + LOCK_SECONDS
+        while (lock := take(f"{self.path}.lock")) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            time.sleep(LOCK_POLL)
+        try:
+            yield
+        finally:
+            os.close(lock)
 
 
 def auditing_of(settings: Settings, storage: Storage, clock: Clock) -> Auditing:

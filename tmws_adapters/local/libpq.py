@@ -5,7 +5,6 @@ database may have two names; two databases never have one.
 """
 
 import os
-import pwd
 from _blake2 import blake2b  # hashlib is it, and 4 MB of OpenSSL
 from collections.abc import Mapping
 
@@ -71,10 +70,12 @@ def defaults_in(environ: Mapping[str, str]) -> dict[str, str]:
     """
     found = {name: environ[variable] for name, variable in VARIABLES.items() if variable in environ}
     try:
+        import pwd  # noqa: PLC0415 - Windows has none
+
         login = pwd.getpwuid(os.geteuid())
         found[_LOGIN] = login.pw_name
         home = environ.get("HOME") or login.pw_dir
-    except KeyError:  # containers often have users without a name
+    except (ImportError, KeyError):  # containers often have users without a name
         home = environ.get("HOME", "")
     found.setdefault("servicefile", os.path.join(home, ".pg_service.conf"))
     for name in ("servicefile", "sysconfdir"):

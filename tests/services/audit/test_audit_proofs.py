@@ -1,6 +1,7 @@
 """What somebody can make of the log who writes the database and reads the program, but does not know the secret."""
 
 import json
+import os
 import stat
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -26,7 +27,9 @@ from tests.contracts.audit_steps import (
     write,
 )
 from tests.stacks import behind_the_back, copy_store, rows, settings_in
+from tmws_adapters import auditing as auditing_module
 from tmws_adapters.auditing import PositionFile, position_of
+from tmws_adapters.local.lock import take
 from tmws_core.domain.agent import operator
 from tmws_core.domain.audit import AuditEvent
 from tmws_core.domain.chain import FIRST_ID, Breach, Checkpoint, checkpoint_message
@@ -256,6 +259,40 @@ async def test_positions_of_several_logs_stand_in_one_file_that_only_its_user_ca
 
     assert await position.last() == await other.last() == kept
     assert stat.S_IMODE(position.path.stat().st_mode) == 0o600
+
+
+async def test_processes_that_keep_positions_at_once_lose_none(position: PositionFile) -> None:
+    logs = [f"log {number}" for number in range(40)]
+    several = [PositionFile(position.path, log) for log in logs]
+    kept = await position.last()
+    assert kept is not None
+    started = anyio.Event()
+
+    async def keep(each: PositionFile) -> None:
+        await started.wait()
+        assert await each.keep(kept)
+
+    # A lock of the kernel is between descriptors, in one process as between several.
+    async with anyio.create_task_group() as keeping:
+        for each in several:
+            keeping.start_soon(keep, each)
+        started.set()
+
+    assert [await each.last() for each in several] == [kept] * len(several)
+
+
+async def test_a_position_is_not_kept_while_another_process_writes_for_ever(
+    position: PositionFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await position.last()
+    assert kept is not None
+    monkeypatch.setattr(auditing_module, "LOCK_SECONDS", 0.0)
+    lock = take(f"{position.path}.lock")
+    assert lock is not None
+
+    assert not await PositionFile(position.path, "other").keep(kept)
+    os.close(lock)
+    assert await PositionFile(position.path, "other").keep(kept)
 
 
 async def test_a_position_is_found_by_the_former_name_of_a_database_and_kept_by_its_own(
