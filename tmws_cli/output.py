@@ -159,7 +159,8 @@ def _columns() -> int:
 def _row(memory: Mapping[str, Any], start: str, about: str = "", *, hidden: int = 0) -> str:
     """Return a memory on one line, with a word that it is `about`; `hidden` characters of its start take no column."""
     tags = printable("".join(f"  #{tag}" for tag in memory.get("tags", ())))
-    owner = f"  @{memory['agent_id']}" if "agent_id" in memory else ""
+    owner = f"  in {memory['namespace']}" if "namespace" in memory else ""
+    owner += f"  @{memory['agent_id']}" if "agent_id" in memory else ""
     lead = len(start) - hidden + len(memory["memory_id"]) + 4
     room = max(_columns() - lead - len(owner) - len(tags), _LEAST)
     text = clipped(_from_match(" ".join(memory["content"].split()), about, room), room)

@@ -72,7 +72,7 @@ def _head(memory: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"#{_word(tag)}" for tag in memory["tags"])
     if "more_tags" in memory:
         yield f"and {memory['more_tags']} tags more"
-    for name in ("agent_id", "superseded_by", "expires_at"):
+    for name in ("namespace", "agent_id", "superseded_by", "expires_at"):
         if name in memory:
             yield f"{name} {memory[name]}"
     if "truncated" in memory:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.contracts import builders
 from tests.services.conftest import World
+from tmws_core.domain.agent import Caller
 from tmws_core.domain.memory import CONTENT_BYTES, TAGS, AccessLevel
 from tmws_core.errors import InvalidField
 from tmws_core.messages import views
@@ -89,6 +90,22 @@ async def test_with_room_and_details_a_page_tells_all(world: World) -> None:
         assert (brief.tags, brief.more_tags) == (view.tags, None)
         assert (brief.metadata, brief.agent_id, brief.version) == ({"k": 1}, "athena", 1)
     assert found.results[0].allowed_by == "owner"
+
+
+async def test_a_row_names_the_namespace_unless_it_is_the_caller_s_or_was_asked_for(world: World) -> None:
+    shop, blog = (Caller(agent_id="athena", namespace=name, transport="python") for name in ("shop", "blog"))
+    for caller in (shop, blog):
+        await world.app.call(caller, CreateMemory(content=f"The {caller.namespace} listens on a port."))
+
+    async def told(**wanted: Any) -> set[str | None]:
+        found = (await world.app.call(shop, SearchMemories(query="port", **wanted))).results
+        listed = (await world.app.call(shop, ListMemories(**wanted))).memories
+        assert {each.namespace for each in found} == {each.namespace for each in listed}
+        return {each.namespace for each in found}
+
+    assert await told() == {None, "blog"}
+    assert await told(namespace="blog") == {None}
+    assert await told(details=True) == {"shop", "blog"}
 
 
 async def test_a_long_memory_is_read_in_ranges_that_are_the_whole_together(world: World) -> None:

@@ -21,14 +21,23 @@ def found(*hits: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def test_hits_are_listed_with_what_is_needed_to_go_on() -> None:
-    cut = hit("\u2026moved to\nTuesday.\u2026", truncated=True, offset=7, length=900, more_tags=3, agent_id="ana")
+    cut = hit(
+        "\u2026moved to\nTuesday.\u2026",
+        truncated=True,
+        offset=7,
+        length=900,
+        more_tags=3,
+        agent_id="ana",
+        namespace="blog",
+    )
+    whose = "and 3 tags more  namespace blog  agent_id ana  from character 7 of 900"
     told = readable(found(hit("Short."), cut, nothing_relevant=False, degraded=["vectors: none"], next_cursor="abc"))
     assert told.splitlines() == [
         "2 memories, best first:",
         "Missing: vectors: none",
         f'1. {ID}  2026-01-31  fair  #people  #"two words"',
         "   Short.",
-        f'2. {ID}  2026-01-31  fair  #people  #"two words"  and 3 tags more  agent_id ana  from character 7 of 900',
+        f'2. {ID}  2026-01-31  fair  #people  #"two words"  {whose}',
         "   \u2026moved to",
         "   Tuesday.\u2026",
         "\u2026 stands for what is cut: get_memory has the whole, and reads from a character on with offset.",

@@ -150,8 +150,8 @@ class MemoryBrief:
     """A memory in a list, or among hits: what it says, when, and under which tags; the rest only with `details`.
 
     Where `truncated`, `content` is an excerpt of a text of `length` characters, which begins with the character
-    `offset`, counted from 0. `agent_id` is told of another agent's. Of many tags some are left out: `more_tags` counts
-    them.
+    `offset`, counted from 0. `agent_id` is told of another agent's, `namespace` where it is neither the caller's
+    nor the one that was asked for. Of many tags some are left out: `more_tags` counts them.
     """
 
     memory_id: str

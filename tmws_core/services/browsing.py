@@ -177,7 +177,7 @@ class Browsing:
         shown = await views.shown(page, request.max_chars)
         return MemoryPage(
             memories=tuple(
-                MemoryBrief(**views.brief(memory, caller, naming, part, details=request.details))
+                MemoryBrief(**views.brief(memory, caller, naming, part, asked=request))
                 for memory, part in zip(page, shown, strict=True)
             ),
             next_cursor=await self.cursors.at(caller, request, page[-1].id) if more else None,

@@ -153,7 +153,7 @@ class Recall:
                     hit,
                     best,
                     request,
-                    **views.brief(memory, caller, naming, part, details=request.details),
+                    **views.brief(memory, caller, naming, part, asked=request),
                     allowed_by=_allowed_by(scope, memory) if request.tells_figures else None,
                     relevance=scale.relevance(hit),
                 )
