@@ -52,3 +52,17 @@ def located(path: str) -> str | None:
         return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
     except OSError:
         return None
+
+
+def path_of(url: str) -> str | None:
+    """Return the file that `sqlite:///relative`, `sqlite:///~/in-home` or `sqlite:////absolute` names, or None.
+
+    Nothing is decoded. Parameters behind a `?` are left out; of a file with a `?` or `#` in its name there is no URL.
+    """
+    scheme, _, rest = url.partition("://")
+    path, _, parameters = rest.partition("?")
+    if scheme.lower() not in ("sqlite", "sqlite+aiosqlite") or not path.startswith("/") or path == "/":
+        return None
+    if "#" in rest or not all("=" in each for each in parameters.split("&") if parameters):
+        return None
+    return located(path[1:]) if path.startswith("/~") else path[1:]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from tmws_adapters.local.libpq import SERVER_SCHEMES, database_of, defaults_in, stand_in
-from tmws_adapters.paths import located, unexpanded
+from tmws_adapters.paths import located, path_of, unexpanded
 from tmws_adapters.private import make_directory
 
 HOME = "~/.tmws"
@@ -60,12 +60,3 @@ def place_at_once(variables: Mapping[str, str]) -> Place | None:
         path = path_of(url)
         return None if path is None else Place(path)
     return Place(os.path.join(home, DATABASE))
-
-
-def path_of(url: str) -> str | None:
-    """Return the file that `sqlite:///relative`, `sqlite:///~/in-home` or `sqlite:////absolute` names, or None."""
-    scheme, _, rest = url.partition("://")
-    path = rest.partition("?")[0].partition("#")[0]
-    if scheme.lower() not in ("sqlite", "sqlite+aiosqlite") or not path.startswith("/") or path == "/":
-        return None
-    return located(path[1:]) if path.startswith("/~") else path[1:]

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -14,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from tmws_adapters.migrations.belonging import looked_at
 from tmws_adapters.migrations.file import writable_file
-from tmws_adapters.paths import located
+from tmws_adapters.paths import located, path_of, unexpanded
 from tmws_core.errors import ConfigurationError, StorageBusy
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def connect_server(url: str, *, autocommit: bool = False) -> "psycopg.Connection
 @contextmanager
 def connected_as_configured() -> Iterator[Connection]:
     """Yield such a connection to the database that the environment names, for the `alembic` command."""
-    url = os.environ.get(URL_SETTING, "")
+    url = _configured_url()
     connecting = connected_server(url) if url.startswith(SERVER_SCHEMES) else connected(configured_path())
     with connecting as connection:
         yield connection
@@ -112,20 +111,31 @@ def connected_nowhere() -> Iterator[Connection]:
 
 def configured_path() -> Path:
     """Return the SQLite file that the environment names."""
-    url = os.environ.get(URL_SETTING)
+    url = _configured_url()
     if not url:
         home = located(os.environ.get(HOME_SETTING, "").strip() or "~/.tmws")
         if home is None:
             raise ConfigurationError(setting=HOME_SETTING, reason="leads nowhere", hint="Give an absolute path")
         return Path(home) / "tmws.db"
-    parts = urlsplit(url)
-    if parts.scheme not in {"sqlite", "sqlite+aiosqlite"} or parts.netloc or not parts.path[1:]:
+    path = path_of(url)
+    if path is None:
         raise ConfigurationError(
             setting=URL_SETTING,
             reason="does not name a SQLite file",
             hint="Write sqlite:////absolute/path/tmws.db",
         )
-    return Path(unquote(parts.path[1:]))
+    return Path(path)
+
+
+def _configured_url() -> str:
+    url = os.environ.get(URL_SETTING, "").strip()
+    if unexpanded(url):
+        raise ConfigurationError(
+            setting=URL_SETTING,
+            reason="holds a name in ${…}, $… or %…%, which nothing has expanded",
+            hint=f"Write out what it stands for, or leave {URL_SETTING} unset",
+        )
+    return url
 
 
 def _begin_immediate(connection: Connection) -> None:

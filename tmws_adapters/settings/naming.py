@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from tmws_adapters.local.libpq import database_of, defaults_in, former_name_of
-from tmws_adapters.local.place import path_of
+from tmws_adapters.paths import path_of
 from tmws_core.errors import ConfigurationError
 
 SETTING = "TMWS_DATABASE_URL"
@@ -42,9 +42,7 @@ def sqlite_file(url: str) -> Path:
     if path is None:
         scheme, is_url, _ = url.partition("://")
         named = scheme if is_url and scheme.replace("+", "").isalnum() else "of this URL"
-        raise ConfigurationError(
-            setting=SETTING,
-            reason=f"the scheme {named} is not supported",
-            hint="Give sqlite:////absolute/path/tmws.db or postgresql://user@host/database, or leave it out",
-        )
+        reason = "names no SQLite file" if named.startswith("sqlite") else f"the scheme {named} is not supported"
+        hint = "Give sqlite:////absolute/path/tmws.db or postgresql://user@host/database, or leave it out"
+        raise ConfigurationError(setting=SETTING, reason=reason, hint=hint)
     return Path(path)

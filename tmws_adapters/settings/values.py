@@ -301,7 +301,7 @@ class Settings:
             ConfigurationError: TMWS_DATABASE_URL names no database.
         """
         if not self.uses_postgres:
-            return str(self.sqlite_path)
+            return str(self.sqlite_path.absolute())
         return server_name(self.database_url)
 
     @property
