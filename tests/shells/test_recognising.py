@@ -38,6 +38,36 @@ def test_objects_are_found_whether_each_has_a_line_or_not(raw: bytes) -> None:
     assert [item.request.content for item in items if isinstance(item, Record)] == ["a", "b"]
 
 
+PARTLESS = {"content_type": "code", "parts": [], "text": "look"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "content"),
+    [
+        ({"id": "1", "title": "Deploy", "text": None, "body": "Lisa does it."}, "Deploy\n\nLisa does it."),
+        ({"id": "", "uuid": 7, "text": " \n", "title": "", "name": "Deploy", "body": "Tom."}, "Deploy\n\nTom."),
+        ({"id": 1, "content": {"parts": 1}, "message": "In a part."}, "In a part."),
+        ({"id": 1, "title": "Title alone", "text": None, "body": ""}, "Title alone"),
+        ({"memory": "", "user_id": "u", "text": "Likes tea", "tags": None, "categories": ["a"]}, "Likes tea"),
+        ({"id": 1, "data": None, "payload": {}, "source_payload": {"data": "Likes tea"}}, "Likes tea"),
+        ({"source": "ada", "relationship": "owns", "destination": None, "target": "Box"}, "ada owns Box"),
+        ({"name": "Ada", "observations": [{"content": None, "text": "likes tea"}]}, "Ada: likes tea"),
+        ({"from": "Ada", "to": "Box", "relationType": "", "relation_type": "owns"}, "Ada owns Box"),
+        ({"mapping": {"a": {"message": {"author": {"role": "user"}, "content": PARTLESS}}}}, "look"),
+    ],
+)
+def test_what_an_earlier_name_leaves_empty_is_taken_from_the_next(entry: dict[str, Any], content: str) -> None:
+    dated = {**entry, "occurred_at": "", "created_at": None, "timestamp": 1719840000}
+    for raw in (lines(dated), document([dated])):
+        [item] = read(raw)[1]
+        assert isinstance(item, Record), item
+        assert item.request.content == content
+        if "mapping" not in entry:
+            assert item.request.occurred_at is not None
+            assert item.request.occurred_at.timestamp() == 1719840000
+        assert set(item.request.tags) >= set(entry.get("categories", ()))
+
+
 class _Slow(io.BytesIO):
     """A pipe whose writer gives a byte at a time."""
 

@@ -47,7 +47,7 @@ def told_fields(
     told = _Told(not_meant)
     for name, value in values.items():
         told.take(name, value, written.get(name))
-    if "occurred_at" not in values:
+    if values.get("occurred_at") in (None, ""):
         told.take_date((values[name], written.get(name)) for name in _DATES if name in values)
     return told.fields()
 

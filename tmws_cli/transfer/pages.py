@@ -258,7 +258,7 @@ def _decoded(raw: bytes, encoding: str | None) -> str:
 
 def _title(place: str, given: object, text: str) -> str:
     """Return the name of a page: its own word for it, its first heading, or the name of the file."""
-    if isinstance(given, str) and given and len(given) <= HEADING_CHARACTERS:
+    if isinstance(given, str) and given.strip() and len(given) <= HEADING_CHARACTERS:
         return given
     first = next((section.headings[0] for section in sections(text) if any(section.headings)), None)
     return first or Path(place).stem

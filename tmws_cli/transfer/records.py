@@ -213,7 +213,7 @@ def _request_of(wanted: dict[str, Any]) -> CreateMemory:
 
 
 def _identity(given: Mapping[str, Any]) -> str | None:
-    found = next((given[name] for name in _IDENTITIES if given.get(name) is not None), None)
+    found = next((given[name] for name in _IDENTITIES if given.get(name) not in (None, "")), None)
     return None if found is None or isinstance(found, dict | list) else str(found)
 
 

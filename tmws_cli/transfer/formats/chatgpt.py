@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tmws_cli.transfer.formats.entries import Conversation, Entry, Turn, digest_of, text_of
+from tmws_cli.transfer.formats.entries import Conversation, Entry, Turn, digest_of, first_text, text_of
 
 NAME = "ChatGPT"
 _IDENTITIES = ("conversation_id", "id")
@@ -22,7 +22,7 @@ def entries(values: Mapping[str, Any]) -> Iterator[Entry]:
     nodes = values["mapping"] if isinstance(values["mapping"], dict) else {}
     whole = Conversation(
         program="chatgpt",
-        identity=next(filter(None, (text_of(values.get(name)) for name in _IDENTITIES)), None)
+        identity=first_text(values, _IDENTITIES)
         or digest_of(values.get("title"), values.get("create_time"), next(iter(nodes), None)),
         title=text_of(values.get("title")),
         begun=values.get("create_time"),
@@ -69,6 +69,6 @@ def _said(message: Mapping[str, Any]) -> str:
     if not isinstance(content, dict) or content.get("content_type") in _NOT_SAID:
         return ""
     parts = content.get("parts")
-    listed = parts if isinstance(parts, list) else [content.get("text")]
+    listed = parts if isinstance(parts, list) and parts else [content.get("text")]
     texts = (part.get("text") if isinstance(part, dict) else part for part in listed)
     return "\n\n".join(text for text in map(text_of, texts) if text.strip())

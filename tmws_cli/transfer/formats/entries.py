@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -120,7 +120,7 @@ def below_title(text: Any, told: dict[str, Any]) -> Any:
     The title is taken out of what is `told` of the text. One that the text begins with already does not stand there
     twice; where there is no text, it is the text.
     """
-    name = next((name for name in TITLES if text_of(told.get(name)).strip()), None)
+    name = name_of_text(told, TITLES)
     if name is None or not isinstance(text, str | None):
         return text
     title = told.pop(name).strip()
@@ -145,6 +145,23 @@ def label(text: str) -> str:
 def digest_of(*facts: Any) -> str:
     """Return what tells a conversation without an id from others."""
     return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:32]
+
+
+def name_of_text(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Return the first of the names under which there is a text, blank ones passed over; None if there is none."""
+    return next((name for name in names if text_of(values.get(name)).strip()), None)
+
+
+def first_text(values: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Return the text under that name, or the empty one."""
+    name = name_of_text(values, names)
+    return "" if name is None else text_of(values[name])
+
+
+def identity_of(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Return the first id under one of the names, which is a text or a number, or None."""
+    given = (values.get(name) for name in names)
+    return next((str(each) for each in given if isinstance(each, str | int) and str(each).strip()), None)
 
 
 def text_of(value: Any) -> str:

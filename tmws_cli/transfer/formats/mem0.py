@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tmws_cli.transfer.formats.entries import Entry, label, text_of
+from tmws_cli.transfer.formats.entries import Entry, first_text, identity_of, label, name_of_text, text_of
 
 NAME = "mem0"
 
@@ -13,6 +13,7 @@ _EXPIRY = "expiration_date"
 _BESIDE = frozenset({"hash", "user_id", "agent_id", "app_id", "run_id", "event", "categories"})
 """One of these stands beside a memory, in whatever answer; `memory` alone may be that of a machine."""
 
+_TARGETS = ("destination", "target")
 _PAYLOADS = ("payload", "source_payload")
 _TEXTS = ("memory", "data", "content", "text", "page_content", "document")
 """Where the text is, in the order in which it is looked for; a vector store's points have it from the third on."""
@@ -30,24 +31,26 @@ def entries(values: Mapping[str, Any]) -> Iterator[Entry]:
     if "relationship" in values:
         yield _relation(values)
         return
-    payload: dict[str, Any] = next((values[name] for name in _PAYLOADS if isinstance(values.get(name), dict)), {})
-    said = {**payload, **{name: value for name, value in values.items() if name not in (*_PAYLOADS, "vector")}}
-    content = next((said.pop(name) for name in _TEXTS if isinstance(said.get(name), str)), None)
+    payloads = (values[name] for name in _PAYLOADS if isinstance(values.get(name), dict))
+    payload: dict[str, Any] = next(filter(None, payloads), {})
+    beside = {name: value for name, value in values.items() if name not in (*_PAYLOADS, "vector")}
+    said = {**payload, **{name: value for name, value in beside.items() if value is not None}}
+    name = name_of_text(said, _TEXTS)
+    content = None if name is None else said.pop(name)
     tags = said.pop(_TAGS, None)
-    said |= {"tags": tags} if isinstance(tags, list) and "tags" not in said else {_TAGS: tags}
+    said |= {"tags": tags} if isinstance(tags, list) and not said.get("tags") else {_TAGS: tags}
     said["expires_at"] = said.pop(_EXPIRY, None) or said.get("expires_at")
     run = said.get(_SESSION)
     yield Entry(
         program="mem0",
         content=content,
-        identity=str(said["id"]) if isinstance(said.get("id"), str | int) else None,
+        identity=identity_of(said, ("id",)),
         told=said,
         fields={"session_id": label(run) if isinstance(run, str) and run.strip() else None},
     )
 
 
 def _relation(values: Mapping[str, Any]) -> Entry:
-    target = values.get("destination", values.get("target"))
     kind = text_of(values["relationship"]).replace("_", " ")
-    content = f"{text_of(values.get('source'))} {kind} {text_of(target)}"
+    content = f"{text_of(values.get('source'))} {kind} {first_text(values, _TARGETS)}"
     return Entry(program="mem0", content=content, told=values, fields={"tags": ["relation"]})

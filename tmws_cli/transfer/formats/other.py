@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tmws_cli.transfer.formats.entries import Entry, below_title
+from tmws_cli.transfer.formats.entries import Entry, below_title, identity_of, name_of_text
 from tmws_cli.transfer.records import OWN_NAMES
 
 NAME = "another program"
@@ -25,8 +25,7 @@ def recognises(keys: frozenset[str]) -> bool:
 
 def entries(values: Mapping[str, Any]) -> Iterator[Entry]:
     """Yield the one memory."""
-    name = next(name for name in TEXTS if name in values)
-    identity = next((str(values[each]) for each in _IDENTITIES if isinstance(values.get(each), str | int)), None)
+    name = name_of_text(values, TEXTS) or next(name for name in TEXTS if name in values)
     told = {each: value for each, value in values.items() if each != name}
     content = below_title(values[name], told)
-    yield Entry(program="import", is_known=False, content=content, identity=identity, told=told)
+    yield Entry(program="import", is_known=False, content=content, identity=identity_of(values, _IDENTITIES), told=told)

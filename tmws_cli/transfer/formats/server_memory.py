@@ -6,10 +6,11 @@ One object a line (`memory.jsonl`, formerly `memory.json`), or the answer of its
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from tmws_cli.transfer.formats.entries import Entry, text_of
+from tmws_cli.transfer.formats.entries import Entry, first_text, text_of
 
 NAME = "MCP server-memory"
 _KINDS = ("relationType", "relation_type")
+_TEXTS = ("content", "text")
 
 
 def recognises(keys: frozenset[str]) -> bool:
@@ -39,7 +40,7 @@ def _is_relation(keys: Collection[str]) -> bool:
 
 
 def _relation(values: Mapping[str, Any]) -> Entry:
-    kind = next(text_of(values[name]) for name in _KINDS if name in values)
+    kind = first_text(values, _KINDS)
     content = f"{text_of(values['from'])} {kind.replace('_', ' ')} {text_of(values['to'])}"
     told = {key: value for key, value in values.items() if key not in ("type", *_KINDS)}
     fields = {"source": f"server-memory: {text_of(values['from'])}", "tags": ["relation"]}
@@ -49,5 +50,5 @@ def _relation(values: Mapping[str, Any]) -> Entry:
 def _texts(observations: Any) -> list[str]:
     """Return the texts of observations, which some versions keep in objects."""
     listed = observations if isinstance(observations, list) else [observations]
-    texts = (each.get("content", each.get("text")) if isinstance(each, dict) else each for each in listed)
+    texts = (first_text(each, _TEXTS) if isinstance(each, dict) else each for each in listed)
     return [text for text in map(text_of, texts) if text.strip()]
