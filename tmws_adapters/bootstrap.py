@@ -35,6 +35,7 @@ from tmws_core.ports.models import Models
 from tmws_core.ports.storage import Storage
 from tmws_core.ports.system import Clock, Ids
 from tmws_core.ports.vector import VectorIndex
+from tmws_core.preparing import Preparing
 from tmws_core.services.agents import Agents
 from tmws_core.services.auditing import Auditing
 from tmws_core.services.browsing import Browsing
@@ -317,16 +318,16 @@ def compose(settings: Settings, parts: Parts, *, once: bool = False) -> App:
     admission = Admission(license=parts.license, quota=quota)
     cursors = Cursors(cursor_keys(settings, parts.clock))
     writing = Writing(parts.storage, parts.trail)
+    preparing = Preparing(parts.storage, parts.embedder, parts.clock, settings.timeout / 2)
     memories = Memories(
         storage=parts.storage,
         writing=writing,
-        embedder=parts.embedder,
+        preparing=preparing,
         bus=parts.bus,
         clock=parts.clock,
         ids=parts.ids,
         admission=admission,
         audited=settings.audit_log_enabled,
-        embed_timeout=settings.timeout / 2,
     )
     recall = Recall(
         storage=parts.storage,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -22,6 +22,14 @@ THREADS = 2
 _limiter: RunVar[anyio.CapacityLimiter] = RunVar("tmws_core.aside")
 
 
+class Aside(Protocol):
+    """How long work is done: `aside` or `at_once`."""
+
+    async def __call__(self, work: Callable[[], T], *, long: bool) -> T:
+        """Return what `work` returns."""
+        ...
+
+
 async def aside(work: Callable[[], T], *, long: bool) -> T:
     """Return what `work` returns: if it is long it runs in a worker thread, or else at once."""
     if not long:
@@ -31,6 +39,11 @@ async def aside(work: Callable[[], T], *, long: bool) -> T:
         limiter = anyio.CapacityLimiter(THREADS)
         _limiter.set(limiter)
     return await anyio.to_thread.run_sync(work, limiter=limiter)
+
+
+async def at_once(work: Callable[[], T], *, long: bool) -> T:
+    """Return the same; it is for who holds what others wait for, such as a unit, and waits for no other work."""
+    return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1)) if long else work()
 
 
 async def each_aside(work: Callable[[str], T], texts: Sequence[str]) -> list[T]:

@@ -1,6 +1,7 @@
 """What a call has prepared decides nothing: what it answers, may do and dates is found in its transaction."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from tmws_core.app import App
 from tmws_core.domain.access import Visibility
 from tmws_core.domain.agent import ROLES, Caller, Permission, Role
 from tmws_core.domain.memory import AccessLevel
-from tmws_core.errors import AgentInactive, Forbidden
+from tmws_core.errors import AgentInactive, Forbidden, VersionConflict
 from tmws_core.messages.agents import DeactivateAgent, RegisterAgent, UpdateAgent
 from tmws_core.messages.memory import (
     CreateMemories,
@@ -40,11 +41,16 @@ ADA = Caller(agent_id="ada", namespace="acme", transport="python")
 
 @attrs.define
 class _Between:
-    """A store in which something happens before the next unit begins, and whose snapshots may be of the past."""
+    """A store in which something happens before the next unit begins, and whose snapshots may be of the past.
+
+    It notes of which texts the words were made, and whether that was within a unit.
+    """
 
     _storage: Any
     past: Snapshot | None = None
     meanwhile: Callable[[], Awaitable[object]] | None = None
+    units: int = 0
+    made: list[tuple[str, bool]] = attrs.Factory(list)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Snapshot]:
@@ -60,7 +66,16 @@ class _Between:
             meanwhile, self.meanwhile = self.meanwhile, None
             await meanwhile()
         async with self._storage.write(agent_id) as unit:
-            yield unit
+            self.units += 1
+            try:
+                yield unit
+            finally:
+                self.units -= 1
+
+    async def count_words(self, texts: Sequence[str]) -> list[Counter[str] | None]:
+        self.made += [(text, bool(self.units)) for text in texts]
+        counts: list[Counter[str] | None] = await self._storage.count_words(texts)
+        return counts
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
@@ -260,3 +275,42 @@ async def test_no_change_is_dated_before_the_one_before_it(place: Place) -> None
     assert [(text.valid_from, text.valid_to) for text in found.history or ()] == [(NOON, NOON)]
     back = (await place.history(replaced)).memory
     assert (back.superseded_by, back.version, back.updated_at) == (None, 3, NOON)
+
+
+async def test_the_words_of_what_has_expired_since_it_was_looked_for_are_made_outside_the_unit(place: Place) -> None:
+    await create(place.app, expires_at=NOON + timedelta(hours=1))
+
+    async def wait() -> None:
+        place.clock.time = NOON + timedelta(hours=1)
+
+    place.between.meanwhile = wait
+    batch = CreateMemories(memories=(CreateMemory(content=NINE), CreateMemory(content=TEN)))
+    stored = await place.other.call(ADA, batch)
+
+    assert [each.stored for each in stored.results] == [True, True]
+    assert place.between.made == [(TEN, False), (NINE, False)]
+    words = SearchMemories(query="nine", mode=SearchMode.LEXICAL)
+    assert [hit.content for hit in (await place.app.call(ADA, words)).results] == [NINE]
+
+
+async def test_the_words_of_a_text_that_changes_while_its_date_does_are_made_outside_the_unit(place: Place) -> None:
+    memory_id = await create(place.app)
+    dated = UpdateMemory(memory_id=memory_id, occurred_at=NOON)
+
+    async def say_otherwise() -> None:
+        text = f"{(await place.history(memory_id)).memory.content} Or so."
+        await place.app.call(ADA, UpdateMemory(memory_id=memory_id, content=text))
+
+    async def again() -> None:
+        await say_otherwise()
+        place.between.meanwhile = again
+
+    place.between.meanwhile = say_otherwise
+    assert (await place.other.call(ADA, dated)).version == 3
+    assert place.between.made == [(NINE, False), (f"{NINE} Or so.", False)]
+
+    place.between.meanwhile = again
+    with pytest.raises(VersionConflict) as refused:
+        await place.other.call(ADA, attrs.evolve(dated, occurred_at=NOON - timedelta(days=1)))
+    assert (refused.value.expected, refused.value.actual) == (5, 6)
+    assert not any(within for _, within in place.between.made)

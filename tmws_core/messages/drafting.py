@@ -8,7 +8,7 @@ import attrs
 from tmws_core.domain.agent import Caller, Permission
 from tmws_core.domain.embedding import Vector
 from tmws_core.domain.memory import AccessLevel, Identity, Memory, MemoryType, Share, identity_of
-from tmws_core.domain.text import Lexical, passage
+from tmws_core.domain.text import Lexical
 from tmws_core.errors import Forbidden, InvalidField
 from tmws_core.messages.memory import CreateMemory
 from tmws_core.messages.merging import request_hash
@@ -30,11 +30,6 @@ class Draft:
     request: CreateMemory
     memory: Memory
     identity: Identity
-
-    @property
-    def passage(self) -> str:
-        """Return the text that is embedded."""
-        return passage(self.memory.content, self.memory.occurred_at)
 
     def fingerprint(self, now: datetime) -> Fingerprint:
         """Return what the store is asked about it."""

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import attrs
 
-from tmws_core.aside import aside
+from tmws_core.aside import Aside
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.memory import Identity, Memory, in_force
 from tmws_core.errors import KeyConflict, KeyRepeated
@@ -248,9 +248,16 @@ class Settling:
     _outcome: Ledger | KeyConflict | KeyRepeated = attrs.field(init=False)
 
     async def settled(
-        self, reader: MemoryReader, caller: Caller, owners: Mapping[str | None, Caller], now: datetime
+        self,
+        reader: MemoryReader,
+        caller: Caller,
+        owners: Mapping[str | None, Caller],
+        now: datetime,
+        work: Aside,
     ) -> Ledger:
         """Return what becomes of the requests of a caller, whose `owners` are given by the names in them.
+
+        What is long of it is done by `work`.
 
         Raises:
             Forbidden: the caller may not store one of them.
@@ -260,11 +267,11 @@ class Settling:
         """
         if self._by != (caller, owners):
             self._found = None
-            self._drafts = await aside(lambda: self._drafted(caller, owners, now), long=len(self._ids) > _FEW)
+            self._drafts = await work(lambda: self._drafted(caller, owners, now), long=len(self._ids) > _FEW)
             self._by = caller, owners
         found = await Found.of(reader, self._drafts, now)
         long = len(self._drafts) > 1 or found.is_anything or self._drafts[0].request.idempotency_key is not None
-        return await aside(lambda: self._settled(caller, found, now), long=long)
+        return await work(lambda: self._settled(caller, found, now), long=long)
 
     def _drafted(self, caller: Caller, owners: Mapping[str | None, Caller], now: datetime) -> Sequence[Draft]:
         drafts = []

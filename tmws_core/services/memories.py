@@ -2,26 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 
-import anyio
 import attrs
 
 from tmws_core.admission import Admission
-from tmws_core.aside import each_aside
+from tmws_core.aside import aside, at_once
 from tmws_core.domain.access import Visibility, may_manage, visibility_of
 from tmws_core.domain.agent import Agent, Belongings, Caller, Permission
 from tmws_core.domain.audit import AuditEvent, Detail
-from tmws_core.domain.embedding import Vector
 from tmws_core.domain.events import MemoriesChanged
 from tmws_core.domain.memory import REPLACED, SUCCESSORS, Memory, content_hash
-from tmws_core.domain.text import Lexical, lexical_document, passage
+from tmws_core.domain.text import Lexical
 from tmws_core.domain.unset import UNSET
-from tmws_core.embedding import StoreEmbedder, embed_in_turns
 from tmws_core.errors import (
     ContentTooLarge,
-    EmbedderUnavailable,
     Forbidden,
     InvalidField,
     KeyConflict,
@@ -51,6 +46,7 @@ from tmws_core.operation import Effect, operation
 from tmws_core.ports.bus import Bus
 from tmws_core.ports.storage import NewMemory, Relinked, Storage, UnitOfWork
 from tmws_core.ports.system import Clock, Ids
+from tmws_core.preparing import Prepared, Preparing
 
 _REFUSALS = (InvalidField, Forbidden)
 
@@ -59,14 +55,8 @@ _ANSWERS = (*_REFUSALS, KeyConflict, KeyRepeated, MemoryNotFound, VersionConflic
 
 _LIMITS = (ContentTooLarge, LicenseLimit, QuotaExceeded)
 
-
-@attrs.frozen
-class _Prepared:
-    """What a memory is embedded by after a change, and what was made of that; nothing where its text stays."""
-
-    embedded_by: tuple[str, datetime | None] | None = None
-    vectors: Mapping[str, Vector] = attrs.field(factory=dict)
-    lexical: Lexical = attrs.field(factory=Lexical)
+_TRIES = 3
+"""Times that a change is tried whose text somebody else changes meanwhile."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,22 +64,22 @@ class Memories:
     """The changes of memories: each is one transaction, and is acknowledged only once it is durable.
 
     What takes long, such as embedding, is prepared outside of it from a snapshot, and decides nothing: the answer, the
-    caller's rights and the time are found in the transaction.
+    caller's rights and the time are found in the transaction. It ends without a change where what was prepared is not
+    what is to be written, and begins again after more was prepared.
 
-    A text that has no vector after `embed_timeout` is stored without one, and gets it when the embedder is back. So is
-    one that the embedder refuses, alone of its batch, and one whose store has changed to another model than the
-    embedder's.
+    A text that has no vector in time is stored without one, and gets it when the embedder is back. So is one that the
+    embedder refuses, alone of its batch, one that was thought to be there already, and one whose store has changed to
+    another model than the embedder's.
     """
 
     storage: Storage
     writing: Writing
-    embedder: StoreEmbedder
+    preparing: Preparing
     bus: Bus
     clock: Clock
     ids: Ids
     admission: Admission
     audited: bool
-    embed_timeout: timedelta
 
     @operation(
         "create_memory",
@@ -134,34 +124,16 @@ class Memories:
         Use it where a fact has changed, rather than storing another memory.
         """
         changes.check_update(request)
-        since = self.embedder.changes
         prepared = await self._prepared(caller, request)
-        async with self.writing(caller, Permission.MEMORY_WRITE, acting=[request.agent_id]) as standing:
-            unit, acting = standing.unit, standing.actor(request.agent_id)
-            former = await unit.memories.get(request.memory_id, visibility_of(acting))
-            changes.check_change(acting, former, request)
-            await _check_successor(unit, visibility_of(acting), former, request)
-            now = self.clock.now()
-            vectors, lexical = await self._usable(unit, prepared.vectors, since), prepared.lexical
-            changed = changes.changed(former, request, caller, now, embedded=bool(vectors))
-            if changed.embedded_by not in (former.embedded_by, prepared.embedded_by):
-                # Somebody has changed the text or the date meanwhile: what was prepared stands for what will not be.
-                vectors, changed = {}, changes.changed(former, request, caller, now, embedded=False)
-                (lexical,) = await self._lexical([changed.content])
-            owned = await self._admit_change(unit, acting, former, changed)
-            await unit.changes.replace(
-                former,
-                NewMemory(
-                    memory=changed,
-                    content_hash=content_hash(changed.content),
-                    lexical=lexical,
-                    vector=vectors.get(changed.id),
-                ),
-            )
-            await self.admission.check(unit.agents, [changed.agent_id], owned, by_other=not may_manage(acting, former))
-            await self._record(unit, caller, "memory.updated", [changed], acting)
-        await self._announce([changed])
-        return MemoryUpdated(memory_id=changed.id, version=changed.version, embedding_generated=changed.embedded)
+        overtaken: list[Memory] = []
+        while len(overtaken) < _TRIES:
+            done = await self._change(caller, request, prepared)
+            if isinstance(done, MemoryUpdated):
+                return done
+            overtaken.append(done)
+            prepared = await self.preparing.with_words(prepared, [done.content])
+        *_, expected, actual = (each.version - 1 for each in overtaken)
+        raise VersionConflict(memory_id=request.memory_id, expected=expected, actual=actual)
 
     @operation(
         "delete_memory",
@@ -220,33 +192,41 @@ class Memories:
         """Store memories, and return the answers to the requests, which are given by their places."""
         settling = Settling(requests, [self.ids.new() for _ in requests])
         expected = await self._expected(caller, requests, settling)
-        passages = {each.memory.id: each.passage for each in expected}
-        since = self.embedder.changes
-        vectors, milliseconds = await self._embed(caller, passages) if passages else ({}, 0.0)
-        lexical = await self._lexical_by_id(expected)
+        prepared = await self.preparing.prepared(caller, [each.memory for each in expected])
+        answers = await self._store(caller, requests, settling, prepared)
+        while answers is None:
+            # Something is there no more since it was looked for: with the words of all requests none is missing.
+            prepared = await self.preparing.with_words(prepared, [each.content for each in requests.values()])
+            answers = await self._store(caller, requests, settling, prepared)
+        return answers
+
+    async def _store(
+        self, caller: Caller, requests: Mapping[str, CreateMemory], settling: Settling, prepared: Prepared
+    ) -> list[MemoryCreated] | None:
+        """Store memories, and return the answers; None, with nothing written, if one of them is not prepared."""
         named = dict.fromkeys(request.agent_id for request in requests.values())
         async with self.writing(caller, Permission.MEMORY_WRITE, acting=named) as standing:
             unit = standing.unit
             owners = {agent_id: standing.actor(agent_id) for agent_id in named}
-            ledger = await settling.settled(unit.memories, standing.caller, owners, self.clock.now())
+            ledger = await settling.settled(unit.memories, standing.caller, owners, self.clock.now(), at_once)
             if not ledger.writes:
                 return ledger.answers({}, {})
-            # What is there no more since it was looked for, so that its repetition is stored after all.
-            late = [each for each in ledger.added if each.memory.id not in lexical]
-            lexical |= await self._lexical_by_id(late)
-            vectors = await self._usable(unit, vectors, since)
+            added = [each.memory for each in ledger.added]
+            if not all(map(prepared.fits, added)):
+                return None
+            vectors = await self.preparing.usable(unit, prepared, added)
             now = self.clock.now()
             # In the order in which units begin to write, so that whoever pages by ids finds what comes later behind.
             ids = {each.memory.id: self.ids.new() for each in ledger.added}
             new = [
-                each.stored(memory_id, vectors.get(each.memory.id), lexical[each.memory.id], now)
+                each.stored(memory_id, vectors.get(each.memory.id), prepared.words[each.memory.content], now)
                 for memory_id, each in zip(ids.values(), ledger.added, strict=True)
             ]
             changed = await self._write(unit, new, ledger, ids, now)
             await self._record(unit, caller, "memory.created", [item.memory for item in new])
             await self._record(unit, caller, "memory.updated", changed)
         await self._announce([*(item.memory for item in new), *changed])
-        each = round(milliseconds / max(len(passages), 1), 3)
+        each = round(prepared.milliseconds / max(len(prepared.passages), 1), 3)
         return ledger.answers(ids, dict.fromkeys((item.memory.id for item in new if item.vector is not None), each))
 
     async def _expected(
@@ -257,25 +237,50 @@ class Memories:
             async with self.storage.read() as snapshot:
                 named = dict.fromkeys(request.agent_id for request in requests.values())
                 owners = {agent_id: await foreseen(snapshot.agents, caller, agent_id) for agent_id in named}
-                ledger = await settling.settled(snapshot.memories, caller, owners, self.clock.now())
+                ledger = await settling.settled(snapshot.memories, caller, owners, self.clock.now(), aside)
             return ledger.added
         return ()
 
-    async def _prepared(self, caller: Caller, request: UpdateMemory) -> _Prepared:
+    async def _prepared(self, caller: Caller, request: UpdateMemory) -> Prepared:
         """Prepare the text that a memory will probably get."""
-        if not request.says_anew:
-            return _Prepared()
-        with suppress(*_ANSWERS):
-            async with self.storage.read() as snapshot:
-                acting = await foreseen(snapshot.agents, caller, request.agent_id)
-                former = await snapshot.memories.get(request.memory_id, visibility_of(acting))
+        if request.says_anew:
+            with suppress(*_ANSWERS):
+                async with self.storage.read() as snapshot:
+                    acting = await foreseen(snapshot.agents, caller, request.agent_id)
+                    former = await snapshot.memories.get(request.memory_id, visibility_of(acting))
+                changes.check_change(acting, former, request)
+                changed = changes.changed(former, request, caller, self.clock.now(), embedded=False)
+                if changed.embedded_by != former.embedded_by:
+                    return await self.preparing.prepared(caller, [changed])
+        return await self.preparing.prepared(caller)
+
+    async def _change(self, caller: Caller, request: UpdateMemory, prepared: Prepared) -> MemoryUpdated | Memory:
+        """Change a memory; or return what it would become, with nothing written, if that is not prepared."""
+        async with self.writing(caller, Permission.MEMORY_WRITE, acting=[request.agent_id]) as standing:
+            unit, acting = standing.unit, standing.actor(request.agent_id)
+            former = await unit.memories.get(request.memory_id, visibility_of(acting))
             changes.check_change(acting, former, request)
-            text = changes.changed(former, request, caller, self.clock.now(), embedded=False).embedded_by
-            if text != former.embedded_by:
-                vectors, _ = await self._embed(caller, {request.memory_id: passage(*text)})
-                (lexical,) = await self._lexical([text[0]])
-                return _Prepared(text, vectors, lexical)
-        return _Prepared()
+            await _check_successor(unit, visibility_of(acting), former, request)
+            now = self.clock.now()
+            changed = changes.changed(former, request, caller, now, embedded=False)
+            if changed.embedded_by != former.embedded_by and not prepared.fits(changed):
+                return changed
+            vectors = await self.preparing.usable(unit, prepared, [changed])
+            changed = changes.changed(former, request, caller, now, embedded=bool(vectors))
+            owned = await self._admit_change(unit, acting, former, changed)
+            await unit.changes.replace(
+                former,
+                NewMemory(
+                    memory=changed,
+                    content_hash=content_hash(changed.content),
+                    lexical=prepared.words.get(changed.content, Lexical()),
+                    vector=vectors.get(changed.id),
+                ),
+            )
+            await self.admission.check(unit.agents, [changed.agent_id], owned, by_other=not may_manage(acting, former))
+            await self._record(unit, caller, "memory.updated", [changed], acting)
+        await self._announce([changed])
+        return MemoryUpdated(memory_id=changed.id, version=changed.version, embedding_generated=changed.embedded)
 
     async def _write(
         self, unit: UnitOfWork, new: Sequence[NewMemory], ledger: Ledger, ids: Mapping[str, str], now: datetime
@@ -298,35 +303,6 @@ class Memories:
         await unit.changes.remember(ledger.used_keys(ids))
         await self.admission.check(unit.agents, owners | set(owned), owned)
         return [memory for _, memory in changed]
-
-    async def _lexical_by_id(self, drafts: Sequence[Draft]) -> dict[str, Lexical]:
-        """Return what the lexical index gets of each draft, by its memory's id."""
-        made = await self._lexical([each.memory.content for each in drafts])
-        return dict(zip([each.memory.id for each in drafts], made, strict=True))
-
-    async def _lexical(self, contents: Sequence[str]) -> list[Lexical]:
-        texts = await each_aside(lexical_document, contents)
-        return [Lexical(*each) for each in zip(texts, await self.storage.count_words(texts), strict=True)]
-
-    async def _embed(self, caller: Caller, passages: Mapping[str, str]) -> tuple[Mapping[str, Vector], float]:
-        """Return the vectors by memory and the milliseconds they took; none of what is refused, or has no time."""
-        started = self.clock.monotonic()
-        vectors: dict[str, Vector] = {}
-        try:
-            with anyio.fail_after(self.embed_timeout.total_seconds()):
-                turn = partial(self.embedder.storing.of, caller.agent_id)
-                if len(passages) > 1:
-                    await embed_in_turns(self.embedder, turn, passages, vectors)
-                else:  # whether the text or the embedder is at fault makes no difference
-                    async with turn():
-                        vectors.update(zip(passages, await self.embedder.passages([*passages.values()]), strict=True))
-        except (EmbedderUnavailable, TimeoutError):
-            pass
-        return vectors, (self.clock.monotonic() - started) * 1000
-
-    async def _usable(self, unit: UnitOfWork, vectors: Mapping[str, Vector], since: int) -> Mapping[str, Vector]:
-        """Return the vectors, or none if the store has changed to another model since they were made."""
-        return vectors if vectors and await self.embedder.adopt(unit, since) else {}
 
     async def _register(self, unit: UnitOfWork, new: Sequence[NewMemory]) -> None:
         for agent_id, memory in {item.memory.agent_id: item.memory for item in new}.items():
