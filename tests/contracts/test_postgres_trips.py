@@ -40,7 +40,7 @@ def url(postgres: PostgresServer) -> Iterator[str]:
 @pytest.fixture
 async def connections(url: str) -> AsyncIterator[Connections]:
     opener = Opener(url=url, statement_timeout=timedelta(seconds=30), lock_timeout=MOMENT)
-    async with open_connections(opener, pool_size=5, max_overflow=0, patience=timedelta(seconds=30)) as opened:
+    async with open_connections(opener, pool_size=6, max_overflow=0, patience=timedelta(seconds=30)) as opened:
         yield opened
 
 
@@ -141,7 +141,7 @@ async def test_a_lock_that_is_not_given_is_told_as_busy(connections: Connections
     lock = "SELECT pg_advisory_xact_lock(1, 1)"
     async with connections.unit() as holder:
         await holder.run(lock)
-        with pytest.raises(StorageBusy):
+        with pytest.raises(StorageBusy, match="55P03"):
             await run_later(connections, lock)
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import anyio
+import anyio.lowlevel
 import orjson
 import pytest
 
@@ -13,6 +15,7 @@ from tmws_adapters.redis import Redis
 from tmws_adapters.redis.address import Address
 from tmws_adapters.redis.bus import BACKLOG, KEPT, STREAM
 from tmws_adapters.redis.clients import Client, open_client
+from tmws_adapters.redis.server import Server
 from tmws_core.domain.events import MemoriesChanged
 from tmws_core.errors import PartUnavailable
 
@@ -136,3 +139,66 @@ async def test_whoever_waits_for_a_bus_is_told_however_often_it_cannot_be_heard(
         with anyio.fail_after(60):
             await twice.wait()
         let_go.set()
+
+
+async def test_a_stream_that_begins_anew_is_read_from_its_beginning(server: RedisProcess) -> None:
+    async with running(server.url) as one, running(server.url) as other, other.bus.subscribe() as events:
+        await listening(other)
+        await one.server.command("XADD", STREAM, "9999999999999-0", "server", "another", "events", b"")
+        assert await take(events, 1) == [SOMETHING]
+        server.send("FLUSHALL")
+        server.send("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "yes")
+        assert await take(events, 1) == [SOMETHING]
+        await one.bus.publish(event(1))
+        assert await take(events, 1) == [event(1)]
+
+
+async def test_events_that_could_not_be_sent_come_before_those_published_meanwhile(
+    server: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, failed = Server.command, anyio.Event()
+
+    async def fail_once(self: Server, *arguments: Any) -> Any:
+        if arguments[0] != "XADD" or failed.is_set():
+            return await command(self, *arguments)
+        failed.set()
+        await one.bus.publish(event(2))
+        raise PartUnavailable(part="redis", reason="gone")
+
+    monkeypatch.setattr(Server, "command", fail_once)
+    async with running(server.url) as one, running(server.url) as other, other.bus.subscribe() as heard:
+        await listening(other)
+        await one.bus.publish(event(1))
+        assert await take(heard, 2) == [event(1), event(2)]
+
+
+async def test_a_server_that_hangs_is_no_longer_heard() -> None:
+    with redis_process() as server:
+        async with running(server.url) as redis:
+            await listening(redis)
+            with server.frozen(), anyio.fail_after(60):
+                while redis.bus.problem is None:
+                    await anyio.lowlevel.checkpoint()
+
+
+async def test_no_more_events_wait_than_the_backlog_however_often_sending_fails(
+    server: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, failures = Server.command, 2
+
+    async def fail_twice(self: Server, *arguments: Any) -> Any:
+        nonlocal failures
+        if arguments[0] != "XADD" or not failures:
+            return await command(self, *arguments)
+        failures -= 1
+        for number in range(BACKLOG):
+            await one.bus.publish(event(number))
+        raise PartUnavailable(part="redis", reason="gone")
+
+    monkeypatch.setattr(Server, "command", fail_twice)
+    async with running(server.url) as one, running(server.url) as other, other.bus.subscribe() as heard:
+        await listening(other)
+        await one.bus.publish(event(BACKLOG))
+        await take(heard, 1)
+        [(_, fields)] = await one.server.command("XRANGE", STREAM, "-", "+")
+    assert [each["unembedded"] for each in orjson.loads(fields[b"events"])] == [*range(BACKLOG)]

@@ -10,6 +10,7 @@ from tmws_cli.transfer.files import found_path
 from tmws_cli.transfer.markdown import sections
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.records import Item, Record, Refusal, Skip
+from tmws_core.domain.memory import METADATA_BYTES
 from tmws_core.messages.memory import CreateMemory
 
 
@@ -116,6 +117,8 @@ def test_tags_and_links_that_are_too_many_cost_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("front", "metadata", "tags"),
     [
+        ("  title: a: b\n  n: 1", {"title": "a: b", "n": 1}, ()),
+        ("n: x - #y\nlist:\n  - #c\n  - d", {"n": "x -", "list": [None, "d"]}, ()),
         ("title: Tides: how they come 🌊", {"title": "Tides: how they come 🌊"}, ()),
         ("date: {{date}}\nn: 1", {"date": "{{date}}", "n": 1}, ()),
         ("title: 'it's'\nby: @ada", {"title": "'it's'", "by": "@ada"}, ()),
@@ -176,6 +179,7 @@ Text.
         "a: [b] c\nd: [*x]",
         "a:\n  - [b] c\n  - |\n    d: e: f",
         f"a: {'[' * 65}{']' * 65}, x",
+        f"a: [b] c\nd: {'x' * METADATA_BYTES}",
     ],
 )
 def test_front_matter_that_may_mean_something_else_is_refused(tmp_path: Path, front: str) -> None:
@@ -268,3 +272,10 @@ def test_lines_that_are_underlined_are_headings(tmp_path: Path) -> None:
     first, second = requests_in(tmp_path)
     assert first.content == "Quay\n\nOne."
     assert second.content == f"Quay > Night\n\n{text.partition('---')[2].strip()}"
+
+
+def test_names_that_would_be_one_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "note.md").write_text('---\n"a\\x01": 1\n"a\\x02": 2\n---\nText.\n', encoding="utf-8")
+    [item] = taken(tmp_path)
+    assert isinstance(item, Refusal)
+    assert "has two names that are the same text" in item.reason

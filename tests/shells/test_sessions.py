@@ -155,3 +155,20 @@ def test_a_version_that_is_not_spoken_is_refused_with_those_that_are(server: Htt
             assert error["code"] == UNSUPPORTED_PROTOCOL_VERSION
             assert error["data"] == {"supported": list(KNOWN_PROTOCOL_VERSIONS), "requested": version[:100]}
             assert ", ".join(KNOWN_PROTOCOL_VERSIONS) in error["message"]
+
+
+@pytest.mark.anyio
+async def test_a_session_is_sealed_with_the_current_key() -> None:
+    name = sessions(b"new", b"one").begin("ada", VERSION)
+    assert await sessions(b"new").version(name, "ada") == VERSION
+
+
+@pytest.mark.anyio
+async def test_of_the_sessions_that_ended_the_newest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmws_mcp.sessions.ENDED", 2)
+    known = sessions(b"one")
+    names = [known.begin("ada", VERSION) for _ in range(3)]
+    for name in names:
+        await known.end(name)
+    await known.cache.put("something else", b"")
+    assert [await known.version(name, "ada") for name in names] == [VERSION, None, None]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import attrs
 import orjson
 import pytest
@@ -28,7 +29,7 @@ from tmws_mcp.application import application
 from tmws_mcp.calls import Calls
 from tmws_mcp.endpoint import open_endpoint
 from tmws_mcp.protocol import BoundedProtocol
-from tmws_mcp.room import CALLS, Room, most_in, most_of
+from tmws_mcp.room import CALLS, TAKEN_BYTES, Room, most_in, most_of
 from tmws_mcp.server import mcp_server
 from tmws_mcp.session import Session
 from tmws_mcp.sessions import Sessions
@@ -245,3 +246,66 @@ def test_terminal_that_reads_late_gets_all_answers(tmp_path: Path) -> None:
         found = [terminal.receive() for _ in range(12)]
     assert sorted(answer["id"] for answer in found) == [*range(12)]
     assert all(len(answer["result"]["structuredContent"]["memories"]) == 5 for answer in found)
+
+
+async def taken(begun: Begun, most: int, *lines: bytes) -> int:
+    """Return how many lines are taken of a client that reads no answer, once so many are."""
+    with small_pair() as (client, server):
+        session = begun.served("mcp", Wire(server.fileno()))
+        assert isinstance(session, Session)
+        async with anyio.create_task_group() as work:
+            work.start_soon(session.run)
+            work.start_soon(Wire(client.fileno()).write, b"".join(lines))
+            with anyio.fail_after(PATIENCE):
+                while session.taken < most:
+                    await anyio.lowlevel.checkpoint()
+            await anyio.wait_all_tasks_blocked()
+            work.cancel_scope.cancel()
+    return session.taken
+
+
+async def test_a_client_that_does_not_read_has_so_many_calls_taken(begun: Begun) -> None:
+    assert await taken(begun, CALLS, *(begun.line(id_, "mcp") for id_ in range(CALLS + 5))) == CALLS
+
+
+async def test_a_client_that_does_not_read_has_so_many_bytes_taken(begun: Begun) -> None:
+    def padded(size: int) -> bytes:
+        return tool(1, "get_memory", memory_id=begun.memory_id, agent_id="x" * size)
+
+    long = padded(TAKEN_BYTES - len(padded(0)))
+    assert await taken(begun, 2, begun.line(0, "mcp"), long, *(request(id_, "ping") for id_ in range(2, 5))) == 2
+
+
+async def test_what_still_runs_at_the_end_of_the_input_has_no_longer_than_the_timeout(begun: Begun) -> None:
+    async def run(*_: object) -> None:
+        await anyio.sleep_forever()
+
+    held = attrs.evolve(begun.app.operations["get_memory"], run=run)
+    begun.app.operations = {**begun.app.operations, "get_memory": held}
+    with small_pair() as (client, server):
+        session = begun.served("mcp", Wire(server.fileno()))
+        session.timeout = 0.1
+        client.sendall(begun.line(1, "mcp"))
+        client.shutdown(socket.SHUT_WR)
+        with anyio.fail_after(PATIENCE):
+            await session.run()
+
+
+async def test_nothing_is_kept_of_what_was_answered(begun: Begun) -> None:
+    with small_pair() as (client, server):
+        session = begun.served("mcp", Wire(server.fileno()))
+        assert isinstance(session, Session)
+        async with anyio.create_task_group() as work:
+            work.start_soon(session.run)
+            wire = Wire(client.fileno())
+            await wire.write(begun.line(1, "mcp"))
+            assert await answers(wire, 1) == [1]
+            await anyio.wait_all_tasks_blocked()
+            assert not session._bulk  # noqa: SLF001 - nobody else asks what is kept
+            work.cancel_scope.cancel()
+
+
+async def test_what_is_taken_can_be_cancelled_while_no_more_is_taken(begun: Begun) -> None:
+    cancel = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}\n'
+    lines = [begun.line(id_, "mcp") for id_ in range(CALLS)]
+    assert await taken(begun, CALLS, *lines, cancel) == CALLS + 1
