@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from tmws_adapters.local.libpq import database_of, defaults_in, former_name_of, parameters_of, stand_in
+from tmws_adapters.settings import load_settings
+from tmws_core.errors import ConfigurationError
 
 HERE = {"login": "ada"}
 """What an environment without a variable of libpq gives."""
@@ -99,11 +101,12 @@ DIFFERENT = [
 
 
 def test_two_databases_never_have_one_name_or_one_owner() -> None:
-    names = [database_of(url, {**defaults_in(environ), "login": "ada"}) for url, environ in DIFFERENT]
+    given = [(url, {**defaults_in(environ), "login": "ada"}) for url, environ in DIFFERENT]
+    names = [database_of(url, defaults) for url, defaults in given]
 
     assert None not in names
     assert [pair for pair in combinations(names, 2) if len(set(pair)) == 1] == []
-    assert len({stand_in(str(name)) for name in names}) == len(names)
+    assert len({stand_in(url, defaults) for url, defaults in given}) == len(given)
     assert not any(part in str(name) for name in names for part in (PASSWORD, "#3", "?3"))
 
 
@@ -135,6 +138,9 @@ def test_a_database_has_one_name_wherever_it_is_told_and_no_secret_in_it(
 def test_a_url_in_which_a_password_would_be_shown_names_nothing(rest: str) -> None:
     assert database_of(f"postgresql://{rest}", HERE) is None
     assert former_name_of(f"postgresql://{rest}", HERE) is None
+    with pytest.raises(ConfigurationError, match="%2F for /") as raised:
+        load_settings({"TMWS_DATABASE_URL": f"postgresql://{rest}"}, dotenv=None)
+    assert PASSWORD not in raised.value.message
 
 
 @pytest.mark.parametrize(
@@ -155,5 +161,12 @@ def test_what_a_database_was_called_before_is_known_where_no_other_was(
     assert former_name_of(url, {**defaults_in(environ), "login": "ada"}) == former
 
 
-def test_the_files_of_a_helper_are_called_as_before() -> None:
-    assert stand_in("postgresql://ada@db/tmws") == "postgresql-18eecb2a3a08da14"
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("postgresql://ada:secret@db/tmws?sslmode=require", "postgresql-18eecb2a3a08da14"),
+        ("postgresql:///tmws", "postgresql-523297a4e4ceff01"),
+    ],
+)
+def test_the_files_of_a_helper_are_called_as_before(url: str, name: str) -> None:
+    assert stand_in(url, HERE) == name

@@ -54,6 +54,7 @@ def test_doctor_and_health_tell_how_far_a_replica_is_and_when_nothing_can_be_sto
     ("url", "reading", "reason"),
     [
         ("", "postgresql://tmws@127.0.0.1/tmws", "replicas need PostgreSQL"),
+        ("postgresql://tmws@127.0.0.1/tmws", "postgres://tmws:a/hidden@127.0.0.1/tmws", "names no PostgreSQL server"),
         ("postgresql://tmws@127.0.0.1/tmws", "mysql://tmws:hidden@127.0.0.1/tmws", "names no PostgreSQL server"),
     ],
 )

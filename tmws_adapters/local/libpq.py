@@ -124,10 +124,16 @@ def former_name_of(url: str, defaults: Mapping[str, str]) -> str | None:
     return f"postgresql://{hosts}/{path}" if told and database_of(alone, users) == name else None
 
 
-def stand_in(name: str) -> str:
-    """Return what the file is called that stands for the database of this name."""
-    user, at, place = name.removeprefix("postgresql://").rpartition("@")
-    named = f"{user}@postgresql://{place}" if at else f"@{name}"
+def stand_in(url: str, defaults: Mapping[str, str]) -> str | None:
+    """Return what the file is called that stands for the database of a URL, or None as `database_of` does.
+
+    It is in the directory of one user of the operating system, who is not in its name.
+    """
+    name = database_of(url, {key: value for key, value in defaults.items() if key != _LOGIN})
+    if name is None:
+        return None
+    user, _, place = name.removeprefix("postgresql://").rpartition("@")
+    named = f"{user}@postgresql://{place}"
     return f"postgresql-{blake2b(named.encode(), digest_size=8).hexdigest()}"
 
 

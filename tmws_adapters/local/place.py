@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from tmws_adapters.local.libpq import SERVER_SCHEMES, database_of, defaults_in, stand_in
+from tmws_adapters.local.libpq import SERVER_SCHEMES, defaults_in, stand_in
 from tmws_adapters.paths import located, path_of, unexpanded
 from tmws_adapters.private import make_directory
 
@@ -54,8 +54,8 @@ def place_at_once(variables: Mapping[str, str]) -> Place | None:
     if unexpanded(url):
         return None
     if url.startswith(SERVER_SCHEMES):
-        name = database_of(url, defaults_in(os.environ))
-        return None if name is None else Place(os.path.join(home, stand_in(name)))
+        name = stand_in(url, defaults_in(os.environ))
+        return None if name is None else Place(os.path.join(home, name))
     if url:
         path = path_of(url)
         return None if path is None else Place(path)

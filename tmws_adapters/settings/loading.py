@@ -7,12 +7,13 @@ from typing import Any, Literal, get_type_hints
 
 import attrs
 
-from tmws_adapters.local.libpq import SERVER_SCHEMES
+from tmws_adapters.local.libpq import SERVER_SCHEMES, parameters_of
 from tmws_adapters.local.place import HOME
 from tmws_adapters.paths import located
 from tmws_adapters.private import read_small
 from tmws_adapters.settings.fields import PREFIX, name_of
 from tmws_adapters.settings.files import NAME, variables_in
+from tmws_adapters.settings.naming import server_name
 from tmws_adapters.settings.values import TOOLSETS, Settings
 from tmws_adapters.variables import parse, refuse_unexpanded
 from tmws_core.domain.nearest import nearest
@@ -196,11 +197,14 @@ def _check_together(settings: Settings) -> None:
             reason="replicas need PostgreSQL",
             hint="Leave it out, or set TMWS_DATABASE_URL to a PostgreSQL database",
         )
-    if not all(each.startswith(SERVER_SCHEMES) for each in settings.replica_urls):
+    if settings.uses_postgres:
+        server_name(settings.database_url)
+    if not all(each.startswith(SERVER_SCHEMES) and parameters_of(each) is not None for each in settings.replica_urls):
         raise ConfigurationError(
             setting="TMWS_DATABASE_URL_READ",
             reason="names no PostgreSQL server",
-            hint="Write postgresql://user:password@host/database, and a comma between two of them",
+            hint="Write postgresql://user:password@host/database, with %2F for / and %40 for @ in a password, and a "
+            "comma between two of them",
         )
     if settings.embedder == "ollama" and not settings.ollama_base_url:
         raise ConfigurationError(

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tmws_adapters.local.libpq import database_of, defaults_in, former_name_of
+from tmws_adapters.local.libpq import database_of, defaults_in, former_name_of, stand_in
 from tmws_adapters.paths import path_of
 from tmws_core.errors import ConfigurationError
 
@@ -16,15 +16,16 @@ def server_name(url: str) -> str:
     Raises:
         ConfigurationError: libpq would refuse the URL, or a part of a password would be shown.
     """
-    name = database_of(url, defaults_in(os.environ))
-    if name is None:
-        raise ConfigurationError(
-            setting=SETTING,
-            reason="is no URL of PostgreSQL",
-            hint="Write postgresql://user:password@host:port/database, and in the password %2F for /, %40 for @ and "
-            "%25 for %",
-        )
-    return name
+    return _known(database_of(url, defaults_in(os.environ)))
+
+
+def server_file(url: str) -> str:
+    """Return what the file is called that stands for a PostgreSQL database.
+
+    Raises:
+        ConfigurationError: see `server_name`.
+    """
+    return _known(stand_in(url, defaults_in(os.environ)))
 
 
 def former_server_name(url: str) -> str | None:
@@ -46,3 +47,14 @@ def sqlite_file(url: str) -> Path:
         hint = "Give sqlite:////absolute/path/tmws.db or postgresql://user@host/database, or leave it out"
         raise ConfigurationError(setting=SETTING, reason=reason, hint=hint)
     return Path(path)
+
+
+def _known(name: str | None) -> str:
+    if name is None:
+        raise ConfigurationError(
+            setting=SETTING,
+            reason="is no URL of PostgreSQL",
+            hint="Write postgresql://user:password@host:port/database, and in the password %2F for /, %40 for @ and "
+            "%25 for %",
+        )
+    return name

@@ -8,10 +8,10 @@ from typing import Literal
 
 import attrs
 
-from tmws_adapters.local.libpq import SERVER_SCHEMES, stand_in
+from tmws_adapters.local.libpq import SERVER_SCHEMES
 from tmws_adapters.local.place import AGENT, DATABASE
 from tmws_adapters.settings.fields import REQUEST_SECONDS, between, checked, default_home, doc, moment
-from tmws_adapters.settings.naming import former_server_name, server_name, sqlite_file
+from tmws_adapters.settings.naming import former_server_name, server_file, server_name, sqlite_file
 from tmws_core.domain.agent import AGENT_ID, Caller, Transport, operator
 from tmws_core.domain.namespace import NAMESPACE
 
@@ -318,7 +318,7 @@ class Settings:
         """
         if not self.uses_postgres:
             return self.sqlite_path
-        return self.home / stand_in(self.store_name)
+        return self.home / server_file(self.database_url)
 
     @property
     def sqlite_path(self) -> Path:
