@@ -31,8 +31,11 @@ IN_GROUPS = {
 }
 """Those in the groups of operations."""
 
-USES = {"audit": RECORDED, "edit": RECORDED, "embeddings": RECORDED, "import": WHO, "serve": WHO, "token": RECORDED}
-"""For which of them it matters in whose name they work."""
+USES = {
+    **dict.fromkeys(("audit", "edit", "embeddings", "token"), RECORDED),
+    **dict.fromkeys(("doctor", "import", "serve"), WHO),
+}
+"""For which of them it matters in whose name they work; `doctor` shows it."""
 
 
 def made(where: str) -> click.Command:

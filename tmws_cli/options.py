@@ -1,7 +1,7 @@
 """What every command understands besides its own options: which home, in whose name, and how to answer."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import click
@@ -26,7 +26,7 @@ RECORDED = ("--agent-id",)
 """Those of a command that the audit log tells of, or that knows `last`, and for which a namespace changes nothing."""
 
 NOBODY: tuple[str, ...] = ()
-"""Those of a command that is the same for all agents."""
+"""Those of a command that is the same for all agents; it refuses them before its name, too."""
 
 
 class Invocation:
@@ -95,7 +95,8 @@ def with_common_options(command: click.Command, uses: Collection[str] = WHO) -> 
     Of WHO it gets those that it `uses`: one that changed nothing would be taken for a filter.
     """
     taken = {option for parameter in command.params for option in parameter.opts} | (set(WHO) - set(uses))
-    command.params += [option for option in _options() if not taken.intersection(option.opts)]
+    common = _options(_as_json if uses else _of_nobody)
+    command.params += [option for option in common if not taken.intersection(option.opts)]
     return command
 
 
@@ -104,11 +105,9 @@ def invocation_of(context: click.Context) -> Invocation:
     return context.ensure_object(Invocation)
 
 
-def _options() -> list[click.Option]:
+def _options(begin: Callable[[click.Context, click.Parameter, bool], None]) -> list[click.Option]:
     return [
-        click.Option(
-            ["--json", "as_json"], is_flag=True, expose_value=False, callback=_as_json, help="Answer as JSON."
-        ),
+        click.Option(["--json", "as_json"], is_flag=True, expose_value=False, callback=begin, help="Answer as JSON."),
         _flag("--home", "DIR", "The data directory, instead of TMWS_HOME."),
         _flag("--env-file", "FILE", "A file with settings, instead of TMWS_ENV_FILE."),
         _flag(
@@ -128,6 +127,23 @@ def _flag(name: str, metavar: str, text: str) -> click.Option:
 
 def _as_json(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
     invocation_of(context).as_json |= value
+
+
+def _of_nobody(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - as above
+    """Refuse what was given before a command for which it changes nothing; the environment is for all commands."""
+    _as_json(context, parameter, value)
+    given = invocation_of(context).flags
+    option = next((each for each in WHO if VARIABLES[each] in given), None)
+    if option is None or context.resilient_parsing:
+        return
+    import shlex  # noqa: PLC0415 - only a mistake needs it
+
+    own = {name for each in context.command.params for name in each.opts}
+    behind = next((name for name in (option, option.removesuffix("-id")) if name in own), None)
+    reason = f"{option} before the command says who stores, and changes nothing of `{context.command_path}`"
+    instead = f"{behind} {shlex.quote(given[VARIABLES[option]])}"
+    hint = f"Write it behind: `{context.command_path} … {instead}`." if behind else "Leave it out."
+    raise click.UsageError(f"{reason}. {hint}", context)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:

@@ -17,7 +17,7 @@ READING = [
     ("memory", "get", UNKNOWN_ID, "--json"),
     ("memory", "get", "7"),
     ("memory", "list", "--limit", "0"),
-    ("--agent-id", "ana", "memory", "list", "--json"),
+    ("memory", "list", "--agent-id", "ana", "--json"),
 ]
 
 

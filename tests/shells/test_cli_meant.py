@@ -1,0 +1,46 @@
+"""Command lines that mean something else than they say are refused, and what to type instead is told."""
+
+import pytest
+
+from tests.shells.command import Command
+from tests.shells.inside import Inside
+
+SHOP, BLOG = "The shop listens on port 9001.", "The blog listens on port 3000."
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Return the command in a home with a memory in each of two namespaces, which no test changes."""
+    command = Inside(tmp_path_factory.mktemp("meant")).using(TMWS_ONNX_MODEL_DIR="missing")
+    command.ok("--namespace", "shop", "add", SHOP)
+    command.ok("add", BLOG, "--namespace", "blog")
+    return command
+
+
+@pytest.mark.parametrize(
+    ("typed", "instead"),
+    [
+        ("--namespace shop export all.jsonl", "`tmws export … --namespace shop`"),
+        ("--agent-id bob search port", "`tmws search … --agent-id bob`"),
+        ("--namespace shop memory list", "`tmws memory list … --namespace shop`"),
+        ("--agent-id bob audit query", "`tmws audit query … --agent bob`"),
+        ("--namespace shop memory get-stats", "Leave it out."),
+    ],
+)
+def test_option_before_a_command_that_it_does_not_narrow_is_refused(command: Command, typed: str, instead: str) -> None:
+    refused = command.run(*typed.split())
+    assert (refused.code, refused.out, instead in refused.err) == (2, "", True), refused
+    assert " before the command says who stores, and changes nothing of `tmws " in refused.err
+    assert not (command.directory / "all.jsonl").exists()
+
+
+def test_environment_of_a_command_that_it_does_not_narrow_is_silent(command: Command) -> None:
+    listed = command.using(TMWS_AGENT_ID="bob", TMWS_AGENT_NAMESPACE="shop").ok("memory", "list")
+    assert (SHOP in listed.out, BLOG in listed.out, listed.err) == (True, True, "")
+
+
+def test_option_before_a_command_that_it_does_change_is_understood(command: Command) -> None:
+    assert command.ok("--namespace", "shop", "agent", "get-current", "--json").answer["namespace"] == "shop"
+    assert "agent bob in shop" in command.run("--agent-id", "bob", "--namespace", "shop", "doctor").out
+    assert SHOP in command.ok("export", "-", "--namespace", "shop").out
+    assert command.ok("--namespace", "shop", "export", "--help").out == command.ok("export", "--help").out
