@@ -109,6 +109,7 @@ def test_no_command_takes_an_agent_or_a_namespace_that_changes_nothing() -> None
         "tmws",
         "tmws agent get-current",
         "tmws agent import",
+        "tmws doctor",
         "tmws import",
         "tmws memory create-batch",
         "tmws serve",
