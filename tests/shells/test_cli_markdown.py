@@ -21,11 +21,45 @@ def test_sections_carry_the_headings_above_them() -> None:
     ]
 
 
-@pytest.mark.parametrize("fence", ["```", "~~~~", "```python"])
-def test_headings_inside_code_blocks_are_code(fence: str) -> None:
-    closing = fence.rstrip("python")
-    text = f"{fence}\n# code\n{closing[:-1]}\n# still code\n{closing}"
-    assert [section.headings for section in sections(f"{text}\n# Heading\ntext")] == [(), ("Heading",)]
+@pytest.mark.parametrize(
+    "literal",
+    [
+        "```\n# code\n``\n# still code\n```",
+        "~~~~ `x`\n# code\n~~~\n# still code\n~~~~",
+        "```python\n# code\n``` x\n# still code\n```` ",
+        "- Run:\n- ```sh\n  # code\n  ```",
+        "10. ```sh\n    # code\n    ```",
+        "- ```sh\n  # open until the list ends",
+        "```pip install harbour```",
+        "- An item\n\n  # of a list\n\n  as\n  ---",
+        "<!--\n# A draft\n\nTitle\n===\n-->",
+        "A paragraph\n<!-- goes on\n# to\n-->",
+        "<!-- one line -->\nof `<!--`",
+        "<!--\nstays open, and the next heading is one",
+        "<PRE class=x>\n# shell\n\n# comment\n</pre>",
+        "<prelude>",
+        "The pump\u2028# seven\x85# stays\x1c# open",
+        "Text.\n\n\n---\n\nBehind a rule.",
+        "***\nBehind\n---",
+        "[a]: https://example.org\n---",
+        "Several lines\nabove a rule\n---\nof text",
+    ],
+)
+def test_what_is_no_heading_is_text_of_its_section(literal: str) -> None:
+    for ends in ("\n", "\r\n"):
+        text = literal.replace("\n", ends)
+        found = [(section.headings, section.text) for section in sections(f"# A{ends}{text}{ends}# B{ends}text")]
+        assert found == [(("A",), text.strip()), (("B",), "text")]
+
+
+def test_headings_are_what_commonmark_says() -> None:
+    page = "## C# #\rone\n- item\n\nTwo\nlines\n===\n<!-- x -->\n`call()`\n---\n- x\n\n  y\n# \\#\n  ## F ###\n"
+    assert [(section.headings, section.text, section.line) for section in sections(page)] == [
+        (("C#",), "one\n- item", 1),
+        (("Two lines",), "<!-- x -->", 5),
+        (("Two lines", "`call()`"), "- x\n\n  y", 9),
+        (("\\#", "F"), "", 15),
+    ]
 
 
 def test_long_sections_are_cut_between_paragraphs() -> None:

@@ -15,10 +15,11 @@ from tests.shells.command import Command, without_the_rights_of_root
 from tests.stacks import stacked
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import load_settings
+from tmws_cli.transfer.blocks import HEADING_CHARACTERS
 from tmws_cli.transfer.files import PAGE_BYTES, _descend, read_page
 from tmws_cli.transfer.importing import Import
 from tmws_cli.transfer.lines import JsonLines
-from tmws_cli.transfer.markdown import HEADING_CHARACTERS, SECTION_BYTES, sections
+from tmws_cli.transfer.markdown import SECTION_BYTES, sections
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.records import Record, Refusal
 from tmws_core.domain.agent import Caller

@@ -54,6 +54,14 @@ def test_a_heading_that_stands_above_nothing_is_a_memory(tmp_path: Path) -> None
     assert len({request.idempotency_key for request in found}) == len(found)
 
 
+def test_a_name_that_ends_with_a_hash_has_the_key_that_it_had_without(tmp_path: Path) -> None:
+    (tmp_path / "note.md").write_text("# F# #\n\nOne.\n\n# F\n\nTwo.\n\n# F\n", encoding="utf-8")
+    named = requests_in(tmp_path)
+    assert [request.content for request in named] == ["F#\n\nOne.", "F# > F\n\nTwo.", "F# > F"]
+    (tmp_path / "note.md").write_text("# F\n\nOne.\n\n# F\n\nTwo.\n\n# F\n\nThree.", encoding="utf-8")
+    assert [request.idempotency_key for request in requests_in(tmp_path)] == [each.idempotency_key for each in named]
+
+
 def test_a_note_of_properties_alone_is_found_by_them(tmp_path: Path) -> None:
     request = note(tmp_path, "---\nrole: plumber\nphone: 555\ntags: [people]\n---\n", "Sofia.md")
     assert request.content == "Sofia\n\nrole: plumber\nphone: 555\ntags:\n- people"
@@ -99,7 +107,9 @@ Ask [[People/Ada Lovelace|Ada]] about [[Engine#Gears]] and ![[plan.png]], see [[
 Not: `#code` `[[Code]]` C#sharp #123 https://example.org/#frag # heading
 ```
 #fenced [[Fenced]]
+~~~
 ```
+```#code` it stays open```
 #work #last
 """
     request = note(tmp_path, text)

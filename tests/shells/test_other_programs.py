@@ -279,7 +279,10 @@ permalink: coffee
 ---
 # Coffee
 
-- [x] a task
+- [x] a\u2028task
+```
+- [code] is none
+```
 
 ## Observations
 - [method] Pour over is clearer #brewing
@@ -295,7 +298,7 @@ def test_observations_of_basic_memory_are_memories_of_their_own(tmp_path: Path) 
     (tmp_path / "coffee.md").write_text(NOTE, encoding="utf-8")
     found = [item.request for item in MarkdownPages.at(tmp_path, ignore_unknown=False) if isinstance(item, Record)]
     task, link, method, relations = found
-    assert task.content.endswith("- [x] a task")
+    assert task.content.endswith("- [x] a\u2028task\n```\n- [code] is none\n```")
     assert link.content.endswith("- [site](https://example.org) is a link")
     assert method.content == "Coffee > Observations\n\n[method] Pour over is clearer #brewing"
     assert (method.tags, method.metadata["category"]) == (("brewing",), "method")

@@ -7,13 +7,14 @@ from typing import Any
 
 import orjson
 
+from tmws_cli.transfer.blocks import read_lines
 from tmws_cli.transfer.labels import distinct_tags
 from tmws_core.domain.memory import METADATA_BYTES, TAGS
 
 LINKS = "links"
 """The name in the metadata of the notes that a section links to, unless its front matter uses it otherwise."""
 
-_CODE = re.compile(r"(?ms)^ {0,3}(```|~~~).*?(?:^ {0,3}\1|\Z)|`[^`\n]*+`")
+_CODE = re.compile(r"`[^`\n]*+`")
 _TAG = re.compile(r"(?:^|(?<=[\s(,;>|]))#([\w/-]+)", re.MULTILINE)
 _LINK = re.compile(r"\[\[([^\[\]\n]{1,500})\]\]")
 
@@ -23,7 +24,7 @@ def with_inline(fields: dict[str, Any], text: str) -> dict[str, Any]:
 
     Tags that are too many are left where they stand; so are links where the metadata has no room for them.
     """
-    plain = _CODE.sub(" ", text)
+    plain = _CODE.sub(" ", "".join(line.text for line in read_lines(text) if not line.is_code))
     tags = [*fields.get("tags", ()), *distinct_tags(_tags(plain))[0]]
     links = list(dict.fromkeys(_links(plain)))
     metadata = fields.get("metadata", {})

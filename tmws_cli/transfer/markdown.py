@@ -6,29 +6,19 @@ from typing import Any
 
 import attrs
 
+from tmws_cli.transfer.blocks import Heading, read_lines
 from tmws_cli.transfer.front import FrontMatter, front_matter_in, front_matter_in_toml, front_matter_of
 
 SECTION_BYTES = 8 * 1024
 """The longest text of one section; a longer one becomes several, cut between paragraphs."""
 
-HEADING_CHARACTERS = 1000
-"""The longest heading, since each section below it repeats it; a longer one is text (decision)."""
-
 _FRONT = re.compile(
     r"\A(?:---[ \t]*\r?\n(?P<yaml>.*?)^(?:---|\.\.\.)|\+\+\+[ \t]*\r?\n(?P<toml>.*?)^\+\+\+)[ \t]*\r?(?:\n|\Z)",
     re.DOTALL | re.MULTILINE,
 )
-_HEADING = re.compile(r" {0,3}(#{1,3})[ \t]+(.*)")
-_UNDERLINE = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
-_UNDERLINED = re.compile(r" {0,3}(?![#>|`~<\s]|[-*+][ \t]|\d{1,9}[.)][ \t])(.*)")
-"""A line that may be a heading if the next one underlines it: it begins no list, quotation, table or code."""
-
-_BLANK = " \t"
-
 _SEAM = "\n\n"
 """Between two paragraphs."""
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _NO_ANCHOR = re.compile(r"[^\w\- ]")
 
 
@@ -44,6 +34,11 @@ class Section:
     def anchor(self) -> str:
         """Return the fragment that leads to the section where pages are shown."""
         return anchor(self.headings[-1]) if self.headings else ""
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Return what the keys of memories name it by: the headings as earlier versions read them, `C#` as `C`."""
+        return tuple(name.rstrip("#").rstrip(" \t") for name in self.headings)
 
 
 def taken_apart(page: str) -> tuple[FrontMatter, str]:
@@ -77,20 +72,18 @@ def sections(text: str) -> Iterator[Section]:
 
     A heading without text is one if it stands above no other, whose section has its name, too.
     """
-    headings: list[tuple[int, str]] = []
+    headings: list[Heading] = []
     body: list[str] = []
-    fence, begun = "", 1
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
-        is_underline = not fence and _UNDERLINE.fullmatch(line.rstrip("\r\n")) is not None
-        heading = _underlined(body, line) if is_underline else None if fence else _heading(line)
-        fence = _fence_after(line, fence)
+    begun = 1
+    for number, line in enumerate(read_lines(text), 1):
+        heading = line.heading
         if heading is None:
-            body.append(line)
+            body.append(line.text)
             continue
-        above = body[:-1] if is_underline else body
+        above = body[: len(body) - heading.above]
         yield from _pieces(headings, above, begun, above=_stands_above(headings, heading))
-        headings = [*((depth, name) for depth, name in headings if depth < heading[0]), heading]
-        body, begun = [], number - is_underline
+        headings = [*(each for each in headings if each.level < heading.level), heading]
+        body, begun = [], number - heading.above
     yield from _pieces(headings, body, begun, above=False)
 
 
@@ -99,42 +92,12 @@ def anchor(heading: str) -> str:
     return _NO_ANCHOR.sub("", heading.lower()).strip().replace(" ", "-")
 
 
-def _heading(line: str) -> tuple[int, str] | None:
-    """Return the level and the name of a heading, without the hashes that may close it."""
-    found = _HEADING.fullmatch(line.rstrip("\r\n"))
-    if not found:
-        return None
-    name = found.group(2).rstrip(_BLANK).rstrip("#").rstrip(_BLANK)
-    return (len(found.group(1)), name) if len(name) <= HEADING_CHARACTERS else None
+def _stands_above(headings: list[Heading], heading: Heading) -> bool:
+    return bool(headings and heading.name) and heading.level > headings[-1].level
 
 
-def _underlined(body: list[str], line: str) -> tuple[int, str] | None:
-    """Return the level and the name of a heading that is the last line of a text, alone, and underlined by the next."""
-    alone = bool(body) and not "".join(body[-2:-1]).strip()
-    found = _UNDERLINED.fullmatch(body[-1].rstrip()) if alone else None
-    if found is None or len(found.group(1)) > HEADING_CHARACTERS:
-        return None
-    return (1 if "=" in line else 2), found.group(1)
-
-
-def _fence_after(line: str, fence: str) -> str:
-    """Return the fence of the code block that is open behind the line, or the empty string."""
-    found = _FENCE.match(line)
-    if not found:
-        return fence
-    if not fence:
-        return found.group(1)
-    closes = found.group(1).startswith(fence) and not line[found.end() :].strip()
-    return "" if closes else fence
-
-
-def _stands_above(headings: list[tuple[int, str]], heading: tuple[int, str]) -> bool:
-    depth, name = heading
-    return bool(headings and name) and depth > headings[-1][0]
-
-
-def _pieces(headings: list[tuple[int, str]], body: list[str], line: int, *, above: bool) -> Iterator[Section]:
-    names = tuple(name for _, name in headings)
+def _pieces(headings: list[Heading], body: list[str], line: int, *, above: bool) -> Iterator[Section]:
+    names = tuple(each.name for each in headings)
     text = "".join(body).strip()
     if not text and not above and any(names[-1:]):
         yield Section(headings=names, text="", line=line)

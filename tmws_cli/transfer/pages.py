@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from tmws_cli.transfer.blocks import HEADING_CHARACTERS
 from tmws_cli.transfer.files import (
     Found,
     check_regular,
@@ -25,7 +26,7 @@ from tmws_cli.transfer.formats import basic_memory
 from tmws_cli.transfer.front import FrontMatter, front_matter_of, readable
 from tmws_cli.transfer.inline import with_inline
 from tmws_cli.transfer.labels import shared_fields
-from tmws_cli.transfer.markdown import HEADING_CHARACTERS, SECTION_BYTES, Section, sections, taken_apart
+from tmws_cli.transfer.markdown import SECTION_BYTES, Section, sections, taken_apart
 from tmws_cli.transfer.records import (
     HISTORY_OF,
     NO_TEXT,
@@ -149,7 +150,7 @@ class MarkdownPages:
     def _notes(self, place: str, page: str, above: int, note: "_Note") -> Iterator[Item]:
         found = list(note.sections())
         for section, nth, number in _placed(found):
-            spot = "\0".join((page, str(nth), *section.headings))
+            spot = "\0".join((page, str(nth), *section.place))
             fields = note.fields(place, number, section)
             yield from contained(f"{place}:{above + section.line}", self._section(place, fields, page, spot))
         if not found:
@@ -218,15 +219,15 @@ def _placed(found: Sequence[Section]) -> Iterator[tuple[Section, int, int]]:
     Headings alone count behind those of the same name that have a text, and have the number of the text before them:
     where earlier versions left them out, what has a text keeps its place.
     """
-    with_text: Counter[tuple[str, ...]] = Counter(each.headings for each in found if each.text)
+    with_text: Counter[tuple[str, ...]] = Counter(each.place for each in found if each.text)
     alone = Counter(with_text)
     seen: Counter[tuple[str, ...]] = Counter()
     number = -1
     for section in found:
         counted = seen if section.text else alone
         number += bool(section.text or not with_text)
-        yield section, counted[section.headings], max(number, 0)
-        counted[section.headings] += 1
+        yield section, counted[section.place], max(number, 0)
+        counted[section.place] += 1
 
 
 def may_be_there(page: str) -> bool:

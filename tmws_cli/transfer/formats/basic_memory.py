@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from tmws_cli.transfer.blocks import read_lines
 from tmws_cli.transfer.front import FrontMatter
 from tmws_cli.transfer.markdown import Section, taken_apart
 from tmws_core.errors import InvalidField
@@ -54,8 +55,9 @@ def parts(section: Section) -> Iterator[Section]:
     """Yield the text of a section, if it has any beside observations, and each of these by itself."""
     others: list[str] = []
     observations: list[str] = []
-    for line in section.text.splitlines():
-        (observations if _LINE.fullmatch(line) else others).append(line)
+    for each in read_lines(section.text):
+        line = each.text.rstrip("\r\n")
+        (observations if not each.is_code and _LINE.fullmatch(line) else others).append(line)
     rest = "\n".join(others).strip()
     if rest or not observations:
         yield attrs.evolve(section, text=rest)
