@@ -19,8 +19,8 @@ import attrs
 
 from tmws_adapters.auditing import POSITIONS
 from tmws_adapters.bootstrap import Parts, open_parts, shared, version
-from tmws_adapters.local.finding import PROOF_SECONDS, Link, knock
-from tmws_adapters.local.greeting import Refused, Stranger
+from tmws_adapters.local.finding import PROOF_SECONDS, Link, knock, unheard
+from tmws_adapters.local.greeting import Elsewhere, Refused, Stranger
 from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import read
@@ -145,11 +145,8 @@ def _owner(place: Place, seconds: float) -> tuple[Check, str | None]:
         stuck = link is None and is_taken(place.lock)
         if link is None:
             check_regular(place.log)
-    except Unfit as error:
-        return Check(name, "broken", f"{error.filename} {error.reason}", error.remedy), None
-    except OSError as error:
-        remedy = f"Give this user the right to use {Path(place.lock).parent}"
-        return Check(name, "broken", f"{place.lock} cannot be opened ({error.strerror})", remedy), None
+    except (Elsewhere, OSError) as error:
+        return _out_of_reach(name, place, error), None
     if link is not None:
         record = link.record
         where = f"serves {record.url} and terminals" if record.url else "serves terminals"
@@ -161,9 +158,18 @@ def _owner(place: Place, seconds: float) -> tuple[Check, str | None]:
     record_left = read(place.record)
     process = f"process {record_left.pid}" if record_left else "a process"
     if stuck:
-        return Check(name, "broken", f"{process} holds {place.lock} and does not answer", "End it"), None
+        return Check(name, "broken", *unheard(place)), None
     died = f"; {process} has died" if record_left else ""
     return Check(name, "ok", f"none is running{died}; an agent terminal starts one"), None
+
+
+def _out_of_reach(name: str, place: Place, error: Elsewhere | OSError) -> Check:
+    if isinstance(error, Elsewhere):
+        return Check(name, "warning", error.said, error.remedy)
+    if isinstance(error, Unfit):
+        return Check(name, "broken", f"{error.filename} {error.reason}", error.remedy)
+    remedy = f"Give this user the right to use {Path(place.lock).parent}"
+    return Check(name, "broken", f"{place.lock} cannot be opened ({error.strerror})", remedy)
 
 
 def _problem_of(link: Link) -> str:

@@ -366,7 +366,8 @@ def test_doctor_tells_who_owns_the_directory(tmp_path: Path) -> None:
     assert lock is not None
     line = owner_line(command)
     os.close(lock)
-    assert line == f"❌ owner process: process 1 holds {place.lock} and does not answer → End it"
+    ends = "It ends: wait until it has, or end it (kill -9 1)"
+    assert line == f"❌ owner process: process 1 holds {place.lock} and takes no connections → {ends}"
 
 
 def test_server_waits_no_longer_for_an_owner_that_is_stopped_than_for_one_that_works(

@@ -7,6 +7,7 @@ import time
 from tmws_adapters.local.greeting import (
     GREETING_BYTES,
     WIRE,
+    Elsewhere,
     Refused,
     Silent,
     Stranger,
@@ -23,6 +24,7 @@ from tmws_adapters.local.lock import is_taken
 from tmws_adapters.local.place import Place
 from tmws_adapters.local.record import Record, believed, read
 from tmws_adapters.local.version import VERSION
+from tmws_adapters.local.whereabouts import network, processes
 from tmws_adapters.private import Unfit
 
 PROOF_SECONDS = 30.0
@@ -33,6 +35,17 @@ _SHORTEST_SECONDS = 0.001
 
 OPEN_SECONDS = 120.0
 """How long a proven owner may take to accept: it opens the store first, and may have to migrate it."""
+
+
+SETTLE_SECONDS = 1.0
+"""How long a record has to stay as it is until it is believed to be of who holds the lock: a new owner removes the
+former one's record some microseconds after it has taken the lock, or later where it is left without the processor."""
+
+_POLL_SECONDS = 0.02
+"""How often to look whether it has."""
+
+_CONNECT_SECONDS = 0.5
+"""How long a connection to this machine may take where nothing is said on it; the kernel makes it, in 0.1 ms."""
 
 
 class Link:
@@ -106,6 +119,7 @@ def find(
 
     Raises:
         Refused: the owner refuses, or speaks another version of the protocol.
+        Elsewhere: see `knock`.
         OSError: the lock's file cannot be opened.
     """
     deadline = time.monotonic() + seconds
@@ -134,11 +148,19 @@ def knock(place: Place, seconds: float = PROOF_SECONDS) -> Link | None:
     An owner that is stopped is none after so many seconds: the kernel connects, and nobody answers.
 
     Raises:
+        Elsewhere: it is in another container or on another host, which takes SETTLE_SECONDS to tell.
         OSError: the lock's file cannot be opened, or another user can have written what the owner says of itself.
     """
     record = believed(place.record) if is_taken(place.lock) else None
     if record is None:
         return None
+    link = _greeted(record, seconds)
+    if link is None and record.network not in (None, network()) and _is_settled(place, record):
+        raise _elsewhere(place, record)
+    return link
+
+
+def _greeted(record: Record, seconds: float) -> Link | None:
     try:
         connection = socket.create_connection(("127.0.0.1", record.port), max(seconds, _SHORTEST_SECONDS))
     except OSError:
@@ -153,6 +175,26 @@ def knock(place: Place, seconds: float = PROOF_SECONDS) -> Link | None:
     return link
 
 
+def _is_settled(place: Place, record: Record) -> bool:
+    """Tell whether a record stays the one of who holds the lock."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while is_taken(place.lock):
+        found = believed(place.record)
+        if found is None or found.secret != record.secret:
+            return False
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(_POLL_SECONDS)
+    return False
+
+
+def _elsewhere(place: Place, record: Record) -> Elsewhere:
+    where = f" (at {record.url} there)" if record.url else ""
+    said = f"{place.database} is served by another container or host{where}, which cannot be reached from here"
+    remedy = "Run one `tmws serve`, and give clients in other containers its URL; or end that one first"
+    return Elsewhere(said, remedy)
+
+
 def refusal(code: str, message: str, kind: str = "unavailable") -> Refused:
     """Return a refusal in the form of the owner's own."""
     return Refused({"code": code, "message": message, "kind": kind})
@@ -160,11 +202,35 @@ def refusal(code: str, message: str, kind: str = "unavailable") -> Refused:
 
 def silent(place: Place, seconds: float) -> Silent:
     """Return what to tell the user when an owner is there and has said nothing for so many seconds."""
+    said, remedy = unheard(place, f" (nothing came within {seconds:g} seconds)")
+    message = f"{said[0].upper()}{said[1:]}. {remedy}, and try again"
+    return Silent({"code": "unavailable", "message": message, "kind": "unavailable"})
+
+
+def unheard(place: Place, waited: str = "") -> tuple[str, str]:
+    """Return what is to be said of an owner that does not answer, with how long it was `waited` for, and the remedy."""
     record = read(place.record)
-    who, end = (f"Process {record.pid}", f"kill -9 {record.pid}") if record else ("Another process", "kill -9")
-    said = f"{who} holds {place.lock} and does not answer (nothing came within {seconds:g} seconds)"
-    remedy = f"It is stopped or stuck: let it go on (kill -CONT), or end it ({end}), and try again"
-    return Silent({"code": "unavailable", "message": f"{said}. {remedy}", "kind": "unavailable"})
+    who, end, go_on = "another process", "kill -9", "kill -CONT"
+    if record is not None and record.processes in (None, processes()):
+        who, end = f"process {record.pid}", f"kill -9 {record.pid}"
+    elif record is not None:
+        # Its id is that of somebody else here.
+        who, end, go_on = "a process of another container", "where it runs", "where it runs"
+    if record is not None and _refuses(record):
+        return f"{who} holds {place.lock} and takes no connections", f"It ends: wait until it has, or end it ({end})"
+    remedy = f"It is stopped or stuck: let it go on ({go_on}), or end it ({end})"
+    return f"{who} holds {place.lock} and does not answer{waited}", remedy
+
+
+def _refuses(record: Record) -> bool:
+    """Tell whether nobody listens at the port of an owner, which finishes what it has begun before it ends."""
+    try:
+        socket.create_connection(("127.0.0.1", record.port), _CONNECT_SECONDS).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def unusable(place: Place, error: OSError) -> Refused:

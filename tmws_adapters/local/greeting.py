@@ -45,6 +45,18 @@ class Silent(Refused):
     """Who holds the place is there, and says nothing: it is stopped, or stuck."""
 
 
+class Elsewhere(Silent):
+    """Who holds the place is in another container or on another host, and cannot be reached from here.
+
+    The message is what is `said`, and the `remedy`.
+    """
+
+    def __init__(self, said: str, remedy: str) -> None:
+        super().__init__({"code": "unavailable", "message": f"{said}. {remedy}", "kind": "unavailable"})
+        self.said = said
+        self.remedy = remedy
+
+
 def new_nonce() -> str:
     """Return a random number that was never used before, in hexadecimal digits; a secret is one, too."""
     return os.urandom(NONCE_BYTES).hex()

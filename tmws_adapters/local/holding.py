@@ -13,6 +13,7 @@ from tmws_adapters.local.place import Place
 from tmws_adapters.local.presence import Presence
 from tmws_adapters.local.record import Record, read, remove, write
 from tmws_adapters.local.version import VERSION
+from tmws_adapters.local.whereabouts import network, processes
 
 GLANCE_SECONDS = 0.25
 """How long a new owner tries for the lock: whoever looks whether it is taken holds it for some microseconds."""
@@ -77,7 +78,8 @@ def replace(place: Place, url: str) -> Iterator[Holding]:
     """Own a place as the server at `url`; an owner that clients started is asked to stop, and finishes what it does.
 
     Raises:
-        Refused: another server owns the place, the owner does not end, or the files of the place cannot be used.
+        Refused: another server owns the place, the owner does not end or is elsewhere, or the files of the place cannot
+            be used.
     """
     try:
         place.prepare()
@@ -94,7 +96,16 @@ def _held(place: Place, lock: int, kind: str, url: str | None) -> Iterator[Holdi
         _write(lambda: remove(place.record), place)
         with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
             port = listener.getsockname()[1]
-            record = Record(pid=os.getpid(), port=port, secret=new_nonce(), version=VERSION, kind=kind, url=url)
+            record = Record(
+                pid=os.getpid(),
+                port=port,
+                secret=new_nonce(),
+                version=VERSION,
+                kind=kind,
+                url=url,
+                network=network(),
+                processes=processes(),
+            )
             _write(lambda: write(place.record, record), place)
             try:
                 yield Holding(listener, record, place)

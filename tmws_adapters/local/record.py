@@ -10,17 +10,32 @@ class Record:
     """One owner: its process, the port on 127.0.0.1 where it listens, and the secret that proves who is who.
 
     `kind` is "owner" for one that clients start and that ends by itself, "server" for `tmws serve`, which has a `url`.
+    `network` and `processes` tell whether its port and its process id mean the same to who reads them; see
+    `whereabouts`.
     """
 
-    __slots__ = ("kind", "pid", "port", "secret", "url", "version")
+    __slots__ = ("kind", "network", "pid", "port", "processes", "secret", "url", "version")
 
-    def __init__(self, *, pid: int, port: int, secret: str, version: str, kind: str, url: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        pid: int,
+        port: int,
+        secret: str,
+        version: str,
+        kind: str,
+        url: str | None = None,
+        network: str | None = None,
+        processes: str | None = None,
+    ) -> None:
         self.pid = pid
         self.port = port
         self.secret = secret
         self.version = version
         self.kind = kind
         self.url = url
+        self.network = network
+        self.processes = processes
 
 
 def write(path: str, record: Record) -> None:
@@ -53,10 +68,11 @@ def believed(path: str) -> Record | None:
         Unfit: another user can have written it.
     """
     try:
-        record = Record(**json.loads(read_own(path, secret=True)))
+        facts = json.loads(read_own(path, secret=True))
+        record = Record(**{name: fact for name, fact in facts.items() if name in Record.__slots__})
     except Unfit:
         raise
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     return record if _is_sensible(record.port, record.secret) else None
 

@@ -41,7 +41,7 @@ def reach(place: Place, wants: dict[str, object], *, seconds: float, replace: bo
 
     Raises:
         Refused: the owner refuses, or cannot be started; the error names the remedy.
-        Silent: whoever holds the place has not answered within so many seconds, or nobody has started.
+        Silent: whoever holds the place has not answered within so many seconds or is elsewhere, or nobody has started.
     """
     deadline = time.monotonic() + seconds
     started = 0
