@@ -8,6 +8,7 @@ import attrs
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.contracts.builders import EVERYTHING, MODEL, memory, new, scope, vector
 from tests.contracts.steps import get, store
@@ -99,6 +100,10 @@ async def told(opened: PostgresStore) -> int | str | None:
 
 async def test_reads_of_all_kinds_come_from_the_replica_and_changes_go_to_the_primary(place: Place) -> None:
     stored = memory(content="The rose blooms in June")
+    database = sql.Identifier(str(conninfo_to_dict(place.url)["dbname"]))
+    # A replica refuses every statement of a transaction that is serializable.
+    serializable = sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = 'serializable'").format(database)
+    place.servers.primary.execute(serializable)
     async with caught_up(place) as opened:
         with asked(place.servers.primary) as there, asked(place.servers.replica) as here:
             await store(opened.storage, new(stored, vector=vector(1, 0, 0, 0)))

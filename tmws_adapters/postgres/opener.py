@@ -104,7 +104,10 @@ class Opener:
 
     async def _set_up(self, connection: "psycopg.AsyncConnection[Any]") -> None:
         milliseconds = timedelta(milliseconds=1)
+        # All in one transaction, begun as the role or the database says: a replica refuses one that is serializable.
+        # default_transaction_read_only is left as it is: who sets it, such as a host whose disk is full, means it.
         cursor = await connection.execute(
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET default_transaction_isolation = 'read committed';"
             f"SET statement_timeout = {self.statement_timeout // milliseconds};"
             f"SET lock_timeout = {self.lock_timeout // milliseconds};"
             f"SET idle_in_transaction_session_timeout = {2 * self.statement_timeout // milliseconds};"
