@@ -36,7 +36,10 @@ class Guard:
         """Pass the request on, or raise Forbidden."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
-            self._check_host(headers.get("host", ""))
+            # Probes speak HTTP/1.0 without a Host, as HAProxy's do. No page can: browsers speak a newer version
+            # and name the host in every request, which a page can neither leave out nor change.
+            if "host" in headers or scope["http_version"] != "1.0":
+                self._check_host(headers.get("host", ""))
             self._check_origin(headers.get("origin"))
         await self.app(scope, receive, send)
 

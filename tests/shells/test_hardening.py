@@ -177,6 +177,13 @@ def test_what_two_servers_could_read_differently_is_refused(server: HttpServer, 
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
+def test_a_probe_in_http_1_0_need_not_name_the_host_and_must_not_name_a_foreign_one(server: HttpServer) -> None:
+    probe = b"GET /health/live HTTP/1.0\r\n"
+    assert exchange(server.url, probe + b"\r\n").split(b" ", 2)[1] == b"200"
+    for named in (b"evil.example", b""):
+        assert refusal(exchange(server.url, probe + b"host: " + named + b"\r\n\r\n")) == (403, "forbidden")
+
+
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "HEAD", "PROPFIND"])
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/tools/health_check", "/health", "/openapi.json"])
 def test_unserved_method_is_a_clear_refusal(server: HttpServer, method: str, path: str) -> None:
