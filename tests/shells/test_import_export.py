@@ -239,9 +239,10 @@ def test_markdown_folder_becomes_a_memory_a_section(command: Command) -> None:
     (folder / "sub" / "plain.md").write_text("Just text.\n", encoding="utf-8")
     (folder / "broken.md").write_text("---\ntags: [\n---\ntext\n", encoding="utf-8")
     done = command.run("import", "handbook", "--json")
-    assert (done.code, done.answer["stored"]) == (1, 2)
+    assert (done.code, done.answer["stored"]) == (1, 3)
     assert done.answer["refusals"][0]["place"] == "broken.md"
-    section, plain = exported(command)
+    empty, section, plain = exported(command)
+    assert empty["content"] == "On call > Empty"
     assert section["content"] == "On call > Escalation\n\nPage the lead.\n\n```\n# no heading\n```"
     assert (section["source"], section["session_id"]) == ("on-call.md#escalation", "on-call.md")
     assert (section["tags"], section["namespace"]) == (["ops", "night"], "acme")
@@ -249,4 +250,4 @@ def test_markdown_folder_becomes_a_memory_a_section(command: Command) -> None:
     assert section["memory_type"] == "semantic"
     assert plain["content"] == "plain\n\nJust text."
     assert plain["session_id"] == "sub/plain.md"
-    assert command.run("import", "handbook", "--json").answer["already_there"] == 2
+    assert command.run("import", "handbook", "--json").answer["already_there"] == 3
