@@ -13,7 +13,7 @@ import orjson
 
 from tmws_cli.transfer.documents import JsonDocument
 from tmws_cli.transfer.files import label, opened, place_of
-from tmws_cli.transfer.formats.known import PROGRAMS, format_of
+from tmws_cli.transfer.formats.known import PROGRAMS, TRANSCRIPTS, format_of
 from tmws_cli.transfer.importing import Source
 from tmws_cli.transfer.lines import JsonLines
 from tmws_cli.transfer.pages import MarkdownPages
@@ -40,8 +40,11 @@ _CONTAINERS = {
 }
 _OURS = "TMWS"
 _OWN_BEGINNING = frozenset({"memory_id", "content"})
-CONVERSATIONS = frozenset({"ChatGPT", "Claude"})
+_LONG = frozenset({"ChatGPT", "Claude"})
 """Programs whose objects are too long for lines."""
+
+CONVERSATIONS = _LONG | TRANSCRIPTS.keys()
+"""Programs whose dumps are taken beside Markdown, too."""
 
 
 def is_own_export(path: Path) -> bool:
@@ -121,7 +124,7 @@ class Stream:
         within = _name_of(inner)
         if is_object and name is None and within:
             return self._document(within, opened=True)
-        if is_object and name not in CONVERSATIONS and _is_in_lines(begins):
+        if is_object and name not in _LONG and (name in TRANSCRIPTS or _is_in_lines(begins)):
             name = name or _name_in_lines(begins)
             if name:
                 return self._lines(name)
@@ -146,7 +149,8 @@ class Stream:
         return None if self.path is None else place_of(self.path)
 
     def _lines(self, name: str) -> Recognised:
-        return self._of(JsonLines(self.file, self.total, self.ignore_unknown, self._place), name)
+        turns = TRANSCRIPTS[name]() if name in TRANSCRIPTS else None
+        return self._of(JsonLines(self.file, self.total, self.ignore_unknown, self._place, turns), name)
 
     def _table(self, delimiter: str) -> Recognised:
         return Recognised(CsvTable(self.file, self.total, delimiter, self._place), "CSV")

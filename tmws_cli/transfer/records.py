@@ -88,10 +88,11 @@ class Refusal:
 
 @attrs.frozen(kw_only=True)
 class Skip:
-    """Something in a file that holds nothing to remember."""
+    """Something in a file that holds nothing to remember, or many `lines` of one or several files."""
 
     place: str
     reason: str
+    lines: int = 0
 
 
 NO_TEXT = "holds no text"

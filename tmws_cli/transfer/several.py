@@ -1,6 +1,7 @@
 """Several files one after the other: those that the user has named, or what is in a folder."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import attrs
@@ -15,6 +16,9 @@ from tmws_core.errors import InvalidField
 
 NAMED = 3
 """Files of other kinds that are named; a project may have thousands."""
+
+_LOOKED_AT = 20
+"""What is read of a file before it is said to hold memories, or nothing that can be imported (decision)."""
 
 _UNNAMED = (
     "file that may hold memories: name it by itself to import it",
@@ -70,12 +74,19 @@ class Export:
                 return
             is_taken = recognised.format in CONVERSATIONS if self.beside_markdown else recognised.is_dump
             if self.found and not is_taken:
-                self.passed_over = _UNNAMED
+                holds = any(isinstance(item, Record) for item in islice(recognised.source, _LOOKED_AT))
+                self.passed_over = _UNNAMED if holds else _OTHERS
                 return
             self._source = recognised.source
             for item in self._source:
-                told = attrs.evolve(item, place=f"{self.place}, {item.place}")
-                yield attrs.evolve(told, file=str(self.path)) if isinstance(told, Record | Continuation) else told
+                yield self._placed(item)
+
+    def _placed(self, item: Item) -> Item:
+        """Return an item with the file that it stands in."""
+        if isinstance(item, Skip) and item.lines:
+            return item
+        told = attrs.evolve(item, place=f"{self.place}, {item.place}")
+        return attrs.evolve(told, file=str(self.path)) if isinstance(told, Record | Continuation) else told
 
 
 @attrs.frozen

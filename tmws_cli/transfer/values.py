@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from tmws_cli.transfer.formats import other
-from tmws_cli.transfer.formats.entries import Entry, cut
+from tmws_cli.transfer.formats.entries import Entry, Turns, cut
 from tmws_cli.transfer.formats.known import format_of
 from tmws_cli.transfer.records import (
     HISTORY_OF,
@@ -28,10 +28,13 @@ _ESCAPE = re.compile(
 """An escaped character of JSON; the group is half of one that the other half does not follow."""
 
 
-def items_in(place: str, raw: bytes, *, ignore_unknown: bool, in_lines: bool, file: str | None) -> Iterator[Item]:
+def items_in(
+    place: str, raw: bytes, *, ignore_unknown: bool, in_lines: bool, file: str | None, turns: Turns | None = None
+) -> Iterator[Item]:
     """Yield what JSON says; `in_lines`, which is how we write it, what has no mark of another program is ours.
 
-    `file` as in `Entry.items`. Halves of characters, which programs that cut texts leave, become U+FFFD, but in ours.
+    It is a line of a session if there are `turns`. `file` as in `Entry.items`. Halves of characters, which programs
+    that cut texts leave, become U+FFFD, but in ours.
 
     Raises:
         InvalidField: it says something that no memory can have.
@@ -45,7 +48,7 @@ def items_in(place: str, raw: bytes, *, ignore_unknown: bool, in_lines: bool, fi
         return
     if not isinstance(values, dict):
         yield Refusal(place=place, reason="is no JSON object")
-    elif (entries := _entries(values, in_lines=in_lines)) is not None:
+    elif (entries := turns.entries(values) if turns else _entries(values, in_lines=in_lines)) is not None:
         yield from _foreign(place, entries, file)
     elif halved:
         yield Refusal(place=place, reason=halved)

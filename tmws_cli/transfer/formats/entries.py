@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -89,12 +89,11 @@ class Conversation:
     title: str
     begun: Any
 
-    def entries(self, turns: Iterator[Turn]) -> Iterator[Entry]:
-        """Yield one entry a turn, or more where its text is too long for one memory.
+    def entries(self, turns: Iterable[Turn], number: int = 0) -> Iterator[Entry]:
+        """Yield one entry a turn, or more where its text is too long for one memory; the first one has the number.
 
         A turn without a time has that of the one before it.
         """
-        number = 0
         moment = moment_of(self.begun)
         for turn in turns:
             moment = moment_of(turn.moment) or moment
@@ -112,6 +111,38 @@ class Conversation:
                     },
                 )
                 number += 1
+
+
+@attrs.define
+class Turns:
+    """A session that a program has written down line by line: `entries` takes the lines in their order.
+
+    `_turn_of` returns what somebody said in a line, or None; a turn without an id has the number of its line. It notes
+    the `identity` of the session, what is `told` of all of it, and whether it `is_aside`: that of an agent within one.
+    """
+
+    _program: str
+    _turn_of: Callable[["Turns", Mapping[str, Any]], Turn | None]
+    identity: str = attrs.field(default="", init=False)
+    told: Mapping[str, Any] = attrs.field(factory=dict, init=False)
+    is_aside: bool = attrs.field(default=False, init=False)
+    _line: int = attrs.field(default=0, init=False)
+    _number: int = attrs.field(default=0, init=False)
+    _moment: str | None = attrs.field(default=None, init=False)
+
+    def entries(self, values: Mapping[str, Any]) -> Iterator[Entry]:
+        """Yield what was said in the next line: nothing in most, one entry, or several if it is too long for one."""
+        self._line += 1
+        turn = self._turn_of(self, values)
+        if turn is None:
+            return
+        self.identity = self.identity or digest_of(turn.moment, turn.text)
+        self._moment = moment_of(turn.moment) or self._moment
+        whole = Conversation(program=self._program, identity=self.identity, title="", begun=self._moment)
+        named = turn if turn.identity else attrs.evolve(turn, identity=f"line {self._line}")
+        for entry in whole.entries([named], self._number):
+            self._number += 1
+            yield entry
 
 
 def below_title(text: Any, told: dict[str, Any]) -> Any:

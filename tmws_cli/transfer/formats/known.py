@@ -5,8 +5,17 @@ from typing import Any
 
 import attrs
 
-from tmws_cli.transfer.formats import chatgpt, claude, mem0, memory_service, other, server_memory
-from tmws_cli.transfer.formats.entries import Entry
+from tmws_cli.transfer.formats import (
+    chatgpt,
+    claude,
+    claude_code,
+    codex,
+    mem0,
+    memory_service,
+    other,
+    server_memory,
+)
+from tmws_cli.transfer.formats.entries import Entry, Turns
 
 
 @attrs.frozen
@@ -21,9 +30,19 @@ class Format:
     entries: Callable[[Mapping[str, Any]], Iterator[Entry]]
 
 
-FORMATS = tuple(
-    Format(module.NAME, module.recognises, module.entries)
-    for module in (chatgpt, claude, server_memory, memory_service, mem0, other)
+def _line_alone(turns: Callable[[], Turns]) -> Callable[[Mapping[str, Any]], Iterator[Entry]]:
+    """Return what reads a line that stands in no file of lines."""
+    return lambda values: turns().entries(values)
+
+
+TRANSCRIPTS: Mapping[str, Callable[[], Turns]] = {module.NAME: module.turns for module in (claude_code, codex)}
+"""What reads the lines in which a program writes down a session, by its name."""
+
+FORMATS = (
+    *(Format(each.NAME, each.recognises, each.entries) for each in (chatgpt, claude, server_memory)),
+    *(Format(each.NAME, each.recognises, each.entries) for each in (memory_service, mem0)),
+    *(Format(each.NAME, each.recognises, _line_alone(each.turns)) for each in (claude_code, codex)),
+    Format(other.NAME, other.recognises, other.entries),
 )
 """In the order in which they are asked."""
 
