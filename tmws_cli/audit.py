@@ -19,6 +19,7 @@ from tmws_cli.progress import progress
 from tmws_cli.times import EXAMPLES, shown_time, written_time
 from tmws_core.domain.audit import AuditRecord
 from tmws_core.domain.chain import Checkpoint
+from tmws_core.domain.iso import moment_in
 from tmws_core.domain.proof import Doubt
 from tmws_core.errors import Kind
 from tmws_core.ports.audit import AuditFilter
@@ -54,7 +55,7 @@ class _Moment(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         try:
-            moment = datetime.fromisoformat(written_time("since", value))
+            moment = moment_in(written_time("since", value).upper())
         except ValueError:
             self.fail(f"{value!r} is no time such as {EXAMPLES}.", param, ctx)
         if moment.tzinfo is None:

@@ -4,6 +4,8 @@ import re
 import time
 from datetime import datetime, timedelta
 
+from tmws_core.domain.iso import moment_in
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 """Seconds of each unit; a year has 365 days."""
 
@@ -52,7 +54,7 @@ def written_time(field: str, text: str) -> str:
 def is_time(text: str) -> bool:
     """Tell whether an operation takes a time that is written so."""
     try:
-        datetime.fromisoformat(text.upper())
+        moment_in(text.upper())
     except ValueError:
         return bool(_SINCE_1970.fullmatch(text.strip()))
     return True
@@ -81,7 +83,7 @@ def _by_the_clock(field: str, said: "re.Match[str]", now: datetime) -> str | Non
 
 def _dated(text: str) -> str:
     try:
-        moment = datetime.fromisoformat(text.strip())
+        moment = moment_in(text.strip().upper())
     except ValueError:
         return text
     return text if moment.tzinfo else _local(moment)

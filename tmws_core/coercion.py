@@ -10,6 +10,7 @@ from typing import Any
 from tmws_core.domain.ahead import moment_ahead, named_day
 from tmws_core.domain.constraints import JSON_DEPTH
 from tmws_core.domain.ids import start_of_id
+from tmws_core.domain.iso import moment_in
 from tmws_core.domain.nearest import CHOICES
 from tmws_core.domain.nothing import says_nothing
 from tmws_core.domain.terminal import without_sequences
@@ -98,7 +99,7 @@ def _moment_alone(value: Any) -> Any:
         if _EPOCH.fullmatch(text):
             return _since_1970(int(text), value)
         try:
-            moment = datetime.fromisoformat(text.upper())
+            moment = moment_in(text.upper())
         except ValueError:
             return value
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()

@@ -16,6 +16,7 @@ from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from tmws_core.domain.constraints import Items, Range
+from tmws_core.domain.iso import moment_in
 from tmws_core.domain.nearest import EITHER, OF_NO_FIELD, nearest
 from tmws_core.domain.unset import Unset
 from tmws_core.errors import InvalidField
@@ -226,7 +227,7 @@ def _moment(value: object, _: type) -> datetime:
     if not _RFC3339.fullmatch(value):
         raise refusal
     try:
-        return datetime.fromisoformat(value.upper().replace(" ", "T")).astimezone(UTC)
+        return moment_in(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise refusal from None
 

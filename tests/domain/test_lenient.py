@@ -94,6 +94,11 @@ TAKEN: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
         {"content": "x", "occurred_at": "2026-01-31T12:00:00Z"},
     ),
     (CreateMemory, {"content": "x", "date": "1769860800000"}, {"content": "x", "occurred_at": "2026-01-31T12:00:00Z"}),
+    (
+        CreateMemory,
+        {"content": "x", "occurred_at": "2026-01-30T24:00"},
+        {"content": "x", "occurred_at": "2026-01-31T00:00:00+00:00"},
+    ),
     (CreateMemory, {"text": "x", "memoryType": "Procedural"}, {"content": "x", "memory_type": "procedural"}),
     (CreateMemory, {"memory": "x", "access-level": "team"}, {"content": "x", "access_level": "team"}),
     (CreateMemory, {"content": "x", "shared_with": "bob"}, {"content": "x", "shared_with": ["bob"]}),

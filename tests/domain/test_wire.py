@@ -59,6 +59,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"content": "x", "occurred_at": "2023-02-30T00:00:00Z"}, "occurred_at", "RFC 3339"),
     ({"content": "x", "occurred_at": "2023-02-03T00:00:00"}, "occurred_at", "RFC 3339"),
     ({"content": "x", "occurred_at": "0001-01-01T00:00:00+09:00"}, "occurred_at", "RFC 3339"),
+    ({"content": "x", "occurred_at": "2016-12-31T23:59:60+01:00"}, "occurred_at", "RFC 3339"),
+    ({"content": "x", "occurred_at": "2016-12-31T24:00:01Z"}, "occurred_at", "RFC 3339"),
+    ({"content": "x", "occurred_at": "9999-12-31T24:00:00Z"}, "occurred_at", "RFC 3339"),
+    ({"content": "x", "occurred_at": "9999-12-31T23:59:60Z"}, "occurred_at", "RFC 3339"),
     ({"content": "x", "occurred_at": 1675382400}, "occurred_at", "must be a time"),
     ({"content": "x", "agent_id": "../etc"}, "agent_id", "agent id"),
     ({"content": "x", "namespace": "a//b"}, "namespace", "a namespace"),
@@ -96,6 +100,16 @@ def test_metadata_may_be_nested_32_levels_and_no_deeper(wrap: Callable[[object],
     structure({"content": "x", "metadata": {"a": nested}}, CreateMemory)
     with pytest.raises(InvalidField, match="nested"):
         structure({"content": "x", "metadata": {"a": wrap(nested)}}, CreateMemory)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["2016-12-31t23:59:60z", "2016-12-31 23:59:60.25Z", "2017-01-01T05:29:60+05:30", "2016-12-31T24:00:00.0Z"],
+)
+def test_a_leap_second_and_the_end_of_a_day_are_the_beginning_of_the_next(written: str) -> None:
+    moment = structure({"content": "x", "occurred_at": written}, CreateMemory).occurred_at
+    assert moment is not None
+    assert moment.replace(microsecond=0) == datetime(2017, 1, 1, tzinfo=UTC)
 
 
 def test_a_time_without_an_offset_is_refused_where_python_makes_it() -> None:

@@ -21,6 +21,7 @@ from tmws_cli.times import written_time
         ("created_after", "2 hours ago", "2026-03-01T10:00:00+00:00"),
         ("expires_at", "in 1 week", "2026-03-08T12:00:00+00:00"),
         ("expires_at", "24:00", "24:00"),
+        ("expires_at", "2026-03-31 24:00", "2026-04-01T00:00:00+00:00"),
     ],
 )
 def test_times_are_read_by_the_clock_of_the_machine(field: str, written: str, read: str) -> None:

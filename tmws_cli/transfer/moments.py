@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from tmws_core.domain.iso import moment_in
 from tmws_core.wire import rfc3339
 
 _CHARACTERS = 64
@@ -52,7 +53,7 @@ def _since_1970(number: float) -> str | None:
 
 def _iso(text: str) -> datetime:
     plain = _SLASHED.sub(r"\1-\2-\3", _APART.sub("+00:00", " ".join(text.split())))
-    return datetime.fromisoformat(_BEFORE_OFFSET.sub("", _ONE_DIGIT.sub(r"0\g<0>", plain)))
+    return moment_in(_BEFORE_OFFSET.sub("", _ONE_DIGIT.sub(r"0\g<0>", plain)))
 
 
 _READERS: tuple[Callable[[str], datetime], ...] = (_iso, parsedate_to_datetime)
