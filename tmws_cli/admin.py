@@ -21,6 +21,9 @@ from tmws_cli.output import counted, print_json
 from tmws_cli.progress import progress
 from tmws_cli.serving import serve_http
 from tmws_cli.transfer.exporting import Export, check_target
+from tmws_core.app import App
+from tmws_core.domain.agent import Caller
+from tmws_core.domain.narrowing import none_for
 from tmws_core.messages.memory import Filters, GetMemoryStats
 
 
@@ -64,7 +67,8 @@ def demo(context: click.Context) -> None:
 def export(context: click.Context, path: str, format_: str, *, agent_id: str | None, namespace: str | None) -> None:
     """Write all memories to a file of JSON lines (`-` is stdout), or to a folder of Markdown files.
 
-    A file appears when it is complete; one of that name is replaced then.
+    A file appears when it is complete; one of that name is replaced then. Where no memory passes the filters, nothing
+    is written, and the exit code is 1.
     """
     invocation = invocation_of(context)
     if path == "-" and format_ == "markdown":
@@ -112,9 +116,20 @@ async def _export(settings: Settings, path: str, format_: str, filters: Filters)
         total = (await app.call(caller, GetMemoryStats())).total if filters == Filters() else None
         with progress("export", total) as report:
             run = Export(app=app, caller=caller, filters=filters, report=report, on_gone=_print_gone)
+            if filters != Filters() and await run.is_empty():
+                raise click.ClickException(await _nothing(app, caller, filters))
             if path == "-":
                 return await run.to_stream(sys.stdout.buffer)
             return await (run.to_folder if format_ == "markdown" else run.to_file)(Path(path))
+
+
+async def _nothing(app: App, caller: Caller, filters: Filters) -> str:
+    """Return why an export is none: what a former one wrote stays as it is."""
+    from tmws_cli.suggestions import namespaces_beside  # noqa: PLC0415 - only a mistake needs it
+
+    counts = (await app.call(caller, GetMemoryStats())).by_namespace
+    reason = none_for(attrs.asdict(filters))
+    return f"nothing is written. {reason}{namespaces_beside(filters.namespace, counts)}"
 
 
 def _print_gone(memory_id: str) -> None:

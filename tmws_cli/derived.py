@@ -10,7 +10,7 @@ from tmws_cli.calling import call
 from tmws_cli.descriptions import Described
 from tmws_cli.exits import FAILURE
 from tmws_cli.options import NOBODY, RECORDED, WHO, Invocation, invocation_of, with_common_options
-from tmws_cli.output import clipped, show
+from tmws_cli.output import clipped, is_empty, show
 from tmws_cli.parameters import listed, parameters_of, request_of
 from tmws_cli.picking import LAST, QUOTED_COLUMNS, memory_id_of
 from tmws_cli.typed import Command, Option, unmarked
@@ -83,7 +83,22 @@ def _run(context: click.Context, operation: Described, values: dict[str, Any]) -
         context.exit(FAILURE)
     answer = call(invocation, operation.name, arguments)
     about, details = arguments.get("query", ""), arguments.get("details", False)
-    show(answer, as_json=invocation.as_json, about=about, details=details, none=none_for(arguments))
+    none = _none(invocation, arguments) if is_empty(answer) and not invocation.as_json else None
+    show(answer, as_json=invocation.as_json, about=about, details=details, none=none)
+
+
+def _none(invocation: Invocation, arguments: Mapping[str, Any]) -> str | None:
+    """Return what is said where nothing passed the filters, with the namespaces that are near the one that was typed.
+
+    The operator sees all of them.
+    """
+    none = none_for(arguments)
+    if none is None or "namespace" not in arguments:
+        return none
+    from tmws_cli.suggestions import namespaces_beside  # noqa: PLC0415 - only a mistake needs it
+
+    counts = call(invocation, "get_memory_stats", {})["by_namespace"]
+    return f"{none}{namespaces_beside(arguments['namespace'], counts)}"
 
 
 def _meant(context: click.Context, operation: Described, values: Mapping[str, Any]) -> dict[str, Any]:

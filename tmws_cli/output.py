@@ -41,11 +41,15 @@ def show(
     if as_json:
         print_json(answer)
         return
-    empty = answer.get("results", answer.get("memories")) == []
-    for line in [none] if none and empty else _lines(answer, about, details=details):
+    for line in [none] if none and is_empty(answer) else _lines(answer, about, details=details):
         print(line)
     for reason in answer.get("degraded", ()):
         print(f"warning: {reason}", file=sys.stderr)
+
+
+def is_empty(answer: Mapping[str, Any]) -> bool:
+    """Tell whether a list or a search of memories has found nothing."""
+    return bool(answer.get("results", answer.get("memories")) == [])
 
 
 def print_json(facts: Mapping[str, Any]) -> None:

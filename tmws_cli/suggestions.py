@@ -2,7 +2,7 @@
 
 import difflib
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tmws_cli.descriptions import described
 from tmws_core.domain.nearest import WORDS
@@ -62,6 +62,9 @@ _NOT_HERE = {
 }
 """What no command does, and what to do instead."""
 
+_NAMED = 5
+"""Namespaces that are named where another was asked for."""
+
 _CLOSE = 0.75
 """How alike two spellings are (difflib): `serach` and `search` 0.83, `stdio` and `stop` 0.67."""
 
@@ -82,6 +85,18 @@ def hint(words: Sequence[str], *, here: Collection[str], path: str) -> str:
     before, _, after = command.partition(" … ")
     line = " ".join(part for part in (program, before, rest if len(rest) <= _REST else "", after) if part)
     return f" Did you mean `{line}`?" if command else ""
+
+
+def namespaces_beside(namespace: str | None, counts: Mapping[str, int]) -> str:
+    """Return a sentence that names the namespaces with memories, nearest first, after a blank.
+
+    It is empty where no namespace was asked for, where that one has memories, and where there are none at all.
+    """
+    if namespace is None or namespace in counts or not counts:
+        return ""
+    near = sorted(counts, key=lambda each: -difflib.SequenceMatcher(None, namespace, each).ratio())
+    more = ", …" if len(near) > _NAMED else ""
+    return f" Namespaces with memories: {', '.join(near[:_NAMED])}{more}."
 
 
 def _meant(word: str, *, here: Collection[str], group: str) -> str:

@@ -44,3 +44,18 @@ def test_option_before_a_command_that_it_does_change_is_understood(command: Comm
     assert "agent bob in shop" in command.run("--agent-id", "bob", "--namespace", "shop", "doctor").out
     assert SHOP in command.ok("export", "-", "--namespace", "shop").out
     assert command.ok("--namespace", "shop", "export", "--help").out == command.ok("export", "--help").out
+
+
+def test_misspelt_filter_replaces_no_export_and_is_told_with_its_like(command: Command) -> None:
+    target = command.directory / "shop.jsonl"
+    command.ok("export", "shop.jsonl", "--namespace", "shop")
+    whole = target.read_bytes()
+    told = "There are none with these filters: namespace shp. Namespaces with memories: shop, blog."
+    for words in (("shop.jsonl",), ("-",), ("folder", "--format", "markdown")):
+        refused = command.run("export", *words, "--namespace", "shp")
+        assert (refused.code, refused.out, refused.err) == (1, "", f"error: nothing is written. {told}\n")
+    assert (target.read_bytes(), (command.directory / "folder").exists()) == (whole, False)
+    assert command.ok("memory", "list", "--namespace", "shp").out == f"{told}\n"
+    assert command.ok("search", "port", "--namespace", "shp").out == f"{told}\n"
+    other = "There are none with these filters: namespace shop, agent_id bob (what that agent owns).\n"
+    assert command.ok("memory", "list", "--namespace", "shop", "--agent-id", "bob").out == other

@@ -132,7 +132,7 @@ def test_arguments_are_the_object_that_they_can_only_mean_or_refused_by_their_na
         assert answer["result"]["structuredContent"]["stored"], way
         narrowed = {"name": "list_memories", "arguments": {"tags": ["nosuch"], "agent": "nobody", "type": "fact"}}
         told = ask("tools/call", narrowed)["result"]["content"][0]["text"]
-        filters = "agent_id (what that agent owns), memory_type, tags_any"
+        filters = "agent_id nobody (what that agent owns), memory_type, tags_any"
         assert told == f"There are none with these filters: {filters}.", way
         if way != "newest":  # whose parameters have to say the version
             assert ask("ping", [])["result"] == {}, way

@@ -129,7 +129,7 @@ async def test_stored_memory_is_found_and_read_and_deleted(client: Client, way: 
     assert memory_id in [each["memory_id"] for each in (await call("list_memories"))["memories"]]
     [none] = (await client.call_tool("list_memories", {"namespace": "nowhere"})).content
     assert isinstance(none, types.TextContent)
-    assert none.text == "There are none with these filters: namespace."
+    assert none.text == "There are none with these filters: namespace nowhere."
     assert (await call("health_check"))["status"] == "healthy"
     assert (await call("get_system_stats"))["memories"] >= 1
     await call("delete_memory", memory_id=memory_id)

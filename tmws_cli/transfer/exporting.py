@@ -47,6 +47,10 @@ class Export:
     filters: Filters = attrs.field(factory=Filters)
     on_gone: Callable[[str], None] = attrs.field(default=lambda _memory_id: None)
 
+    async def is_empty(self) -> bool:
+        """Tell whether nothing passes the filters."""
+        return not (await self.app.call(self.caller, attrs.evolve(self._request, limit=1))).memories
+
     async def to_stream(self, stream: BinaryIO) -> int:
         """Write JSON lines and return how many."""
         return await self._append(stream)
@@ -101,8 +105,9 @@ class Export:
             self.report(written, written)
         return written
 
-    async def _pages(self) -> AsyncIterator[Page]:
-        request = ListMemories(
+    @property
+    def _request(self) -> ListMemories:
+        return ListMemories(
             agent_id=self.filters.agent_id,
             namespace=self.filters.namespace,
             limit=PAGE,
@@ -112,6 +117,9 @@ class Export:
             max_chars=ALL,
             details=True,
         )
+
+    async def _pages(self) -> AsyncIterator[Page]:
+        request = self._request
         while True:
             answer = await self.app.call(self.caller, request)
             yield answer.memories

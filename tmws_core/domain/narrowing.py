@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 FILTERS: Mapping[str, str] = {
-    "namespace": "namespace",
-    "agent_id": "agent_id (what that agent owns)",
+    "namespace": "namespace {}",
+    "agent_id": "agent_id {} (what that agent owns)",
     "memory_type": "memory_type",
     "tags_any": "tags_any",
     "tags_all": "tags_all",
@@ -17,7 +17,7 @@ FILTERS: Mapping[str, str] = {
     "min_similarity": "min_similarity",
     "as_of": "as_of",
 }
-"""The fields of a list or a search that leave memories out, and how each is told."""
+"""The fields of a list or a search that leave memories out, and how each is told, a name with its value."""
 
 CLOSEST = 3
 """Hits that are told where none is relevant: people and models take a long list for an answer. The JSON has all."""
@@ -26,7 +26,8 @@ CLOSEST = 3
 def none_for(arguments: object) -> str | None:
     """Return the sentence that nothing passed the filters of a request, if it has any."""
     given = arguments if isinstance(arguments, Mapping) else {}
-    told = [words for name, words in FILTERS.items() if given.get(name) not in (None, "", [], ())]
+    values = {name: given.get(name) for name in FILTERS}
+    told = [FILTERS[name].format(value) for name, value in values.items() if value not in (None, "", [], ())]
     return f"There are none with these filters: {', '.join(told)}." if told else None
 
 
