@@ -10,7 +10,15 @@ import anyio
 from tmws_core.aside import aside
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.audit import Detail
-from tmws_core.errors import AppClosed, Forbidden, RequestTimedOut, StorageInterrupted, TmwsError
+from tmws_core.errors import (
+    AppClosed,
+    Forbidden,
+    PartUnavailable,
+    RequestTimedOut,
+    StorageInterrupted,
+    StorageOutcomeUnknown,
+    TmwsError,
+)
 from tmws_core.lenient import request_of
 from tmws_core.messages.memory import MemoryFound, MemoryPage
 from tmws_core.messages.search import MemoriesFound
@@ -69,7 +77,8 @@ class App:
         """Run the operation that the request belongs to and return its answer.
 
         Raises:
-            AppClosed: the block that has opened the application has ended.
+            AppClosed: the block that has opened the application has ended; StorageOutcomeUnknown if it did so during a
+                call that changes something.
             AgentInactive: the caller was deactivated.
             Forbidden: the caller lacks the operation's permission.
             RequestTimedOut: it took longer than the request timeout.
@@ -121,9 +130,26 @@ class App:
             self._metrics.observe(operation.name, status, self._clock.monotonic() - started)
 
     async def _attempt(self, operation: Operation, caller: Caller, request: object) -> tuple[Caller, object]:
-        caller = await self._identify(caller)
-        check_permission(caller, operation)
-        return caller, await operation.run(caller, request)
+        try:
+            caller = await self._identify(caller)
+            check_permission(caller, operation)
+            return caller, await operation.run(caller, request)
+        except Exception as error:
+            answers = isinstance(error, TmwsError) and not isinstance(error, PartUnavailable)
+            if answers or not self._is_closed:
+                raise
+            # What is closed under a call fails in ways of its own.
+            raise _closed_meanwhile(operation) from error
+
+
+def _closed_meanwhile(operation: Operation) -> TmwsError:
+    if operation.effect is Effect.READ:
+        return AppClosed()
+    return StorageOutcomeUnknown(
+        part="app",
+        reason="was closed during the call: the change may be stored or not",
+        hint="Let calls end before the block that opens it; look whether the change is stored",
+    )
 
 
 def check_permission(caller: Caller, operation: Operation) -> None:

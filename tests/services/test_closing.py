@@ -1,21 +1,27 @@
 """What is still to be stored when the service ends is stored, or said; a store that is away holds nothing up."""
 
 import logging
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import pytest
 
 from tests.contracts.builders import DAY, memory, new
+from tests.contracts.ollama_double import hashed_vectors, ollama_double
 from tests.servers.postgres import own_server
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.postgres import open_postgres
-from tmws_adapters.settings import Settings
+from tmws_adapters.settings import Settings, load_settings
 from tmws_adapters.sqlite import open_sqlite
 from tmws_adapters.system import SystemClock
 from tmws_core.domain.audit import AuditEvent
-from tmws_core.errors import AppClosed
-from tmws_core.messages.memory import ListMemories
+from tmws_core.errors import AppClosed, StorageOutcomeUnknown, TmwsError
+from tmws_core.messages.memory import CreateMemory, ListMemories
+from tmws_core.messages.search import SearchMemories
+from tmws_core.operation import Request
 from tmws_core.periodic import LAST_SECONDS, periodically
 from tmws_core.trail import Trail
 from tmws_core.usage import Usage
@@ -55,6 +61,43 @@ async def test_an_app_that_is_closed_says_so(tmp_path: Path) -> None:
     for call in app.call(ours, ListMemories()), app.call_wire(ours, "list_memories", {}):
         with pytest.raises(AppClosed, match=r"app: is closed\. Call it inside the block that opens it"):
             await call
+
+
+async def test_a_call_that_is_overtaken_by_the_end_of_its_app_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmws_adapters.bootstrap.QUERY_TIMEOUT", timedelta(minutes=1))
+    asked, closed = anyio.Event(), threading.Event()
+    token = anyio.lowlevel.current_token()
+    errors: dict[str, TmwsError] = {}
+
+    def slow(texts: Sequence[str]) -> list[list[float]]:
+        if any("rose" in text for text in texts):
+            anyio.from_thread.run_sync(asked.set, token=token)
+            assert closed.wait(HANG)
+        return hashed_vectors(texts)
+
+    with ollama_double() as ollama:
+        given = {"TMWS_HOME": str(tmp_path), "TMWS_OLLAMA_BASE_URL": ollama.url, "TMWS_OLLAMA_MODEL": ollama.model}
+        settings = load_settings(given, dotenv=None)
+
+        async def call(request: Request[object]) -> None:
+            try:
+                await app.call(settings.agent(), request)
+            except TmwsError as error:
+                errors[type(request).__name__] = error
+
+        ollama.vectors = slow
+        async with anyio.create_task_group() as tasks:
+            async with open_app(settings) as app:
+                tasks.start_soon(call, SearchMemories(query="A rose"))
+                tasks.start_soon(call, CreateMemory(content="A rose"))
+                await asked.wait()
+            closed.set()
+
+    assert isinstance(errors["SearchMemories"], AppClosed)
+    assert isinstance(errors["CreateMemory"], StorageOutcomeUnknown)
+    assert "app: was closed during the call" in errors["CreateMemory"].message
 
 
 async def test_work_that_is_under_way_when_it_is_to_end_has_a_while_and_no_longer() -> None:

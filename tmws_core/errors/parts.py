@@ -119,7 +119,7 @@ class StorageInterrupted(StorageUnavailable):
 
 
 class StorageOutcomeUnknown(StorageUnavailable):
-    """The connection to the database was lost while a change was being committed: it may be stored or not."""
+    """The connection to the database was lost, or closed, while a change was being stored: it may be stored or not."""
 
     code = "outcome_unknown"
 
