@@ -56,8 +56,9 @@ def import_(
     """Store the memories in files (`-` is stdin), or in folders of Markdown files or exports.
 
     What a file is, it tells by itself: JSON lines, Markdown, CSV, conversations exported from ChatGPT or Claude,
-    sessions of Claude Code or Codex, or a dump of MCP server-memory, mem0, mcp-memory-service or basic-memory. Running
-    it again goes on where it was interrupted, and stores nothing twice. What comes in is yours and private.
+    sessions of Claude Code or Codex, or a dump of MCP server-memory, mem0, mcp-memory-service, claude-mem or
+    basic-memory. Running it again goes on where it was interrupted, and stores nothing twice. What comes in is yours
+    and private.
     """
     invocation = invocation_of(context)
     settings = invocation.settings()

@@ -19,7 +19,7 @@ SESSION = "5e55104e-0000-4000-8000-000000000001"
 
 
 def passed_over(number: int) -> Skip:
-    return Skip(place="1 line" if number == 1 else f"{number} lines", reason=NO_TURNS, lines=number)
+    return Skip.of_many(number, ("line", "lines"), NO_TURNS)
 
 
 def line(number: int, content: Any, role: str = "user", **more: Any) -> dict[str, Any]:
@@ -160,6 +160,74 @@ def test_whatever_a_line_of_a_session_holds_it_stops_no_other(beginning: dict[st
     assert not [reason for reason in refusals if "Error" in reason]
     assert any(isinstance(item, Record) and item.request.content in ("Go on.", "Fix it.") for item in items)
     assert isinstance(items[-1], Skip)
+
+
+OBSERVED = {
+    "id": 12,
+    "memory_session_id": SESSION,
+    "project": "harbour",
+    "text": None,
+    "type": "bugfix",
+    "title": "Relay tightened",
+    "subtitle": "It was loose",
+    "facts": '["The relay, of 1990, was loose", "Now it is not"]',
+    "narrative": "The lights flickered when the ferry came.",
+    "concepts": ["gotcha", "what-changed"],
+    "files_read": "[]",
+    "files_modified": '["lights.py"]',
+    "created_at": None,
+    "created_at_epoch": 1719840000000,
+}
+SUMMED_UP = {
+    "id": 12,
+    "memory_session_id": SESSION,
+    "request": "Mend the lights",
+    "investigated": "",
+    "learned": "Relays age",
+    "completed": "Tightened",
+    "next_steps": "Buy one",
+    "created_at": "2024-07-01T13:20:00Z",
+}
+HELD = {"id": 1, "memory_session_id": SESSION, "user_prompt": "Why?", "started_at": "2024-07-01T13:20:00Z"}
+PROMPTED = {"id": 12, "content_session_id": SESSION, "prompt_number": 2, "prompt_text": "Why do the lights flicker?"}
+ARRAYS = {"observations": [OBSERVED], "sessions": [HELD, HELD], "summaries": [SUMMED_UP], "prompts": [PROMPTED]}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_the_export_of_claude_mem_is_read_whole(indent: int | None) -> None:
+    name, items = read(json.dumps({"exportedAt": "2024-07-01", "query": "", **ARRAYS}, indent=indent).encode())
+    assert name == "claude-mem"
+    seen, *sessions, summary, prompt = items
+    assert (
+        sessions == [Skip.of_many(1, ("entry", "entries"), "sessions, which hold no text but their first prompt")] * 2
+    )
+    assert isinstance(seen, Record)
+    assert isinstance(summary, Record)
+    assert isinstance(prompt, Record)
+    assert seen.request.content == (
+        "Relay tightened\n\nIt was loose\n\nThe lights flickered when the ferry came.\n\n"
+        "- The relay, of 1990, was loose\n- Now it is not"
+    )
+    assert seen.request.tags == ("bugfix", "gotcha", "what-changed")
+    assert (seen.request.metadata["project"], seen.request.metadata["files_modified"]) == ("harbour", ["lights.py"])
+    assert "files_read" not in seen.request.metadata
+    assert summary.request.content == (
+        "Mend the lights\n\nLearned: Relays age\n\nCompleted: Tightened\n\nNext steps: Buy one"
+    )
+    assert prompt.request.content == "Why do the lights flicker?"
+    assert (prompt.request.sequence, prompt.request.metadata["role"]) == (2, "user")
+    assert {each.request.session_id for each in (seen, summary, prompt)} == {f"claude-mem/{SESSION}"}
+    assert seen.request.occurred_at == summary.request.occurred_at
+    assert len({each.request.idempotency_key for each in (seen, summary, prompt)}) == 3
+
+
+@pytest.mark.parametrize("entry", [OBSERVED, SUMMED_UP, PROMPTED, HELD])
+def test_whatever_an_entry_of_claude_mem_holds_it_is_taken_or_too_long(entry: dict[str, Any]) -> None:
+    wild: list[Any] = [None, 5, -1, True, "[", "[[5]]", [5, ["x"]], {"text": "x"}, "x" * 70_000]
+    items = read(document([{**entry, name: value} for name in entry for value in wild]))[1]
+    assert len(items) >= len(entry) * len(wild)
+    refusals = [item.reason for item in items if isinstance(item, Refusal)]
+    assert not [reason for reason in refusals if not reason.startswith("metadata: has more than")]
 
 
 def test_lines_of_a_session_in_an_array_are_read_one_by_one() -> None:

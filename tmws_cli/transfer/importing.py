@@ -8,7 +8,6 @@ from typing import Protocol
 import anyio.to_thread
 import attrs
 
-from tmws_cli.output import counted
 from tmws_cli.transfer.claims import Claims
 from tmws_cli.transfer.history import Retelling, beginning, former_beginning, is_here
 from tmws_cli.transfer.links import Links
@@ -94,11 +93,10 @@ class Tally:
             self.missing.append(place)
 
     def skip(self, skip: Skip) -> None:
-        """Count what holds nothing to store; lines of several files that are passed over for one reason are one."""
-        for number, each in enumerate(self.skips):
-            if skip.lines and each.lines and each.reason == skip.reason:
-                lines = each.lines + skip.lines
-                self.skips[number] = attrs.evolve(each, place=counted(lines, "line"), lines=lines)
+        """Count what holds nothing to store; many that are passed over for one reason are one."""
+        for place, each in enumerate(self.skips):
+            if skip.number and each.number and each.reason == skip.reason:
+                self.skips[place] = Skip.of_many(each.number + skip.number, skip.words, skip.reason)
                 return
         self.skipped += 1
         if len(self.skips) < LISTED:

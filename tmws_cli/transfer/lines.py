@@ -5,7 +5,6 @@ from typing import BinaryIO
 
 import attrs
 
-from tmws_cli.output import counted
 from tmws_cli.transfer.elements import ELEMENT_BYTES
 from tmws_cli.transfer.formats.entries import Turns
 from tmws_cli.transfer.records import Item, Refusal, Skip, contained, reason_of
@@ -52,7 +51,7 @@ class JsonLines:
         except OSError as error:
             yield Refusal(place=f"behind line {number}", reason=reason_of(error))
         if self._passed_over:
-            yield Skip(place=counted(self._passed_over, "line"), reason=NO_TURNS, lines=self._passed_over)
+            yield Skip.of_many(self._passed_over, ("line", "lines"), NO_TURNS)
 
     def _items(self, place: str, line: bytes) -> Iterator[Item]:
         for item in items_in(

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from tmws_cli.output import counted
 from tmws_cli.transfer.moments import moment_of
 from tmws_core.domain.memory import AccessLevel, MemoryType, SharePermission
 from tmws_core.errors import InvalidField, TmwsError
@@ -88,11 +89,20 @@ class Refusal:
 
 @attrs.frozen(kw_only=True)
 class Skip:
-    """Something in a file that holds nothing to remember, or many `lines` of one or several files."""
+    """Something in a file that holds nothing to remember, or what there may be a `number` of, each called by `words`.
+
+    Those of one reason are told of in one: `place` says how many they are.
+    """
 
     place: str
     reason: str
-    lines: int = 0
+    number: int = 0
+    words: tuple[str, str] = ("", "")
+
+    @classmethod
+    def of_many(cls, number: int, words: tuple[str, str], reason: str) -> "Skip":
+        """Return the one for a number of what is called so, one and several."""
+        return cls(place=counted(number, *words), reason=reason, number=number, words=words)
 
 
 NO_TEXT = "holds no text"

@@ -83,7 +83,7 @@ class Export:
 
     def _placed(self, item: Item) -> Item:
         """Return an item with the file that it stands in."""
-        if isinstance(item, Skip) and item.lines:
+        if isinstance(item, Skip) and item.number:
             return item
         told = attrs.evolve(item, place=f"{self.place}, {item.place}")
         return attrs.evolve(told, file=str(self.path)) if isinstance(told, Record | Continuation) else told

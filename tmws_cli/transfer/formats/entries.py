@@ -14,6 +14,7 @@ from tmws_cli.transfer.moments import moment_of
 from tmws_cli.transfer.records import FIELDS, NO_TEXT, Item, Record, Skip, record_of
 from tmws_core.domain.memory import CONTENT_BYTES
 
+_ENTRIES = ("entry", "entries")
 _LABEL_CHARACTERS = 256
 _LASTING_CHARACTERS = 16
 """From this length on, the id of an entry is nobody else's, and a changed text is an edition of it."""
@@ -31,7 +32,7 @@ class Entry:
     """An entry of another program: its text, what else is said of it, and the fields that follow from where it stands.
 
     `identity` is its id there; that of a program that is not known is one in its file alone. Of `told`, what no field
-    can be becomes metadata, and so does what is not `meant`.
+    can be becomes metadata, and so does what is not `meant`. `aside` says why many like it have no text, if they do.
     """
 
     program: str
@@ -41,6 +42,7 @@ class Entry:
     told: Mapping[str, Any] = attrs.field(factory=dict)
     fields: Mapping[str, Any] = attrs.field(factory=dict)
     meant: frozenset[str] = MEANT
+    aside: str = ""
 
     def items(self, place: str, file: str | None) -> Iterator[Item]:
         """Yield it as a memory, or several if its text is too long; `file` tells its file from others, None if nothing.
@@ -51,7 +53,7 @@ class Entry:
         content = self.content
         texts = cut(readable(content)) if isinstance(content, str) else [] if content is None else [content]
         if not texts:
-            yield Skip(place=place, reason=NO_TEXT)
+            yield Skip.of_many(1, _ENTRIES, self.aside) if self.aside else Skip(place=place, reason=NO_TEXT)
         for number, text in enumerate(texts):
             yield self._record(place, file, text, f"/{number}" if number else "")
 

@@ -9,6 +9,7 @@ from tmws_cli.transfer.formats import (
     chatgpt,
     claude,
     claude_code,
+    claude_mem,
     codex,
     mem0,
     memory_service,
@@ -39,7 +40,7 @@ TRANSCRIPTS: Mapping[str, Callable[[], Turns]] = {module.NAME: module.turns for 
 """What reads the lines in which a program writes down a session, by its name."""
 
 FORMATS = (
-    *(Format(each.NAME, each.recognises, each.entries) for each in (chatgpt, claude, server_memory)),
+    *(Format(each.NAME, each.recognises, each.entries) for each in (chatgpt, claude, claude_mem, server_memory)),
     *(Format(each.NAME, each.recognises, each.entries) for each in (memory_service, mem0)),
     *(Format(each.NAME, each.recognises, _line_alone(each.turns)) for each in (claude_code, codex)),
     Format(other.NAME, other.recognises, other.entries),
