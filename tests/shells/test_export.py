@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.shells.command import Command, without_the_rights_of_root
+from tests.shells.inside import Inside
 from tests.shells.traced import STRACE
 
 COUNT = 1500
@@ -16,7 +17,7 @@ COUNT = 1500
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Return the command in a home with memories of several pages; no test changes them."""
-    command = Command(tmp_path_factory.mktemp("full")).using(TMWS_ONNX_MODEL_DIR="missing")
+    command = Inside(tmp_path_factory.mktemp("full")).using(TMWS_ONNX_MODEL_DIR="missing")
     lines = "".join(json.dumps({"content": f"Turn {number}."}) + "\n" for number in range(COUNT))
     command.ok("import", "-", stdin=lines)
     return command
@@ -114,7 +115,7 @@ def test_disk_that_takes_no_more_ends_an_export_with_the_reason(full: Command, t
 
 
 def test_markdown_folder_says_what_is_true_now_and_nothing_leaves_it(tmp_path: Path) -> None:
-    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    command = Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
     source = {"content": "# ../../up", "namespace": "a/b", "source": "../../up.md", "session_id": "../x"}
     command.ok("import", "-", stdin=json.dumps(source))
     kept = command.ok("memory", "create", "Stays as it is.", "--json").answer["memory_id"]
@@ -141,7 +142,7 @@ def test_export_syncs_what_it_wrote_and_its_folders(tmp_path: Path, format_: str
     options = ("-f", "-qq", "-y", "-e", "trace=fsync,?rename,?renameat,?renameat2", "-o", str(trace))
     if not STRACE:
         pytest.skip("strace is not installed")
-    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    command = Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
     command.ok("memory", "create", "One.")
     place = tmp_path / "place"
     place.mkdir()

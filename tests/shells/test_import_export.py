@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.shells.command import Command
+from tests.shells.inside import Inside
 
 ELSEWHERE = {"memory_id", "superseded_by", "created_at", "updated_at", "version", "written_by", "transport"}
 """What may differ between a memory and its copy in another home."""
@@ -18,7 +19,7 @@ ELSEWHERE = {"memory_id", "superseded_by", "created_at", "updated_at", "version"
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
     """Return the command without an embedder: these tests are about texts, and vectors cost time."""
-    return Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    return Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
 
 
 def lines(*memories: dict[str, Any]) -> str:
@@ -128,7 +129,7 @@ def test_foreign_ids_tell_memories_apart_only_together_with_what_is_said_of_them
 @pytest.fixture(scope="module")
 def one_of_each(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Return the command in a home with memories that have everything that a copy has to keep."""
-    command = Command(tmp_path_factory.mktemp("original")).using(TMWS_ONNX_MODEL_DIR="missing")
+    command = Inside(tmp_path_factory.mktemp("original")).using(TMWS_ONNX_MODEL_DIR="missing")
     odd = "\n\n  --- \n# not a heading\r\n```\n\u2028 日本語 😀 'quoted': \"yes\"\x85\n\n"
     source = lines(
         {

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.shells.command import Command, without_the_rights_of_root
+from tests.shells.inside import Inside
 from tests.stacks import stacked
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import load_settings
@@ -66,7 +67,7 @@ STORED: dict[str, bytes] = {
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    return Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    return Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
 
 
 def exported(command: Command) -> list[dict[str, Any]]:
@@ -211,12 +212,9 @@ def test_bad_json_lines_are_refused_by_themselves(command: Command) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("strict", [False, True])
 async def test_defect_that_one_memory_meets_refuses_that_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, strict: bool
+    home: Path, monkeypatch: pytest.MonkeyPatch, *, strict: bool
 ) -> None:
-    (tmp_path / "home").mkdir()
-    chosen = load_settings(
-        stacked({"TMWS_HOME": str(tmp_path / "home"), "TMWS_ONNX_MODEL_DIR": "missing"}), dotenv=None
-    )
+    chosen = load_settings(stacked({"TMWS_HOME": str(home), "TMWS_ONNX_MODEL_DIR": "missing"}), dotenv=None)
     lines = io.BytesIO(b'{"content": "one"}\n{"content": "met"}\n{"content": "two"}\n')
     async with open_app(chosen) as app:
         call = app.call

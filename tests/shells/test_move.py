@@ -1,4 +1,4 @@
-"""`tmws move` as a process: from a file that an owner serves to a server, and back."""
+"""`tmws move`: from a file that an owner serves to a server, and back."""
 
 import json
 import sqlite3
@@ -10,6 +10,7 @@ import pytest
 
 from tests.servers.postgres import PASSWORD, PostgresServer
 from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tests.shells.serving import http_server
 
 pytestmark = pytest.mark.embedded("the source is a file")
@@ -23,7 +24,7 @@ def url(postgres: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    return Command(tmp_path)
+    return Inside(tmp_path)
 
 
 def test_a_store_moves_to_a_server_and_is_used_there(command: Command, url: str) -> None:

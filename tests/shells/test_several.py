@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tests.shells.test_other_programs import CHAT, CHEESE, document, lines, memories
 from tmws_cli.transfer.files import place_of
 from tmws_cli.transfer.records import Record, Skip
@@ -90,7 +90,7 @@ def test_a_project_is_imported_without_its_dependencies_and_what_is_passed_over_
 
 
 def test_several_files_are_one_import_and_nothing_at_all_is_an_error(tmp_path: Path) -> None:
-    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    command = Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
     (tmp_path / "chats.json").write_bytes(document([CHAT]))
     (tmp_path / "users.json").write_bytes(document([{"uuid": "u"}]))
     (tmp_path / "note.md").write_text("A note.", encoding="utf-8")
@@ -103,7 +103,7 @@ def test_several_files_are_one_import_and_nothing_at_all_is_an_error(tmp_path: P
 
 
 def test_our_own_lines_are_no_note_whatever_their_file_is_called(tmp_path: Path) -> None:
-    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    command = Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
     line = {"memory_id": "m", "content": "The tide turns at six."}
     (tmp_path / "lines.md").write_bytes(lines(line))
     (tmp_path / "note.md").write_bytes(b"{tide: 6}\n\n" + lines(line))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tests.shells.test_other_programs import lines, memories, read
 from tmws_cli.transfer.elements import ELEMENT_BYTES
 from tmws_cli.transfer.records import Record, Refusal
@@ -83,7 +83,7 @@ def test_no_encoding_is_guessed(encoding: str, text: str) -> None:
 
 
 def test_the_encoding_of_files_can_be_named(tmp_path: Path) -> None:
-    command = Command(tmp_path)
+    command = Inside(tmp_path)
     (tmp_path / "note.md").write_bytes("# Köln\n\nStraße\n".encode("cp1252"))
     (tmp_path / "rows.csv").write_bytes("text\nGrüße\n".encode("cp1252"))
     done = command.run("import", "note.md", "rows.csv", "--encoding", "cp1252", "--dry-run", "--json")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.licences import UNLIMITED
 from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tests.stacks import stacked
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import load_settings
@@ -25,7 +26,7 @@ SHORT = [f"short {number}" for number in range(205)]
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Return the command in a home with memories that have been changed often; tests only read it."""
-    command = Command(tmp_path_factory.mktemp("filled")).using(TMWS_ONNX_MODEL_DIR="missing")
+    command = Inside(tmp_path_factory.mktemp("filled")).using(TMWS_ONNX_MODEL_DIR="missing")
     command.home.mkdir()
     environment = stacked({"TMWS_HOME": str(command.home), **UNLIMITED, **command.env})
 
