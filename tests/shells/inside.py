@@ -19,12 +19,12 @@ from tmws_cli import program
 class Inside(Command):
     """Runs `tmws` to its end like a process of its own, but for TZ and for what starts and interrupts a process.
 
-    What is behind a prefix, a server, and what is only started, are processes all the same.
+    What is behind a prefix, a server, the start without arguments, and what is only started, are processes.
     """
 
     def run(self, *arguments: str, stdin: str | bytes = b"") -> Done:
         """Run with the environment, directory and streams that the process would have, and leave nothing of them."""
-        if self.prefix or "serve" in arguments:
+        if self.prefix or not arguments or "serve" in arguments:
             return super().run(*arguments, stdin=stdin)
         place, root = self._place(), logging.getLogger()
         raw = stdin.encode() if isinstance(stdin, str) else stdin

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tmws_cli.output import clipped, counted, printable, show
 
 
 def test_memory_lives_through_all_commands(tmp_path: Path) -> None:
-    command = Command(tmp_path)
+    command = Inside(tmp_path)
     created = command.ok(
         *("memory", "create", "The gateway times out after 30 seconds.", "--importance", "0.8", "--tags", "gateway"),
         *("--tags", "limits", "--metadata", '{"k": 1}', "--occurred-at", "2026-01-31T12:00:00Z", "--json"),
@@ -50,7 +51,7 @@ def test_memory_lives_through_all_commands(tmp_path: Path) -> None:
 
 
 def test_search_shows_rank_score_id_and_text_and_json_is_the_wire(tmp_path: Path) -> None:
-    command = Command(tmp_path)
+    command = Inside(tmp_path)
     contents = ["Tea is in the\nkitchen " + "and so is much more " * 20, "The printer is on the second floor"]
     lines = "\n".join(json.dumps({"content": content}) for content in contents)
     stored = command.ok("memory", "create-batch", "-", "--json", stdin=lines).answer["results"]
@@ -76,7 +77,7 @@ def test_search_shows_rank_score_id_and_text_and_json_is_the_wire(tmp_path: Path
 
 
 def test_dash_stands_for_stdin_and_the_agent_for_whom_it_is_stored(tmp_path: Path) -> None:
-    command = Command(tmp_path)
+    command = Inside(tmp_path)
     text = "一つ目の行\nsecond line\n"
     memory_id = command.ok(
         "--agent-id", "alice", "--namespace", "acme/backend", "memory", "create", "-", "--json", stdin=text
@@ -89,7 +90,7 @@ def test_dash_stands_for_stdin_and_the_agent_for_whom_it_is_stored(tmp_path: Pat
 
 @pytest.mark.embedded("the file is in the directory")
 def test_home_option_wins_over_the_environment(tmp_path: Path) -> None:
-    command = Command(tmp_path)
+    command = Inside(tmp_path)
     command.ok("memory", "create", "A note", "--home", "elsewhere")
     assert (tmp_path / "elsewhere" / "tmws.db").exists()
     assert not command.home.exists()

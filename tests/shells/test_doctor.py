@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.shells.command import Command, Done, without_the_rights_of_root
+from tests.shells.inside import Inside
 from tests.shells.serving import http_server
 from tests.stacks import PRODUCTION
 from tmws_adapters.onnx.files import find_files
@@ -29,14 +30,14 @@ def free_port() -> str:
 
 @pytest.mark.embedded("there is no file yet")
 def test_doctor_creates_nothing(tmp_path: Path) -> None:
-    done = Command(tmp_path).using(TMWS_PORT=free_port()).ok("doctor")
+    done = Inside(tmp_path).using(TMWS_PORT=free_port()).ok("doctor")
     assert all(line.startswith("✅ ") for line in done.out.splitlines()), done.out
     assert "there is none yet" in done.out
     assert not (tmp_path / "home").exists()
 
 
 def test_doctor_reads_the_whole_database_if_it_is_asked_to(tmp_path: Path) -> None:
-    command = Command(tmp_path).using(TMWS_PORT=free_port())
+    command = Inside(tmp_path).using(TMWS_PORT=free_port())
     command.ok("memory", "create", "one")
     unsigned = command.ok("doctor", "--deep", "--json")
     assert check_named(unsigned, "audit log")["state"] == "warning"
@@ -52,7 +53,7 @@ def test_doctor_reads_the_whole_database_if_it_is_asked_to(tmp_path: Path) -> No
 
 @pytest.mark.embedded("the file is damaged")
 def test_one_broken_part_does_not_hide_another(tmp_path: Path) -> None:
-    command = Command(tmp_path)
+    command = Inside(tmp_path)
     command.home.mkdir()
     (command.home / "tmws.db").write_bytes(b"\x00garbage" * 1000)
     model = tmp_path / "model"
@@ -88,7 +89,7 @@ def test_one_broken_part_does_not_hide_another(tmp_path: Path) -> None:
 
 
 def test_missing_model_and_waiting_texts_are_told_with_remedies(tmp_path: Path) -> None:
-    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing", TMWS_PORT=free_port())
+    command = Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing", TMWS_PORT=free_port())
     lines = "\n".join(json.dumps({"content": content}) for content in ("one", "two"))
     command.ok("memory", "create-batch", "-", stdin=lines)
     done = command.run("doctor")
@@ -99,7 +100,7 @@ def test_missing_model_and_waiting_texts_are_told_with_remedies(tmp_path: Path) 
 
 
 def test_store_of_another_model_is_told(tmp_path: Path) -> None:
-    command = Command(tmp_path)
+    command = Inside(tmp_path)
     command.ok("memory", "create", "one")
     other = tmp_path / "other-model"
     other.mkdir()
@@ -114,7 +115,7 @@ def test_store_of_another_model_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.embedded("a server of a shared database owns no directory")
 def test_port_of_the_server_that_answers_is_no_warning(tmp_path: Path) -> None:
-    command = Command(tmp_path)
+    command = Inside(tmp_path)
     command.home.mkdir(mode=0o700)
     with http_server(command.home) as server:
         port = server.url.rpartition(":")[2]
@@ -125,21 +126,21 @@ def test_port_of_the_server_that_answers_is_no_warning(tmp_path: Path) -> None:
 
 
 def test_home_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    command = Command(tmp_path)
+    command = Inside(tmp_path)
     command.home.mkdir(mode=0o555)
     done = without_the_rights_of_root(command).run("doctor", "--json")
     assert (done.code, states(done)["home directory"], states(done)["embedder"]) == (1, "broken", "ok")
 
 
 def test_unknown_setting_is_told(tmp_path: Path) -> None:
-    done = Command(tmp_path).using(TMWS_PROT="1").run("doctor", "--json")
+    done = Inside(tmp_path).using(TMWS_PROT="1").run("doctor", "--json")
     assert done.code == 1
     assert check_named(done, "settings")["remedy"] == "Did you mean TMWS_PORT?"
     assert check_named(done, "everything else")["detail"] == "not looked at"
 
 
 def test_files_with_settings_are_named_and_a_strangers_is_ignored(tmp_path: Path) -> None:
-    command = Command(tmp_path).using(TMWS_PORT=free_port())
+    command = Inside(tmp_path).using(TMWS_PORT=free_port())
     command.home.mkdir(mode=0o700)
     (command.home / ".env").write_text("TMWS_AGENT_ID=athena\n", encoding="utf-8")
     (tmp_path / ".env").write_text("TMWS_AGENT_ID=stranger\n", encoding="utf-8")

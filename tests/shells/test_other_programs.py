@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tmws_cli.transfer.pages import MarkdownPages
 from tmws_cli.transfer.recognising import Stream
 from tmws_cli.transfer.records import Item, Record, Refusal, Skip
@@ -378,7 +378,7 @@ def test_an_id_of_an_unknown_program_is_one_of_its_file_alone() -> None:
 
 
 def test_an_import_of_chats_is_seen_before_and_done_once(tmp_path: Path) -> None:
-    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    command = Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
     path = tmp_path / "export.bin"
     path.write_bytes(document([CHAT]))
     coming = command.ok("import", "export.bin", "--dry-run", "--json").answer

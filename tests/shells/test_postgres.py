@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.postgres import GUARDED, PASSWORD, PostgresServer
 from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tests.shells.serving import http_server, request, run_stdio, tool
 from tmws_adapters.local.place import place_at_once
 from tmws_adapters.local.record import Record
@@ -28,7 +29,7 @@ def url(postgres: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def command(tmp_path: Path, url: str) -> Command:
-    return Command(tmp_path).using(TMWS_DATABASE_URL=url)
+    return Inside(tmp_path).using(TMWS_DATABASE_URL=url)
 
 
 def test_a_command_makes_the_schema_and_the_next_one_finds_what_it_stored(command: Command) -> None:
@@ -41,7 +42,8 @@ def test_a_command_makes_the_schema_and_the_next_one_finds_what_it_stored(comman
     assert not (command.home / "tmws.db").exists()
 
 
-def test_a_command_says_nothing_of_what_it_gives_up_when_it_ends(command: Command) -> None:
+def test_a_command_says_nothing_of_what_it_gives_up_when_it_ends(tmp_path: Path, url: str) -> None:
+    command = Command(tmp_path).using(TMWS_DATABASE_URL=url)
     command.ok("agent", "register", "athena")
     issued = command.ok("token", "issue", "--agent", "athena")
     assert issued.err.startswith("athena's, shown only now")
@@ -153,7 +155,7 @@ def test_servers_side_by_side_find_what_the_others_stored(tmp_path: Path, url: s
 
 @pytest.mark.embedded("there is no PostgreSQL")
 def test_pgvector_without_postgresql_is_refused(tmp_path: Path) -> None:
-    done = Command(tmp_path).using(TMWS_VECTOR_BACKEND="pgvector").run("memory", "search", "anything", "--json")
+    done = Inside(tmp_path).using(TMWS_VECTOR_BACKEND="pgvector").run("memory", "search", "anything", "--json")
 
     assert done.code != 0
     assert "pgvector needs PostgreSQL" in json.dumps(done.answer)

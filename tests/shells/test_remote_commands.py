@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.shells.command import Command, Done
+from tests.shells.inside import Inside
 from tests.shells.serving import HttpServer, http_server
 from tests.shells.test_rest import UNKNOWN_ID
 
@@ -29,7 +30,7 @@ def calls(server: HttpServer, operation: str) -> int:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    return Command(tmp_path)
+    return Inside(tmp_path)
 
 
 @pytest.mark.embedded("a server owns the directory")
@@ -56,6 +57,7 @@ def test_command_with_settings_of_its_own_does_not_ask_the_server(command: Comma
         server.stop()
 
 
-def test_command_starts_no_owner(command: Command) -> None:
+def test_command_starts_no_owner(tmp_path: Path) -> None:
+    command = Command(tmp_path)
     command.ok("memory", "list")
     assert not (command.home / "run").exists()

@@ -10,7 +10,7 @@ import anyio
 import attrs
 import pytest
 
-from tests.shells.command import Command
+from tests.shells.inside import Inside
 from tests.stacks import stacked
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.local import lock
@@ -276,7 +276,7 @@ async def test_counts_are_true_when_the_clock_was_set_back(vault: Vault, monkeyp
 
 @pytest.mark.embedded("the file is named after that of the database")
 def test_an_import_that_cannot_note_what_it_made_says_so_and_stores(tmp_path: Path) -> None:
-    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    command = Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
     (command.home / "tmws.db.imports" / "something").mkdir(parents=True)
     (tmp_path / "note.md").write_text("Stored.", encoding="utf-8")
     done = command.ok("import", "note.md")
@@ -285,7 +285,7 @@ def test_an_import_that_cannot_note_what_it_made_says_so_and_stores(tmp_path: Pa
 
 
 def test_an_empty_folder_is_warned_of_unless_its_last_page_vanished(tmp_path: Path) -> None:
-    command = Command(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    command = Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
     (tmp_path / "vault").mkdir()
     page = tmp_path / "vault" / "a.md"
     page.write_text("One.", encoding="utf-8")
