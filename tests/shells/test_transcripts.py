@@ -128,8 +128,23 @@ ROLLOUT = [
 ]
 
 
-def test_a_session_of_codex_is_what_was_said_in_it() -> None:
-    [asked, answered, fix], rest = said(lines(BEGUN, *ROLLOUT), "Codex")
+def item(number: int, name: str, content: Any) -> dict[str, Any]:
+    return event(number, "event_msg", type="item_completed", item={"type": name, "id": "i", "content": content})
+
+
+LATER = [
+    ROLLOUT[0],
+    item(2, "Plan", [text("Look.")]),
+    item(3, "UserMessage", [text("Why do the lights flicker?"), {"type": "image", "image_url": "x"}]),
+    item(4, "Reasoning", [text("Let me see.")]),
+    item(5, "AgentMessage", [{"type": "Text", "text": "The relay is loose."}]),
+    item(6, "UserMessage", [text(CONTEXT)]),
+]
+
+
+@pytest.mark.parametrize("rollout", [ROLLOUT, [{**each, "ordinal": 1} for each in LATER]])
+def test_a_session_of_codex_is_what_was_said_in_it(rollout: list[dict[str, Any]]) -> None:
+    [asked, answered, fix], rest = said(lines(BEGUN, *rollout), "Codex")
     assert [each.content for each in (asked, answered, fix)] == [
         "Why do the lights flicker?",
         "The relay is loose.",
@@ -139,8 +154,9 @@ def test_a_session_of_codex_is_what_was_said_in_it() -> None:
     assert (answered.session_id, asked.session_id) == (f"codex/{SESSION}", f"codex/{SESSION}")
     assert answered.metadata == {"role": "assistant", "cwd": "/home/dana/harbour"}
     assert rest == passed_over(4)
-    begun = {**BEGUN, "payload": {**BEGUN["payload"], "source": {"subagent": "review"}}}
-    assert said(lines(begun, *ROLLOUT), "Codex") == ([], passed_over(7))
+    for source in ({"source": {"subagent": "review"}}, {"thread_source": "subagent"}):
+        begun = {**BEGUN, "payload": {**BEGUN["payload"], **source}, "ordinal": 0}
+        assert said(lines(begun, *rollout), "Codex") == ([], passed_over(7))
 
 
 @pytest.mark.parametrize("beginning", [ASKED, BEGUN])
@@ -148,7 +164,7 @@ def test_whatever_a_line_of_a_session_holds_it_stops_no_other(beginning: dict[st
     wild: list[Any] = [None, 5, "text", [5, {"type": "text", "text": 5}], {"text": "x"}, [[[]]]]
     damaged = [{**beginning, name: value} for name in beginning for value in wild]
     raw = lines(beginning, *damaged, []) + b'{"parentUuid": ' + b"[" * 5000 + b"\n" + b'{"type":"us\n'
-    raw += b'{"type": "' + b"x" * ELEMENT_BYTES + b'"}\n' + lines(line(1, "Go on."), *ROLLOUT)
+    raw += b'{"type": "' + b"x" * ELEMENT_BYTES + b'"}\n' + lines(line(1, "Go on."), *LATER, *ROLLOUT)
     items = read(raw)[1]
     refusals = [item.reason for item in items if isinstance(item, Refusal)]
     assert [reason.partition(":")[0] for reason in refusals[-4:]] == [

@@ -1,18 +1,29 @@
 """What Codex writes down of a session, in `~/.codex/sessions/…/rollout-….jsonl`: events, one JSON object a line.
 
 What was said is there twice: as it was said, in events, and as it went to the model, with much around it. Files that
-hold the latter alone, which versions before September 2025 wrote, are not read.
+hold the latter alone, which versions before September 2025 wrote, are not read. Events were messages before August
+2026, and are items that are complete since then; no file has both.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from tmws_cli.transfer.formats.entries import Turn, Turns, text_of
+from tmws_cli.transfer.formats.entries import Turn, Turns, objects_in, text_of
 
 NAME = "Codex"
 _NAMES = frozenset({"timestamp", "type", "payload"})
-_EVENT, _BEGINNING = "event_msg", "session_meta"
-_SPEAKERS = {"user_message": "user", "agent_message": "assistant"}
+_NUMBER = "ordinal"
+_EVENT, _BEGINNING, _COMPLETE = "event_msg", "session_meta", "item_completed"
+_SPEAKERS = {
+    "user_message": "user",
+    "agent_message": "assistant",
+    "UserMessage": "user",
+    "AgentMessage": "assistant",
+}
+_WITHIN = ("source", "thread_source")
+_ASIDE = frozenset({"sub_agent", "subagent", "guardian_review", "memory_consolidation"})
+"""What a session within another one, or one of Codex itself, has as its source, if that is no object."""
+
 _PLAIN = (None, "plain")
 """Kinds of a message that the user has written; others hold instructions."""
 
@@ -22,7 +33,7 @@ _CONTEXT, _REQUEST = "# Context from my IDE setup:", "## My request for Codex:"
 
 def recognises(keys: frozenset[str]) -> bool:
     """Tell by its names whether an object is a line of such a file."""
-    return keys == _NAMES
+    return _NAMES <= keys <= {*_NAMES, _NUMBER}
 
 
 def turns() -> Turns:
@@ -36,11 +47,15 @@ def _turn(session: Turns, values: Mapping[str, Any]) -> Turn | None:
     if kind == _BEGINNING and not session.identity:
         session.identity = text_of(payload.get("id")).strip()
         session.told = {"cwd": payload.get("cwd")}
-        session.is_aside = isinstance(payload.get("source"), dict)
-    role = _SPEAKERS.get(text_of(payload.get("type")))
-    if kind != _EVENT or role is None or payload.get("kind") not in _PLAIN or session.is_aside:
+        sources = [payload.get(name) for name in _WITHIN]
+        session.is_aside = any(isinstance(source, dict) or text_of(source) in _ASIDE for source in sources)
+    item = payload.get("item") if payload.get("type") == _COMPLETE else payload
+    said = item if kind == _EVENT and isinstance(item, dict) and not session.is_aside else {}
+    role = _SPEAKERS.get(text_of(said.get("type")))
+    if role is None or said.get("kind") not in _PLAIN:
         return None
-    text = text_of(payload.get("message"))
+    texts = [said.get("message"), *(part.get("text") for part in objects_in(said.get("content")))]
+    text = "\n\n".join(filter(None, map(text_of, texts)))
     if role == "user" and text.startswith(_CONTEXT):
         text = text.partition(_REQUEST)[2] or text
     return Turn(identity="", role=role, text=text.strip(), moment=values.get("timestamp"), told=session.told)
