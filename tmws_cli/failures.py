@@ -12,6 +12,7 @@ from tmws_adapters.local.greeting import Refused
 from tmws_cli.colours import coloured
 from tmws_cli.exits import FAILURE, USAGE
 from tmws_cli.output import printable
+from tmws_cli.suggestions import options_near
 from tmws_core.errors import Kind, TmwsError
 
 logger = logging.getLogger("tmws.cli")
@@ -70,6 +71,10 @@ def failure_of(error: Exception) -> Failure:
                 exit_code=EXIT_CODES[kind],
             )
         case click.UsageError():
+            if isinstance(error, click.NoSuchOption) and error.ctx:
+                # Click proposes names that are understood and not shown, and those that are less alike.
+                near = options_near(error.option_name, error.ctx.command)
+                error = click.NoSuchOption(error.option_name, error.message, near, error.ctx)
             place = error.ctx.command_path if error.ctx else "tmws"
             message = f"{error.format_message()} See `{place} --help`."
             return Failure(code="usage", message=message, exit_code=USAGE)

@@ -4,8 +4,10 @@ import difflib
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 
+import click
+
 from tmws_cli.descriptions import described
-from tmws_core.domain.nearest import WORDS
+from tmws_core.domain.nearest import CLOSE, WORDS
 
 _LONGEST = 40
 """Characters of a word that may be a mistyped command; the longest operation has 21."""
@@ -65,9 +67,6 @@ _NOT_HERE = {
 _NAMED = 5
 """Namespaces that are named where another was asked for."""
 
-_CLOSE = 0.75
-"""How alike two spellings are (difflib): `serach` and `search` 0.83, `stdio` and `stop` 0.67."""
-
 
 def hint(words: Sequence[str], *, here: Collection[str], path: str) -> str:
     """Return a sentence that says what is probably meant, after a blank, or the empty string.
@@ -85,6 +84,13 @@ def hint(words: Sequence[str], *, here: Collection[str], path: str) -> str:
     before, _, after = command.partition(" … ")
     line = " ".join(part for part in (program, before, rest if len(rest) <= _REST else "", after) if part)
     return f" Did you mean `{line}`?" if command else ""
+
+
+def options_near(option: str, command: click.Command) -> list[str]:
+    """Return the options that are shown in the help of a command and alike, without their dashes."""
+    shown = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
+    names = {name.lstrip("-"): name for each in shown for name in (*each.opts, *each.secondary_opts)}
+    return [names[near] for near in difflib.get_close_matches(option.lstrip("-"), names, n=1, cutoff=CLOSE)]
 
 
 def namespaces_beside(namespace: str | None, counts: Mapping[str, int]) -> str:
@@ -108,7 +114,7 @@ def _meant(word: str, *, here: Collection[str], group: str) -> str:
         known = {each: command for command, names in meanings.items() for each in (command.replace(" ", "_"), *names)}
         if verb in known:
             return _of_group(known[verb], here=here, group=group)
-    near = difflib.get_close_matches(word.replace("_", "-"), here, n=1, cutoff=_CLOSE)
+    near = difflib.get_close_matches(word.replace("_", "-"), here, n=1, cutoff=CLOSE)
     # What one has before the other is often what turns the sense: `undelete`, `activate`.
     return f"{within}{near[0]}" if near and not (word.endswith(near[0]) or near[0].endswith(word)) else ""
 

@@ -12,9 +12,12 @@ MARK = "\0"
 _TEXT = re.compile(r"-(\d|[^=]*\s)")
 """How a text begins that is no option: with a number, or with a dash and several words."""
 
-
-_ALIKE = 0.6
-"""How alike an option is that was probably meant: the bound of difflib.get_close_matches."""
+_OF_NO_MEMORY = {
+    **dict.fromkeys(("file", "from_file", "filename", "path"), "The text of a file comes on stdin: `tmws add < FILE`."),
+    **dict.fromkeys(("title", "name", "subject", "heading"), "A memory has no title: begin its text with it."),
+    "namespace": "A memory stays in its namespace: store the text anew with `tmws add … --namespace`.",
+}
+"""Options that are typed where a memory is stored or changed, and what to do instead."""
 
 
 class Option(click.Option):
@@ -45,8 +48,7 @@ class Command(click.Command):
         except click.NoSuchOption as error:
             instead = self._instead_of(error.option_name)
             if not instead:
-                near = [each for each in error.possibilities or () if _alike(error.option_name, each)]
-                raise click.NoSuchOption(error.option_name, error.message, near, ctx) from None
+                raise
             raise click.UsageError(f"{error.message} {instead}", ctx) from None
 
     def _marked(self, args: list[str]) -> Iterator[str]:
@@ -70,14 +72,9 @@ class Command(click.Command):
         meant = next((known[name] for name in (word, *ALIASES.get(word, ())) if name in known), None)
         if isinstance(meant, click.Argument):
             return f"Write the {meant.name} without it."
-        return f"{OF_NO_FIELD[word]}." if word in OF_NO_FIELD else ""
-
-
-def _alike(one: str, other: str) -> bool:
-    """Say whether two options are alike without their dashes, of which click makes a third of a short one."""
-    from difflib import SequenceMatcher  # noqa: PLC0415 - only a mistake needs it
-
-    return SequenceMatcher(None, one.lstrip("-"), other.lstrip("-")).ratio() > _ALIKE
+        if word in OF_NO_FIELD:
+            return f"{OF_NO_FIELD[word]}."
+        return _OF_NO_MEMORY.get(word, "") if "content" in known else ""
 
 
 def unmarked(value: Any) -> Any:

@@ -250,6 +250,7 @@ def test_what_can_mean_two_things_or_none_is_refused(cls: type, sent: dict[str, 
         (CreateMemory, {"user_id": "ana"}, "Memories belong to the agent that calls: leave it out"),
         (SearchMemories, {"limit": 500}, 'Give a number from 1 to 100; For example: {"query": "word", "limit": 10}'),
         (SearchMemories, {"tags": ["a", "b"]}, "Did you mean tags_any or tags_all?"),
+        (ListMemories, {"sort": "newest"}, "sort: is unknown. Known are: "),
         (ListMemories, {"since": "2026-01-31"}, "Did you mean created_after or occurred_after?"),
     ],
 )

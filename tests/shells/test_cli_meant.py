@@ -59,3 +59,21 @@ def test_misspelt_filter_replaces_no_export_and_is_told_with_its_like(command: C
     assert command.ok("search", "port", "--namespace", "shp").out == f"{told}\n"
     other = "There are none with these filters: namespace shop, agent_id bob (what that agent owns).\n"
     assert command.ok("memory", "list", "--namespace", "shop", "--agent-id", "bob").out == other
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("memory update last --namespace blog", "A memory stays in its namespace: "),
+        ("add x --file notes.txt", "`tmws add < FILE`"),
+        ("add x --title Ports", "A memory has no title: "),
+        *((f"add x --{option} y", "") for option in ("team", "force", "id")),
+        ("export all.jsonl --force", ""),
+        ("add x --tgas y", "Did you mean '--tags'?"),
+        ("export all.jsonl --namspace shop", "Did you mean '--namespace'?"),
+    ],
+)
+def test_option_is_proposed_only_where_it_is_shown_and_alike(command: Command, typed: str, told: str) -> None:
+    refused = command.run(*typed.split())
+    assert (refused.code, told in refused.err) == (2, True), refused
+    assert ("Did you mean" in refused.err) == told.startswith("Did"), refused

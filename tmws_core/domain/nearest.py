@@ -89,8 +89,12 @@ EITHER: Mapping[str, tuple[str, ...]] = {
 _MEMORIES = {"memory", "memories", "mem", "tmws"}
 """What such a name may say beside that word."""
 
+CLOSE = 0.75
+"""How alike two spellings are (difflib) of which one is meant by the other: `serach` and `search` 0.83, `sort` and
+`cursor` 0.6, `stdio` and `stop` 0.67, `force` and `source` 0.73."""
+
 LONGER = 2
-"""Times as long as the longest name a word may be and still resemble one: difflib asks for a ratio of 0.6."""
+"""Times as long as the longest name a word may be and still resemble one: a ratio of CLOSE allows 1.7 times."""
 
 
 def nearest(word: str, names: Collection[str]) -> str | None:
@@ -99,5 +103,5 @@ def nearest(word: str, names: Collection[str]) -> str | None:
         return None
     verbs = set(word.lower().replace("-", "_").split("_")) - _MEMORIES
     meant = [name for name, words in WORDS.items() if verbs and verbs <= {*words} and name in names]
-    near = meant or difflib.get_close_matches(word, names, n=1)
+    near = meant or difflib.get_close_matches(word, names, n=1, cutoff=CLOSE)
     return near[0] if near else None
