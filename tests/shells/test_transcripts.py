@@ -57,7 +57,10 @@ RESULT = line(2, [{"type": "tool_result", "tool_use_id": "t", "content": "done"}
 LOOKED_AT = [
     line(3, [text("Look at this:"), {"type": "image", "source": {"data": "x" * 2**20}}, text("Is it the one?")])
 ]
+TYPED_MEANWHILE: dict[str, Any] = {"type": "queued_command", "prompt": "And the horn?", "commandMode": "prompt"}
 NOTES = [
+    line(9, "", "attachment", attachment={**TYPED_MEANWHILE, "origin": {"kind": "peer"}}),
+    line(9, "", "attachment", attachment={**TYPED_MEANWHILE, "commandMode": "task-notification"}),
     line(4, "Caveat: mine.", isMeta=True),
     line(5, "An agent was told this.", isSidechain=True),
     line(6, "It went on from here.", isCompactSummary=True),
@@ -77,13 +80,16 @@ def said(raw: bytes, program: str) -> tuple[list[CreateMemory], Skip]:
 
 @pytest.mark.parametrize("first", [SUMMARY, SNAPSHOT, QUEUED])
 def test_a_session_of_claude_code_is_what_was_said_in_it(first: dict[str, Any]) -> None:
-    raw = lines(first, ASKED, ANSWERED, RESULT, *LOOKED_AT, *NOTES)
-    [asked, answered, looked], rest = said(raw, "Claude Code")
-    assert [each.content for each in (asked, answered, looked)] == [
+    typed = line(10, "", "attachment", attachment={**TYPED_MEANWHILE, "origin": {"kind": "human"}})
+    raw = lines(first, ASKED, ANSWERED, RESULT, *LOOKED_AT, *NOTES, typed)
+    [asked, answered, looked, meanwhile], rest = said(raw, "Claude Code")
+    assert [each.content for each in (asked, answered, looked, meanwhile)] == [
         "Why do the lights flicker?",
         "The relay is loose.",
         "Look at this:\n\nIs it the one?",
+        "And the horn?",
     ]
+    assert meanwhile.metadata["role"] == "user"
     assert {each.session_id for each in (asked, answered, looked)} == {f"claude-code/{SESSION}"}
     assert [each.sequence for each in (asked, answered, looked)] == [0, 1, 2]
     assert answered.metadata == {"role": "assistant", "cwd": "/home/dana/harbour", "model": "m-1"}

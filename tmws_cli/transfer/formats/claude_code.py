@@ -22,6 +22,9 @@ _SPEAKERS = frozenset({"user", "assistant"})
 _ASIDE = ("isSidechain", "isMeta", "isCompactSummary", "isVisibleInTranscriptOnly", "isApiErrorMessage")
 """What marks a line that neither of them has said in the conversation."""
 
+_TYPED = {"type": "queued_command", "commandMode": "prompt"}
+"""What is attached if the user has typed it."""
+
 _SYNTHETIC = "<synthetic>"
 """The model of an answer that no model gave."""
 
@@ -47,15 +50,29 @@ def turns() -> Turns:
 
 
 def _turn(session: Turns, values: Mapping[str, Any]) -> Turn | None:
-    message, identity = values.get("message"), text_of(values.get("uuid"))
     session.identity = text_of(values.get("sessionId")).strip() or session.identity
-    role = text_of(values.get("type"))
-    is_aside = any(values.get(name) is True for name in _ASIDE)
-    if role not in _SPEAKERS or is_aside or not isinstance(message, dict) or message.get("model") == _SYNTHETIC:
+    role, message = _message(values)
+    if role not in _SPEAKERS or any(values.get(name) is True for name in _ASIDE):
         return None
     text = _said(message.get("content"), by_user=role == "user")
     told = {"cwd": values.get("cwd"), "model": message.get("model")}
+    identity = text_of(values.get("uuid"))
     return Turn(identity=identity, role=role, text=text, moment=values.get("timestamp"), told=told)
+
+
+def _message(values: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return whose message a line holds, and what it says; nobody's if it holds none.
+
+    What the user has typed while Claude was at work is no message, but was attached to one.
+    """
+    message, attached = values.get("message"), values.get("attachment")
+    if isinstance(attached, dict) and {name: attached.get(name) for name in _TYPED} == _TYPED:
+        origin = attached.get("origin")
+        is_user = not isinstance(origin, dict) or origin.get("kind") == "human"
+        return ("user" if is_user else ""), {"content": attached.get("prompt")}
+    if not isinstance(message, dict) or message.get("model") == _SYNTHETIC:
+        return "", {}
+    return text_of(values.get("type")), message
 
 
 def _said(content: Any, *, by_user: bool) -> str:
