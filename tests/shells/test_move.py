@@ -84,7 +84,12 @@ def test_the_way_back_ends_in_a_file(command: Command, url: str, tmp_path: Path)
     command.ok("memory", "create", "The rose blooms in June.")
     there = command.ok("move", "--to", url, "--json").answer
 
-    back = command.ok("move", "--from", url, "--to", f"sqlite:///{tmp_path}/back/tmws.db", "--json").answer
+    file = tmp_path / "back" / "tmws.db"
+    back = command.ok("move", "--from", url, "--to", f"sqlite:///{file}", "--json").answer
+    with closing(sqlite3.connect(file)) as connection, connection:
+        # As an older version named the source.
+        connection.execute("UPDATE moved_from SET source = ?", (f"postgresql://{url.partition('@')[2]}",))
+    command.ok("move", "--from", url, "--to", f"sqlite:///{file}")
 
     assert back["tables"] == there["tables"]
     found = command.using(TMWS_HOME=str(tmp_path / "back")).ok("memory", "search", "roses", "--json").answer
