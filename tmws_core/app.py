@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import anyio
 
-from tmws_core.aside import aside
+from tmws_core.aside import aside, on_behalf_of
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.audit import Detail
 from tmws_core.errors import (
@@ -84,7 +84,8 @@ class App:
             RequestTimedOut: it took longer than the request timeout.
             TmwsError: whatever the operation declares in `raises`.
         """
-        return cast("Answer", await self._run(self._by_request[type(request)], caller, request))
+        with on_behalf_of(caller.agent_id):
+            return cast("Answer", await self._run(self._by_request[type(request)], caller, request))
 
     async def call_wire(self, caller: Caller, name: str, arguments: object) -> dict[str, Any]:
         """Run an operation by name on JSON values and return its answer as JSON values.
@@ -96,8 +97,9 @@ class App:
         """
         operation = named(name, self.operations)
         build = partial(request_of, {} if arguments is None else arguments, operation.request, self.now())
-        request = await aside(build, long=outweighs(arguments, _LIGHT))
-        answer: dict[str, Any] = unstructure(await self._run(operation, caller, request))
+        with on_behalf_of(caller.agent_id):
+            request = await aside(build, long=outweighs(arguments, _LIGHT))
+            answer: dict[str, Any] = unstructure(await self._run(operation, caller, request))
         return answer
 
     async def _run(self, operation: Operation, caller: Caller, request: object) -> object:

@@ -1,12 +1,17 @@
-"""Work that grows with a text, kept off the event loop, which has everybody else to answer."""
+"""Work that grows with a text, kept off the event loop, which has everybody else to answer, and fair between agents."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import partial
 from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
+import attrs
 from anyio.lowlevel import RunVar
+
+from tmws_core.turns import Turns
 
 T = TypeVar("T")
 
@@ -19,7 +24,36 @@ PIECE = 64 * 1024
 THREADS = 2
 """Trips at once: more of them would only take the interpreter from the event loop in turns."""
 
-_limiter: RunVar[anyio.CapacityLimiter] = RunVar("tmws_core.aside")
+
+@attrs.frozen
+class _Threads:
+    """The threads of one event loop, and who waits for them: of each agent one trip of either kind.
+
+    What is patient has one thread at most, so that whoever asks does not wait behind those who store.
+    """
+
+    limiter: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(THREADS))
+    one: anyio.Semaphore = attrs.field(factory=lambda: anyio.Semaphore(THREADS - 1))
+    patient: Turns = attrs.field(factory=lambda: Turns(1))
+    others: Turns = attrs.field(factory=lambda: Turns(1))
+
+
+_threads: RunVar[_Threads] = RunVar("tmws_core.aside")
+
+_whose: ContextVar[str] = ContextVar("tmws_core.aside.whose", default="")
+
+
+@contextmanager
+def on_behalf_of(whose: str) -> Iterator[None]:
+    """Let what is done aside in the block, and in tasks begun there, take the turns of an agent.
+
+    What nobody has asked for takes turns of its own.
+    """
+    token = _whose.set(whose)
+    try:
+        yield
+    finally:
+        _whose.reset(token)
 
 
 class Aside(Protocol):
@@ -30,27 +64,33 @@ class Aside(Protocol):
         ...
 
 
-async def aside(work: Callable[[], T], *, long: bool) -> T:
-    """Return what `work` returns: if it is long it runs in a worker thread, or else at once."""
+async def aside(work: Callable[[], T], *, long: bool, patient: bool = False) -> T:
+    """Return what `work` returns: if it is long it runs in a worker thread, or else at once.
+
+    It waits for a turn: whoever holds what others wait for, such as a snapshot, uses `at_once`. What stores is
+    `patient`.
+    """
     if not long:
         return work()
-    limiter = _limiter.get(None)
-    if limiter is None:
-        limiter = anyio.CapacityLimiter(THREADS)
-        _limiter.set(limiter)
-    return await anyio.to_thread.run_sync(work, limiter=limiter)
+    threads = _threads.get(None)
+    if threads is None:
+        threads = _Threads()
+        _threads.set(threads)
+    turns, one = (threads.patient, threads.one) if patient else (threads.others, nullcontext())
+    async with turns.of(_whose.get()), one:
+        return await anyio.to_thread.run_sync(work, limiter=threads.limiter)
 
 
 async def at_once(work: Callable[[], T], *, long: bool) -> T:
-    """Return the same; it is for who holds what others wait for, such as a unit, and waits for no other work."""
+    """Return the same, but wait for no other work; for what is short compared with what it is done within."""
     return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1)) if long else work()
 
 
-async def each_aside(work: Callable[[str], T], texts: Sequence[str]) -> list[T]:
-    """Return what `work` makes of each of the texts."""
+async def each_aside(work: Callable[[str], T], texts: Sequence[str], *, patient: bool = False) -> list[T]:
+    """Return what `work` makes of each of the texts, as `aside` does."""
     made: list[T] = []
     for piece in _pieces(texts):
-        made += await aside(partial(_each, work, piece), long=sum(map(len, piece)) > SHORT)
+        made += await aside(partial(_each, work, piece), long=sum(map(len, piece)) > SHORT, patient=patient)
     return made
 
 

@@ -64,7 +64,7 @@ class Preparing:
     async def with_words(self, prepared: Prepared, contents: Iterable[str]) -> Prepared:
         """Add the words of further texts."""
         contents = [content for content in dict.fromkeys(contents) if content not in prepared.words]
-        texts = await each_aside(lexical_document, contents)
+        texts = await each_aside(lexical_document, contents, patient=True)
         words = map(Lexical, texts, await self.storage.count_words(texts))
         return attrs.evolve(prepared, words={**prepared.words, **dict(zip(contents, words, strict=True))})
 

@@ -24,6 +24,7 @@ from tmws_adapters.local.greeting import (
 from tmws_adapters.local.holding import Holding
 from tmws_adapters.settings import Settings
 from tmws_core.app import App
+from tmws_core.aside import on_behalf_of
 from tmws_core.domain.agent import Caller
 from tmws_core.errors import Forbidden, InvalidField, TmwsError
 from tmws_core.operation import Effect
@@ -224,14 +225,14 @@ class LocalClients:
         server = mcp_server(opened, toolsets=terminal.mcp_toolsets, caller_of=lambda _: caller)
         timeout = self.settings.timeout.total_seconds()
         session = Session(wire=wire, server=server, operations=app.operations, timeout=timeout)
-        with self._stoppable(session.stop):
+        with self._stoppable(session.stop), on_behalf_of(caller.agent_id):
             await session.run()
         with anyio.move_on_after(LEAVE_SECONDS):
             await wire.write(line_of({"tmws": WIRE, "taken": session.taken}))
 
     async def _run_calls(self, wire: Wire, app: App, caller: Caller) -> None:
         calls = Calls(wire=wire, app=app, caller=caller, timeout=self.settings.timeout.total_seconds())
-        with self._stoppable(calls.stop):
+        with self._stoppable(calls.stop), on_behalf_of(caller.agent_id):
             await calls.run()
 
     def _welcome(self, app: App) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import attrs
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tmws_adapters.local.limits import LINE_BYTES
+from tmws_core.aside import on_behalf_of
 from tmws_core.errors import Overloaded, RateLimited, TmwsError
 from tmws_mcp.limiting import WAITING, caller_of, network_of
 from tmws_mcp.room import CALLS, ROOM, Room
@@ -161,7 +162,8 @@ class Claims:
                 claim.told(size)
                 await send(message)
 
-            await self.app(scope, receive, sending)
+            with on_behalf_of(claim.whose if caller is None else caller.agent_id):
+                await self.app(scope, receive, sending)
 
 
 def claim_of(request: Any) -> Claim:

@@ -1,7 +1,10 @@
-"""What one agent asks of the embedder, however much it is, keeps no other agent waiting."""
+"""What one agent asks of the embedder, or is worked on in threads, however much it is, keeps no other agent waiting."""
 
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -12,7 +15,11 @@ from tests.contracts.ollama_double import OllamaDouble
 from tests.services.conftest import World
 from tmws_adapters.bootstrap import compose, open_parts
 from tmws_adapters.settings import Settings
+from tmws_core import aside
 from tmws_core.domain.embedding import EmbeddingModel, Vector
+from tmws_core.domain.memory import Memory
+from tmws_core.domain.reranking import SecondLook
+from tmws_core.domain.text import lexical_document
 from tmws_core.embedding.store import OWN_CALLS, StoreEmbedder
 from tmws_core.embedding.texts import PIECE
 from tmws_core.messages.memory import CreateMemories, CreateMemory, UpdateMemory
@@ -158,3 +165,101 @@ async def test_questions_of_one_agent_take_turns_and_those_of_another_and_texts_
         await anyio.wait_all_tasks_blocked()
         assert scene.waiting.inside == OWN_CALLS
         tasks.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class Room:
+    """Before work in threads a room in which whatever is "held" waits until it is let go."""
+
+    begun: list[str] = attrs.field(factory=list)
+    let_go: threading.Event = attrs.field(factory=threading.Event)
+
+    def before(self, text: str) -> None:
+        self.begun.append(text)
+        if "held" in text:
+            self.let_go.wait()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let all go at the end of the block, however it ends: threads are not cancelled."""
+        try:
+            yield
+        finally:
+            self.let_go.set()
+
+    async def until(self, met: Callable[[], bool]) -> None:
+        with anyio.fail_after(60):
+            while not met():
+                await anyio.lowlevel.checkpoint()
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+def long(text: str) -> str:
+    """Return a text that is worked on in a thread."""
+    return f"{text} " + "word " * aside.SHORT
+
+
+async def test_words_of_one_agent_are_made_in_turn_with_those_of_others(
+    world: World, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(content: str) -> str:
+        room.before(" ".join(content.split()[:2]))
+        return lexical_document(content)
+
+    monkeypatch.setattr("tmws_core.preparing.lexical_document", made)
+
+    async def create(agent: str, *texts: str, key: str | None = None) -> None:
+        memories = tuple(CreateMemory(content=text, idempotency_key=key) for text in texts)
+        await world.app.call(world.agent(agent), CreateMemories(memories=memories))
+
+    await create("hera", *(long(f"The rose {number}") for number in range(5)))
+    room.begun.clear()
+    async with anyio.create_task_group() as tasks:
+        with room.held():
+            for number in range(3):
+                tasks.start_soon(create, "athena", long(f"held {number}"))
+            await room.until(lambda: len(room.begun) == 1)
+            await create("hera", "A tulip.", key="k")
+            assert (await world.app.call(world.agent("hera"), SearchMemories(query="rose"))).results
+            tasks.start_soon(create, "hera", long("hera 0"), long("hera 1"))
+            threads = aside._threads.get()  # noqa: SLF001 - nobody else asks who waits
+            await room.until(lambda: threads.one.statistics().tasks_waiting == 1)
+
+    order = [text.split()[0] for text in room.begun if text != "A tulip."]
+    assert order == ["held", "hera", "hera", "held", "held"]
+
+
+async def test_who_waits_for_a_thread_holds_no_snapshot(
+    world: World, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = SecondLook.order
+
+    def held(self: SecondLook, hits: Sequence[Any], memories: Mapping[int, Memory], *rest: Any) -> list[Any]:
+        room.before(" ".join(memory.content for memory in memories.values()))
+        return order(self, hits, memories, *rest)
+
+    monkeypatch.setattr(SecondLook, "order", held)
+    texts = tuple(CreateMemory(content=long(f"held {number}")) for number in range(5))
+    await world.app.call(world.agent("athena"), CreateMemories(memories=texts))
+    await world.app.call(world.agent("hera"), CreateMemory(content="The rose blooms."))
+
+    def users() -> int:
+        threads = aside._threads.get(None)  # noqa: SLF001 - as above
+        queue = None if threads is None else threads.others._queues.get("athena")  # noqa: SLF001
+        return 0 if queue is None else queue.users
+
+    async def search(agent: str) -> None:
+        assert (await world.app.call(world.agent(agent), SearchMemories(query="held rose"))).results
+
+    async with anyio.create_task_group() as tasks:
+        with room.held():
+            for _ in range(12):
+                tasks.start_soon(search, "athena")
+            await room.until(lambda: users() == 12)
+            with anyio.fail_after(60):
+                await search("hera")
+            assert len(room.begun) == 2

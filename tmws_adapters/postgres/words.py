@@ -51,7 +51,7 @@ def counts_of(text: str) -> Counter[str]:
 
 async def count_words(texts: Sequence[str]) -> list[Counter[str]]:
     """Return how often each of the texts has each word; what is long is counted in worker threads."""
-    return await each_aside(counts_of, texts)
+    return await each_aside(counts_of, texts, patient=True)
 
 
 def stems(terms: Iterable[str]) -> list[str]:

@@ -77,7 +77,8 @@ def _is_right(held: Held[Own] | None, memory: Memory, own: Mapping[int, Own]) ->
 
 
 async def _derived(derive: Callable[[str], Own], memories: Sequence[Memory], *, plain: bool) -> dict[int, Own]:
-    made = await each_aside(partial(_made, derive, plain=plain), [memory.content for memory in memories])
+    contents = [memory.content for memory in memories]
+    made = await each_aside(partial(_made, derive, plain=plain), contents, patient=True)
     return dict(zip([memory.document for memory in memories], made, strict=True))
 
 

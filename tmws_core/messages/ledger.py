@@ -10,7 +10,7 @@ from datetime import datetime
 
 import attrs
 
-from tmws_core.aside import Aside
+from tmws_core.aside import Aside, at_once
 from tmws_core.domain.agent import Caller
 from tmws_core.domain.memory import Identity, Memory, in_force
 from tmws_core.errors import KeyConflict, KeyRepeated
@@ -247,29 +247,28 @@ class Settling:
     _found: Found | None = attrs.field(default=None, init=False)
     _outcome: Ledger | KeyConflict | KeyRepeated = attrs.field(init=False)
 
-    async def settled(
-        self,
-        reader: MemoryReader,
-        caller: Caller,
-        owners: Mapping[str | None, Caller],
-        now: datetime,
-        work: Aside,
-    ) -> Ledger:
-        """Return what becomes of the requests of a caller, whose `owners` are given by the names in them.
-
-        What is long of it is done by `work`.
+    async def found(
+        self, reader: MemoryReader, caller: Caller, owners: Mapping[str | None, Caller], now: datetime
+    ) -> Found:
+        """Return what a store is found to hold of the requests of a caller, whose `owners` they name.
 
         Raises:
             Forbidden: the caller may not store one of them.
             InvalidField: one of them cannot be.
-            KeyConflict: a key was used for something else.
-            KeyRepeated: another one of the requests has used it.
         """
         if self._by != (caller, owners):
             self._found = None
-            self._drafts = await work(lambda: self._drafted(caller, owners, now), long=len(self._ids) > _FEW)
+            self._drafts = await at_once(lambda: self._drafted(caller, owners, now), long=len(self._ids) > _FEW)
             self._by = caller, owners
-        found = await Found.of(reader, self._drafts, now)
+        return await Found.of(reader, self._drafts, now)
+
+    async def settled(self, found: Found, caller: Caller, now: datetime, work: Aside) -> Ledger:
+        """Return what becomes of the requests; what is long of that is done by `work`.
+
+        Raises:
+            KeyConflict: a key was used for something else.
+            KeyRepeated: another one of the requests has used it.
+        """
         long = len(self._drafts) > 1 or found.is_anything or self._drafts[0].request.idempotency_key is not None
         return await work(lambda: self._settled(caller, found, now), long=long)
 

@@ -208,7 +208,9 @@ class Memories:
         async with self.writing(caller, Permission.MEMORY_WRITE, acting=named) as standing:
             unit = standing.unit
             owners = {agent_id: standing.actor(agent_id) for agent_id in named}
-            ledger = await settling.settled(unit.memories, standing.caller, owners, self.clock.now(), at_once)
+            now = self.clock.now()
+            found = await settling.found(unit.memories, standing.caller, owners, now)
+            ledger = await settling.settled(found, standing.caller, now, at_once)
             if not ledger.writes:
                 return ledger.answers({}, {})
             added = [each.memory for each in ledger.added]
@@ -237,8 +239,10 @@ class Memories:
             async with self.storage.read() as snapshot:
                 named = dict.fromkeys(request.agent_id for request in requests.values())
                 owners = {agent_id: await foreseen(snapshot.agents, caller, agent_id) for agent_id in named}
-                ledger = await settling.settled(snapshot.memories, caller, owners, self.clock.now(), aside)
-            return ledger.added
+                now = self.clock.now()
+                found = await settling.found(snapshot.memories, caller, owners, now)
+            # Without a snapshot, which others wait for.
+            return (await settling.settled(found, caller, now, aside)).added
         return ()
 
     async def _prepared(self, caller: Caller, request: UpdateMemory) -> Prepared:

@@ -15,7 +15,7 @@ from tmws_core.domain.access import Scope, Visibility, relation, visibility_of
 from tmws_core.domain.agent import Caller, Permission
 from tmws_core.domain.embedding import Calibration, EmbeddingModel, Vector
 from tmws_core.domain.exact import ExactStrings
-from tmws_core.domain.memory import Memory, MemoryVersion
+from tmws_core.domain.memory import Memory, MemoryVersion, Uses
 from tmws_core.domain.ranking import Hit, Ranked, fuse
 from tmws_core.domain.relevance import MANY, Relevance, Scale
 from tmws_core.domain.reranking import HEAD, Boosts, SecondLook
@@ -131,15 +131,17 @@ class Recall:
         tail = [] if len(head) >= wanted else await self._behind(head, findings, scope, request)
         others = await self._others(head, look.strings, scope, request)
         async with self.storage.read() as snapshot:
-            head, memories = await _second_look(snapshot, scope, head, others, look=look, wanted=offset + request.limit)
+            near = await _Near.of(snapshot, scope, head, others, look)
             named = {
                 each.document: each for each in await starting_with(snapshot.memories, scope, request.query, NAMED)
             }
-            head = [Ranked(document, 1.0, exact=1.0) for document in named] + _without(head, named)
-            ranked = (head + _without(tail, {hit.document for hit in head}))[:DEPTH]
-            memories |= named
-            page = ranked[offset : offset + request.limit]
-            found = await _memories_of(snapshot, scope, page, memories, request.as_of)
+        # Without a snapshot, which others wait for.
+        head = await near.second_look(look, offset + request.limit)
+        head = [Ranked(document, 1.0, exact=1.0) for document in named] + _without(head, named)
+        ranked = (head + _without(tail, {hit.document for hit in head}))[:DEPTH]
+        page = ranked[offset : offset + request.limit]
+        async with self.storage.read() as snapshot:
+            found = await _memories_of(snapshot, scope, page, near.memories | named, request.as_of)
             naming = await views.naming(snapshot.memories, [memory for _, memory in found], caller)
         end = offset + request.limit
         more = end < min(len(ranked), DEPTH)
@@ -272,43 +274,51 @@ async def searchable_in(storage: Storage, scope: Scope, index: VectorIndex) -> S
         return await snapshot.memories.searchable(scope)
 
 
-async def _second_look(
-    snapshot: Snapshot,
-    scope: Scope,
-    ranked: Sequence[Ranked],
-    others: Sequence[Ranked],
-    *,
-    look: SecondLook,
-    wanted: int,
-) -> tuple[list[Ranked], dict[int, Memory]]:
-    """Return the hits with their head in a better order, and the memories that this took.
+@attrs.frozen
+class _Near:
+    """The hits of which some are to come to the head, and their memories."""
 
-    If the query has exact strings, what has them comes to the head: of the hits behind it, and of `others`.
-    """
-    head, behind = ranked[:HEAD], ranked[HEAD:]
-    further = [*ranked[HEAD:CANDIDATES], *others] if look.strings.demand else []
-    memories = await snapshot.memories.of_documents([hit.document for hit in (*head, *further)], scope)
-    uses = await snapshot.memories.uses([hit.document for hit in head]) if look.boosts.use else {}
+    head: Sequence[Ranked]
+    further: Sequence[Ranked]
+    behind: Sequence[Ranked]
+    memories: dict[int, Memory]
+    uses: Mapping[int, Uses]
 
-    def reorder() -> list[Ranked]:
-        return look.order([*head, *look.holding(further, memories)], memories, uses, wanted)
+    @classmethod
+    async def of(
+        cls, snapshot: Snapshot, scope: Scope, ranked: Sequence[Ranked], others: Sequence[Ranked], look: SecondLook
+    ) -> "_Near":
+        """Read the memories.
 
-    ordered = await aside(reorder, long=_are_long(memories))
-    return ordered + _without(behind, {hit.document for hit in ordered}), memories
+        If the query has exact strings, what has them comes to the head: of the hits behind it, and of `others`.
+        """
+        head, behind = ranked[:HEAD], ranked[HEAD:]
+        further = [*ranked[HEAD:CANDIDATES], *others] if look.strings.demand else []
+        memories = await snapshot.memories.of_documents([hit.document for hit in (*head, *further)], scope)
+        uses = await snapshot.memories.uses([hit.document for hit in head]) if look.boosts.use else {}
+        return cls(head, further, behind, memories, uses)
+
+    async def second_look(self, look: SecondLook, wanted: int) -> list[Ranked]:
+        """Return the hits with their head in a better order."""
+
+        def reorder() -> list[Ranked]:
+            hits = [*self.head, *look.holding(self.further, self.memories)]
+            return look.order(hits, self.memories, self.uses, wanted)
+
+        long = sum(len(memory.content) for memory in self.memories.values()) > LIGHT
+        ordered = await aside(reorder, long=long)
+        return ordered + _without(self.behind, {hit.document for hit in ordered})
 
 
 def _without(hits: Sequence[Ranked], documents: Container[int]) -> list[Ranked]:
     return [hit for hit in hits if hit.document not in documents]
 
 
-def _are_long(memories: Mapping[int, Memory]) -> bool:
-    return sum(len(memory.content) for memory in memories.values()) > LIGHT
-
-
 async def _memories_of(
     snapshot: Snapshot, scope: Scope, page: list[Ranked], known: dict[int, Memory], moment: datetime | None
 ) -> list[tuple[Ranked, Memory]]:
     """Return the hits of a page with their memories, as they were at the moment; those that are gone are left out."""
+    known = known if moment is None else {}  # what is told of former texts has to be seen in this snapshot
     unknown = [hit.document for hit in page if hit.document not in known]
     memories = known | await snapshot.memories.of_documents(unknown, scope) if unknown else known
     found = [(hit, memories[hit.document]) for hit in page if hit.document in memories]
