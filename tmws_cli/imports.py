@@ -162,12 +162,13 @@ async def _import(
 ) -> Tally:
     pages = pages_in(source)
     async with open_app(settings) as app:
+        caller = settings.operator(transport="cli")
         run = Import(
             app=app,
-            caller=settings.operator(transport="cli"),
+            caller=caller,
             claims=claims,
             strict=strict,
-            made=Made.beside(settings.place) if pages else None,
+            made=Made.beside(settings.place, caller) if pages else None,
             on_refusal=_print_refusal,
         )
         with progress("import", source.total) as report:

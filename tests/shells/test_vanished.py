@@ -49,17 +49,21 @@ class Vault:
 
     async def run(self, *names: str, prune: bool = False, strict: bool = False) -> Tally:
         pages = [MarkdownPages.at(self.folder / name, ignore_unknown=False) for name in names or ("",)]
-        made = Made.beside(self.folder.parent / "store")
+        made = Made.beside(self.folder.parent / "store", self.caller)
         run = Import(app=self.app, caller=self.caller, made=made, strict=strict, on_refusal=lambda _: None)
         for each in pages:
             await run.run(each, lambda _position, _memories: None)
         await run.end(pages, prune=prune)
         return run.tally
 
+    @property
+    def ledger(self) -> Path:
+        return self.folder.parent / "store.imports"
+
     def known(self) -> dict[str, dict[str, str]]:
         """Return the ids of the memories that sections are known to have made, by the names of pages and sections."""
-        kept: dict[str, dict[str, dict[str, str]]] = json.loads((self.folder.parent / "store.imports").read_bytes())
-        return {Path(page).name: sections for page, sections in kept["pages"].items()}
+        kept: dict[str, dict[str, dict[str, str]]] = json.loads(self.ledger.read_bytes())["owned"]
+        return {Path(page).name: sections for pages in kept.values() for page, sections in pages.items()}
 
     async def current(self) -> list[str]:
         answer = await self.app.call(self.caller, ListMemories(limit=100, oldest_first=True, max_chars=ALL))
@@ -142,7 +146,7 @@ async def test_imports_that_end_at_once_wait_for_each_other_and_keep_what_both_m
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, looked = vault.folder.parent / "store", anyio.Event()
-    first, second, take = Made.beside(store), Made.beside(store), lock.take
+    first, second, take = Made.beside(store, vault.caller), Made.beside(store, vault.caller), lock.take
 
     def look(path: str) -> int | None:
         looked.set()
@@ -160,7 +164,7 @@ async def test_imports_that_end_at_once_wait_for_each_other_and_keep_what_both_m
         await looked.wait()
         monkeypatch.setattr("tmws_cli.transfer.made.WAIT_SECONDS", 0)
         with pytest.raises(OSError, match="another import has not ended"):
-            await end(Made.beside(store))
+            await end(Made.beside(store, vault.caller))
         monkeypatch.undo()
     assert vault.known() == {"one": {"k": "m1"}, "two": {"k": "m2"}}
 
@@ -238,6 +242,27 @@ async def test_what_is_not_in_force_any_more_is_not_missed(vault: Vault) -> None
         (vault.folder / f"{name}.md").unlink()
     assert await vault.imported() == {"already_there": 1}
     assert list(vault.known()) == ["there.md"]
+
+
+@pytest.mark.anyio
+async def test_a_page_belongs_to_each_project_that_imports_it(vault: Vault) -> None:
+    shop, blog = (attrs.evolve(vault, caller=attrs.evolve(vault.caller, namespace=name)) for name in ("shop", "blog"))
+    vault.write("leave.md", "Ask Lisa.\n")
+    assert await shop.imported() == await blog.imported() == {"stored": 1}
+    vault.write("leave.md", "Ask Ana.\n")
+    for project in (blog, shop):
+        assert await project.imported() == {"stored": 1, "superseded": 1}
+    assert await shop.imported() == await blog.imported() == {"already_there": 1}
+    assert await vault.current() == ["leave\n\nAsk Ana."] * 2
+    kept = json.loads(vault.ledger.read_bytes())
+    earlier = {"pages": kept["owned"][f"{vault.caller.agent_id} shop"]}  # as the file was without agents and namespaces
+    vault.ledger.write_text(json.dumps(earlier), encoding="utf-8")
+    assert await blog.imported() == {"already_there": 1}
+    (vault.folder / "leave.md").unlink()
+    assert await blog.imported(prune=True) == {"vanished": 1, "pruned": 1}
+    assert await shop.imported(prune=True) == {"vanished": 1, "pruned": 1}
+    assert await vault.current() == []
+    assert await blog.imported() == await shop.imported() == {}
 
 
 @pytest.mark.anyio

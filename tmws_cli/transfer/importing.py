@@ -242,7 +242,8 @@ class Import:
         What came in as the file says, and is read by others, is there. Otherwise the key may be that of an earlier
         version, which began a memory with former texts otherwise. One that was made of what a record is called gives
         way to one that is made of all that it says. That of a place in a page gives way to none: a text that stood
-        there once, and stands there again, is not the memory that was superseded since.
+        there once, and stands there again, is not the memory that was superseded since. Where it stands for a memory in
+        another namespace, the page belongs to that project as well, and the place has a key of its own in this one.
         """
         # A server of another version may word the error otherwise, and name no memory.
         former = getattr(conflict, "memory_id", None)
@@ -261,6 +262,10 @@ class Import:
             raise conflict
         if not record.is_edition:
             return await self._call(attrs.evolve(memory, idempotency_key=exact_key(memory)))
+        key = record.request.idempotency_key
+        if memory.idempotency_key == key and (await self._links.view(former)).namespace != self.caller.namespace:
+            own = attrs.evolve(memory, idempotency_key=f"{key}:{self.caller.namespace}")
+            return (await self._create([(record, own)]))[0]
         created = await self._call(attrs.evolve(memory, idempotency_key=None))
         await self._supersede(former, created, memory)
         return created

@@ -31,6 +31,9 @@ _LOOK_SECONDS = 0.05
 _Sections = dict[str, str]
 """Memory ids by the keys of sections."""
 
+_ANYBODY = ""
+"""Whose the pages were before agent and namespace were noted: each section is theirs whose its memory is."""
+
 
 @attrs.frozen(kw_only=True)
 class Vanished:
@@ -39,27 +42,30 @@ class Vanished:
     page: str
     key: str
     memory: MemoryView
+    whose: str
 
 
 @attrs.define
 class Made:
-    """What this import, and those before it, have made of pages, by the page; nothing where that is not known.
+    """What this import, and those before it, have made of pages, by whose and which page, where that is known.
 
+    A page may belong to several projects: it is imported once for each agent and namespace.
     Pages in two folders that say the same in the same place share a memory, so that several sections may stand for one.
     Losing it costs nothing but that what vanished before is not noticed.
     """
 
     _path: Path
-    _pages: dict[str, _Sections] = attrs.field(factory=dict, init=False)
+    _whose: str
+    _pages: dict[tuple[str, str], _Sections] = attrs.field(factory=dict, init=False)
 
     @classmethod
-    def beside(cls, store: Path) -> "Made":
-        """Begin with what is kept beside a store on this machine."""
-        return cls(store.with_name(f"{store.name}.imports"))
+    def beside(cls, store: Path, caller: Caller) -> "Made":
+        """Begin with what is kept beside a store on this machine, for an import in the caller's name."""
+        return cls(store.with_name(f"{store.name}.imports"), _whose(caller))
 
     def note(self, page: str, key: str, memory_id: str) -> None:
         """Note which memory stands for a section."""
-        self._pages.setdefault(page, {})[key] = memory_id
+        self._pages.setdefault((self._whose, page), {})[key] = memory_id
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -75,11 +81,13 @@ class Made:
         lock = await _taken(self._path.with_name(f"{self._path.name}.lock"))
         try:
             noted, self._pages = self._pages, await anyio.to_thread.run_sync(_read, self._path)
-            for page, sections in noted.items():
-                self._pages.setdefault(page, {}).update(sections)
+            for (whose, page), sections in noted.items():
+                self._pages.setdefault((whose, page), {}).update(sections)
+                former = self._pages.get((_ANYBODY, page), {})
+                for key in [key for key, memory_id in former.items() if sections.get(key) == memory_id]:
+                    del former[key]
             yield
-            pages = {page: sections for page, sections in self._pages.items() if sections}
-            await anyio.to_thread.run_sync(write_durably, self._path, orjson.dumps({"pages": pages}))
+            await anyio.to_thread.run_sync(write_durably, self._path, _written(self._pages))
         finally:
             if lock is not None:
                 os.close(lock)
@@ -89,36 +97,56 @@ class Made:
 
         What is not in force by now is forgotten, and so is what another section stands for, too.
         """
-        lost: list[tuple[str, str, str]] = []
+        lost: list[tuple[str, str, str, str]] = []
         said: set[str] = set()
-        for page, sections in self._pages.items():
+        for (whose, page), sections in self._pages.items():
+            if whose not in (self._whose, _ANYBODY):
+                continue
             is_there = may_be_there(page)
             for key, memory_id in sections.items():
                 if any(each.lacks(page, key) for each in pages):
-                    lost.append((page, key, memory_id))
+                    lost.append((whose, page, key, memory_id))
                 elif is_there:
                     said.add(memory_id)
         found: list[Vanished] = []
-        for page, key, memory_id in lost:
+        for whose, page, key, memory_id in lost:
             memory = None if memory_id in said else await _in_force(app, caller, memory_id)
             if memory is None:
-                del self._pages[page][key]
-            else:
-                found.append(Vanished(page=page, key=key, memory=memory))
+                del self._pages[whose, page][key]
+            elif self._whose in (whose, _whose(memory)):
+                found.append(Vanished(page=page, key=key, memory=memory, whose=whose))
                 said.add(memory_id)
         return found
 
     async def prune(self, app: App, caller: Caller, vanished: Vanished) -> None:
         """Let the memory expire; it is in force again when its section is back."""
         await app.call(caller, UpdateMemory(memory_id=vanished.memory.memory_id, expires_at=app.now()))
-        del self._pages[vanished.page][vanished.key]
+        del self._pages[vanished.whose, vanished.page][vanished.key]
 
 
-def _read(path: Path) -> dict[str, _Sections]:
+def _whose(owner: Caller | MemoryView) -> str:
+    return f"{owner.agent_id} {owner.namespace}"
+
+
+def _read(path: Path) -> dict[tuple[str, str], _Sections]:
     with suppress(OSError, orjson.JSONDecodeError):
-        kept = orjson.loads(read_regular(str(path), _BYTES))
-        return {page: _texts(sections) for page, sections in _object(_object(kept).get("pages")).items()}
+        kept = _object(orjson.loads(read_regular(str(path), _BYTES)))
+        owned = {_ANYBODY: kept.get("pages"), **_object(kept.get("owned"))}
+        return {
+            (whose, page): _texts(sections)
+            for whose, pages in owned.items()
+            for page, sections in _object(pages).items()
+        }
     return {}
+
+
+def _written(pages: Mapping[tuple[str, str], _Sections]) -> bytes:
+    """Return the file: `owned` by agent and namespace, with a blank between, and `pages` of an earlier version."""
+    owned: dict[str, dict[str, _Sections]] = {}
+    for (whose, page), sections in pages.items():
+        if sections:
+            owned.setdefault(whose, {})[page] = sections
+    return orjson.dumps({"pages": owned.pop(_ANYBODY, {}), "owned": owned})
 
 
 async def _taken(path: Path) -> int | None:
