@@ -146,12 +146,29 @@ def _print_demonstration(done: Demonstration) -> None:
         print(f"  {answer.section}")
         print(f"  {answer.excerpt}\n")
     print("Your own memories were not touched. Connect a client:")
+    if is_temporary():
+        print(
+            "  uv tool install …  (with what stands behind `uvx --from`: what uvx runs is in its cache, and not kept)"
+        )
     print(f"  claude mcp add tmws -- {program()}")
 
 
 def program() -> str:
-    """Return how to start the program that is running: by its name where the PATH leads to it, or by its full path."""
+    """Return how a client starts the program that runs: by its name where the PATH leads to it, or by its full path.
+
+    What an environment that is activated puts in the PATH is not there for a client. One that is temporary is to be
+    installed first.
+    """
     beside, found = Path(sys.executable).with_name("tmws"), which("tmws")
-    if not beside.exists() or (found is not None and beside.samefile(found)):
+    if not beside.exists() or is_temporary():
         return "tmws"
-    return str(beside)
+    activated = sys.prefix != sys.base_prefix and found == str(beside)
+    return "tmws" if found is not None and beside.samefile(found) and not activated else str(beside)
+
+
+def is_temporary() -> bool:
+    """Tell whether the program runs in a cache, where uvx puts it: the marker is that of https://bford.info/cachedir/.
+
+    Environments that are not in a cache have the marker themselves.
+    """
+    return any((folder / "CACHEDIR.TAG").exists() for folder in Path(sys.prefix).parents)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.shells.command import Command
 from tests.shells.traced import Watched, python
-from tmws_cli.admin import program
+from tmws_cli.admin import is_temporary, program
 
 RIGHT_PAGES = {
     "How do I connect Claude Code?": "how-to/connect-a-client.md",
@@ -41,6 +41,14 @@ def test_program_is_named_shortly_where_the_path_leads_to_it(tmp_path: Path, mon
         place.touch(0o755)
     linked.symlink_to(own)
     monkeypatch.setattr(sys, "executable", str(own.with_name("python")))
-    for found, said in ((linked, "tmws"), (own, "tmws"), (other, str(own))):
+    monkeypatch.setattr(sys, "prefix", str(own.parent))
+    (own.parent / "CACHEDIR.TAG").touch()
+    for found, said in ((linked, "tmws"), (own, str(own)), (other, str(own))):
         monkeypatch.setenv("PATH", str(found.parent))
-        assert program() == said
+        assert (program(), is_temporary()) == (said, False)
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert program() == "tmws"
+    monkeypatch.setattr(sys, "prefix", str(own.parent))
+    (tmp_path / "CACHEDIR.TAG").touch()  # of uv, in whose cache uvx runs
+    assert (program(), is_temporary()) == ("tmws", True)
