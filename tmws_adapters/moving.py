@@ -124,7 +124,11 @@ async def open_move(source: Settings, target: Settings, named: str = SETTING) ->
         StorageBusy: the target is in use.
         StorageUnavailable: one of them cannot be opened, or there is nothing at the source.
     """
-    if source.store_name == target.store_name:
+    with _naming(named):
+        own = source.store_name
+    with _naming("--to"):
+        other = target.store_name
+    if own == other:
         raise ConfigurationError(setting="--to", reason="is the same store as --from", hint="Name another database")
     async with AsyncExitStack() as stack:
         with _naming(named):
@@ -153,6 +157,8 @@ def _naming(option: str) -> Iterator[None]:
         yield
     except StorageUnavailable as error:
         raise attrs.evolve(error, hint=error.hint.replace(SETTING, option)) from error
+    except ConfigurationError as error:
+        raise attrs.evolve(error, setting=option if error.setting == SETTING else error.setting) from error
 
 
 def _open_tables(settings: Settings, *, writing: bool) -> AbstractAsyncContextManager[Tables]:

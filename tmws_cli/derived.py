@@ -1,5 +1,6 @@
 """Commands that derive from the operations, with what makes them worth typing."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from tmws_cli.calling import call
 from tmws_cli.descriptions import Described
 from tmws_cli.exits import FAILURE
 from tmws_cli.options import NOBODY, RECORDED, WHO, Invocation, invocation_of, with_common_options
-from tmws_cli.output import clipped, is_empty, show
+from tmws_cli.output import clipped, is_empty, printable, show
 from tmws_cli.parameters import listed, parameters_of, request_of
 from tmws_cli.picking import LAST, QUOTED_COLUMNS, memory_id_of
 from tmws_cli.typed import Command, Option, unmarked
@@ -82,9 +83,21 @@ def _run(context: click.Context, operation: Described, values: dict[str, Any]) -
     if operation.effect == "delete" and not (unasked or _agreed(invocation, operation, arguments)):
         context.exit(FAILURE)
     answer = call(invocation, operation.name, arguments)
+    if operation.name == "create_memory":
+        _tell_of_file(values["content"])
     about, details = arguments.get("query", ""), arguments.get("details", False)
     none = _none(invocation, arguments) if is_empty(answer) and not invocation.as_json else None
     show(answer, as_json=invocation.as_json, about=about, details=details, none=none)
+
+
+def _tell_of_file(words: tuple[str, ...]) -> None:
+    """Say that the name of a file was stored, where the one word of a text is that."""
+    path = words[0].removeprefix("@") if len(words) == 1 else ""
+    if os.path.isfile(path):  # noqa: PTH113 - pathlib is not imported yet
+        import shlex  # noqa: PLC0415 - only a mistake needs it
+
+        told = f"warning: the name is stored; `tmws add < {shlex.quote(path)}` stores what is in the file"
+        print(printable(told), file=sys.stderr)
 
 
 def _none(invocation: Invocation, arguments: Mapping[str, Any]) -> str | None:

@@ -126,7 +126,13 @@ def _metavar(field: JsonSchema) -> str:
 
 
 def _help(field: JsonSchema) -> str:
-    facts = [field.get("description", "").rstrip(".").replace("`", ""), _range(field)]
+    facts = [
+        field.get("description", "")
+        .rstrip(".")
+        .replace("`next_cursor` of", "What is told at the end of")
+        .replace("`", ""),
+        _range(field),
+    ]
     if field.get("default") not in (None, False):
         facts.append(f"default {field['default']}")
     return "; ".join(fact for fact in facts if fact)

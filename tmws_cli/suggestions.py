@@ -30,6 +30,7 @@ _VERBS = {
     "serve": ("start", "server", "run", "http"),
     "stop": ("quit", "kill", "end", "shutdown"),
     "agent list": ("agents", "who"),
+    "agent get-current": ("whoami",),
     "export": ("dump", "backup"),
     "import": ("load",),
 }
@@ -57,7 +58,13 @@ _CONNECTED = (
     " such as `claude mcp add tmws -- tmws`."
 )
 
+_SETTINGS = "`tmws doctor` shows what is set and from which files: variables such as TMWS_HOME set it."
+
 _NOT_HERE = {
+    **dict.fromkeys(("config", "settings", "env"), _SETTINGS),
+    "logs": "Each process logs to stderr, or to the file that TMWS_LOG_FILE names.",
+    "reset": "`tmws memory delete` deletes one memory, and `--home` with a new directory begins anew.",
+    "upgrade": "TMWS is upgraded as it was installed, such as with `uv tool upgrade tmws`.",
     "restore": "`tmws memory get … --include-history` has former texts, and `tmws memory update` sets one again.",
     "ui": "There is no graphical interface: see `tmws search` and `tmws memory list`.",
     "uninstall": "TMWS is removed as it was installed, such as with `uv tool uninstall tmws`, and leaves its data.",

@@ -6,6 +6,7 @@ With --check it writes nothing and ends with 1 when a file is not what the code 
 
 import inspect
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,13 +71,20 @@ def descriptions() -> dict[str, Any]:
             "name": each.name,
             "group": each.group,
             "command": each.command,
-            "description": each.description,
+            "description": _as_typed(each.description),
             "effect": each.effect.value,
             "schema": schema_of(each.request, depth=1),
         }
         for each in operations().values()
     ]
     return {"operations": described, "helps": dict(helps()), "aliases": dict(ALIASES)}
+
+
+def _as_typed(text: str) -> str:
+    """Return a text with commands for the operations that it names, and an option for the argument."""
+    for each in operations().values():
+        text = re.sub(rf"\b{each.name}\b", f"`tmws {each.group} {each.command}`", text)
+    return text.replace("`next_offset` as `offset`", "the `--offset` that is told")
 
 
 def helps() -> Iterator[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """Command lines that mean something else than they say are refused, and what to type instead is told."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.shells.command import Command
@@ -77,3 +79,35 @@ def test_option_is_proposed_only_where_it_is_shown_and_alike(command: Command, t
     refused = command.run(*typed.split())
     assert (refused.code, told in refused.err) == (2, True), refused
     assert ("Did you mean" in refused.err) == told.startswith("Did"), refused
+
+
+@pytest.mark.parametrize("word", ["notes.txt", "@notes.txt"])
+def test_name_of_a_file_that_is_stored_is_said_to_be_one(tmp_path: Path, word: str) -> None:
+    command = Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing")
+    (tmp_path / "notes.txt").touch()
+    told = "warning: the name is stored; `tmws add < notes.txt` stores what is in the file\n"
+    assert command.ok("add", word).err == told
+    assert command.ok("add", "read", word).err == command.ok("add", "elsewhere.txt").err == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("config", "`tmws doctor` shows what is set"),
+        ("logs", "TMWS_LOG_FILE"),
+        ("upgrade", "`uv tool upgrade tmws`"),
+        ("whoami", "Did you mean `tmws agent get-current`?"),
+        ("reset", "`tmws memory delete` deletes one"),
+        ("move --to ./x.db", "error: --to: the scheme of this URL is not supported"),
+        ("add x --namespace caf\u00e9", "of ASCII letters, digits and . _ -"),
+    ],
+)
+def test_what_is_often_typed_is_answered(command: Command, typed: str, told: str) -> None:
+    refused = command.run(*typed.split())
+    assert (refused.code, told in refused.err) == (2, True), refused
+    assert "TMWS_DATABASE_URL" not in refused.err
+
+
+def test_help_speaks_of_commands_and_not_of_the_operations_that_agents_call(command: Command) -> None:
+    assert "`tmws memory get` has the whole" in " ".join(command.ok("search", "--help").out.split())
+    assert "next_offset" not in command.ok("memory", "get", "--help").out

@@ -16,7 +16,7 @@ AGENT_ID = Text(
     minimum=1,
     maximum=128,
     pattern=AGENT_ID_PATTERN,
-    expected="an agent id (letters, digits and . _ @ : + -, starting with a letter or digit)",
+    expected="an agent id (ASCII letters, digits and . _ @ : + -, starting with a letter or digit)",
 )
 
 Transport = Literal["cli", "file", "mcp-http", "python", "rest", "stdio"]

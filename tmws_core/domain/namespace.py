@@ -9,7 +9,7 @@ NAMESPACE = Text(
     minimum=1,
     maximum=128,
     pattern=NAMESPACE_PATTERN,
-    expected="a namespace (a path such as acme/backend, of letters, digits and . _ -)",
+    expected="a namespace (a path such as acme/backend, of ASCII letters, digits and . _ -)",
 )
 
 
