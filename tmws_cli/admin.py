@@ -16,7 +16,7 @@ from tmws_cli.calling import tell_of_no_store
 from tmws_cli.demo import Demonstration, demonstrate
 from tmws_cli.doctor import examine, lines
 from tmws_cli.exits import FAILURE
-from tmws_cli.options import invocation_of
+from tmws_cli.options import invocation_of, only
 from tmws_cli.output import counted, print_json
 from tmws_cli.progress import progress
 from tmws_cli.serving import serve_http
@@ -61,8 +61,8 @@ def demo(context: click.Context) -> None:
 @click.command("export")
 @click.argument("path", metavar="PATH")
 @click.option("--format", "format_", type=click.Choice(["jsonl", "markdown"]), default="jsonl")
-@click.option("--agent-id", metavar="AGENT", help="Only what this agent owns.")
-@click.option("--namespace", metavar="NAMESPACE", help="Only this namespace.")
+@click.option("--agent-id", multiple=True, callback=only, metavar="AGENT", help="Only what this agent owns.")
+@click.option("--namespace", multiple=True, callback=only, metavar="NAMESPACE", help="Only this namespace.")
 @click.pass_context
 def export(context: click.Context, path: str, format_: str, *, agent_id: str | None, namespace: str | None) -> None:
     """Write all memories to a file of JSON lines (`-` is stdout), or to a folder of Markdown files.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -100,6 +101,20 @@ def with_common_options(command: click.Command, uses: Collection[str] = WHO) -> 
     return command
 
 
+def only(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Return the value of an option that may be given once; of two names the first would be forgotten without a word.
+
+    The option is `multiple`, and this is its callback.
+
+    Raises:
+        click.UsageError: it is given several times.
+    """
+    if len(values) > 1:
+        given = ", ".join(values)
+        raise click.UsageError(f"{parameter.opts[0]} is given {len(values)} times ({given}): give one.", context)
+    return values[0] if values else None
+
+
 def invocation_of(context: click.Context) -> Invocation:
     """Return what this call asked for."""
     return context.ensure_object(Invocation)
@@ -122,7 +137,8 @@ def _options(begin: Callable[[click.Context, click.Parameter, bool], None]) -> l
 def _flag(name: str, metavar: str, text: str) -> click.Option:
     # A name of its own: commands have arguments called `agent_id`.
     words = [name, f"common_{name[2:].replace('-', '_')}"]
-    return click.Option(words, metavar=metavar, help=text, expose_value=False, callback=_remember)
+    option = partial(click.Option, words, metavar=metavar, help=text, expose_value=False)
+    return option(multiple=True, callback=_remember_only) if name in WHO else option(callback=_remember)
 
 
 def _as_json(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
@@ -144,6 +160,10 @@ def _of_nobody(context: click.Context, parameter: click.Parameter, value: bool) 
     instead = f"{behind} {shlex.quote(given[VARIABLES[option]])}"
     hint = f"Write it behind: `{context.command_path} … {instead}`." if behind else "Leave it out."
     raise click.UsageError(f"{reason}. {hint}", context)
+
+
+def _remember_only(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:
+    _remember(context, parameter, only(context, parameter, values))
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:

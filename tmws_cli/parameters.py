@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from tmws_cli.descriptions import others
+from tmws_cli.options import only
 from tmws_cli.times import EXAMPLES, is_time, written_time
 from tmws_cli.typed import Option
 from tmws_core.domain.words import words_in
@@ -16,6 +17,9 @@ CLEAR = "clear"
 """The option that names the fields which are to be empty; no field has this name."""
 
 _TYPES = {"integer": click.INT, "number": click.FLOAT}
+
+_NAMES = ("agent_id", "namespace", "session_id")
+"""The fields of which several might be meant to be taken together, and are not."""
 
 _SHORT = {"limit": "-n"}
 """The options that have a short name."""
@@ -116,6 +120,8 @@ def _option(name: str, field: JsonSchema, known_as: tuple[str, ...]) -> click.Op
             return Option(words, others=other, multiple=True, metavar="TEXT", help=f"{help_text}; several as a,b")
         case {"enum": choices}:
             return Option(words, others=other, type=click.Choice(choices), help=help_text)
+        case _ if name in _NAMES:
+            return Option(words, others=other, multiple=True, callback=only, metavar=_metavar(field), help=help_text)
         case _:
             return Option(words, others=other, type=_TYPES.get(field["type"]), metavar=_metavar(field), help=help_text)
 
