@@ -162,13 +162,29 @@ def _columns() -> int:
 
 def _row(memory: Mapping[str, Any], start: str, about: str = "", *, hidden: int = 0) -> str:
     """Return a memory on one line, with a word that it is `about`; `hidden` characters of its start take no column."""
-    tags = printable("".join(f"  #{tag}" for tag in memory.get("tags", ())))
+    tags = [printable(f"  #{tag}") for tag in memory.get("tags", ())]
     owner = f"  in {memory['namespace']}" if "namespace" in memory else ""
     owner += f"  @{memory['agent_id']}" if "agent_id" in memory else ""
     lead = len(start) - hidden + len(memory["memory_id"]) + 4
-    room = max(_columns() - lead - len(owner) - len(tags), _LEAST)
+    room = max(_columns() - lead - len(owner) - len("".join(tags)), _LEAST)
     text = clipped(_from_match(" ".join(memory["content"].split()), about, room), room)
-    return f"{start}  {coloured(memory['memory_id'], 'faint')}  {text}{owner}{coloured(tags, 'tag')}"
+    shown = _in_lines(tags, lead + _width(text) + len(owner))
+    return f"{start}  {coloured(memory['memory_id'], 'faint')}  {text}{owner}{coloured(shown, 'tag')}"
+
+
+def _in_lines(words: list[str], taken: int) -> str:
+    """Return words that follow so many columns, each within a line of the terminal; one that is longer begins one."""
+    columns, shown = _columns(), ""
+    for word in words:
+        if taken % columns + len(word) > columns:
+            shown, taken = f"{shown}\n{_INDENT}", len(_INDENT)
+            word = word.lstrip()  # noqa: PLW2901 - the indent stands for the blanks
+        shown, taken = f"{shown}{word}", taken + len(word)
+    return shown
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in _WIDE else 1 for character in text)
 
 
 def _from_match(line: str, about: str, columns: int) -> str:

@@ -114,3 +114,13 @@ def test_what_is_often_typed_is_answered(command: Command, typed: str, told: str
 def test_help_speaks_of_commands_and_not_of_the_operations_that_agents_call(command: Command) -> None:
     assert "`tmws memory get` has the whole" in " ".join(command.ok("search", "--help").out.split())
     assert "next_offset" not in command.ok("memory", "get", "--help").out
+
+
+@pytest.mark.parametrize("columns", [64, 70])
+def test_no_line_of_a_terminal_breaks_a_tag(tmp_path: Path, columns: int) -> None:
+    command = Inside(tmp_path).using(TMWS_ONNX_MODEL_DIR="missing", COLUMNS=str(columns))
+    tags = [f"development-{number}" for number in range(4)]
+    command.ok("add", "The development server listens on port 9001.", "--tags", ",".join(tags))
+    listed = command.ok("memory", "list").out.splitlines()
+    lines = [line[start : start + columns] for line in listed for start in range(0, len(line), columns)]
+    assert all(any(f"#{tag}" in line for line in lines) for tag in tags), lines
