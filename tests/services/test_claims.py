@@ -333,7 +333,7 @@ async def test_what_replaces_a_note_that_others_read_is_private_and_counted(
     assert (again.tally.already_there, again.tally.superseded) == (1, 0)
 
 
-async def test_an_edition_in_another_namespace_or_by_the_id_of_a_file_is_private_and_counted(
+async def test_an_edition_by_the_id_of_a_file_is_private_and_in_another_namespace_another_memory(
     world: World, tmp_path: Path
 ) -> None:
     note = "---\nnamespace: {}\n---\n\nThe gate is {}."
@@ -344,7 +344,7 @@ async def test_an_edition_in_another_namespace_or_by_the_id_of_a_file_is_private
         await world.app.call(world.operator, UpdateMemory(memory_id=each.memory_id, access_level=AccessLevel.TEAM))
     moved, _ = await imported(world, tmp_path / "note.md", note.format("corp", "shut"))
     named, _ = await imported(world, tmp_path / "mem0.json", dump.format("shut"))
-    assert [(run.tally.superseded, run.tally.made_private) for run in (moved, named)] == [(1, 1), (1, 1)]
+    assert [(run.tally.superseded, run.tally.made_private) for run in (moved, named)] == [(0, 0), (1, 1)]
     levels = [each.access_level for each in await memories(world)]
     assert levels == [AccessLevel.TEAM, AccessLevel.TEAM, AccessLevel.PRIVATE, AccessLevel.PRIVATE]
 
