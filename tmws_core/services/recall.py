@@ -45,6 +45,10 @@ NAMED = 20
 DEPTH = 1000
 """Hits that paging can reach."""
 
+TRIES = 3
+"""Times that a search begins where what it has found is changed meanwhile: while somebody changes a text ten times a
+second, and a search takes 50 ms, one in eight begins a third time and finds that it has changed again."""
+
 
 @attrs.define
 class _Findings:
@@ -126,15 +130,7 @@ class Recall:
             historic=request.as_of is not None,
         )
         (look,) = await each_aside(lambda query: SecondLook.of(query, self.boosts, scope.at), [request.query])
-        findings = await self._find(scope, request, CANDIDATES)
-        head = findings.fused(request.min_similarity, max(CANDIDATES if look.strings.demand else HEAD, wanted))
-        tail = [] if len(head) >= wanted else await self._behind(head, findings, scope, request)
-        others = await self._others(head, look.strings, scope, request)
-        async with self.storage.read() as snapshot:
-            near = await _Near.of(snapshot, scope, head, others, look)
-            named = {
-                each.document: each for each in await starting_with(snapshot.memories, scope, request.query, NAMED)
-            }
+        findings, tail, near, named = await self._candidates(scope, request, look, wanted)
         # Without a snapshot, which others wait for.
         head = await near.second_look(look, offset + request.limit)
         head = [Ranked(document, 1.0, exact=1.0) for document in named] + _without(head, named)
@@ -166,6 +162,26 @@ class Recall:
             next_cursor=await self.cursors.at(caller, request, str(end)) if more else None,
             degraded=findings.degraded or None,
         )
+
+    async def _candidates(
+        self, scope: Scope, request: SearchMemories, look: SecondLook, wanted: int
+    ) -> tuple[_Findings, list[Ranked], "_Near", dict[int, Memory]]:
+        """Return what was found, what stands behind all of it, the head with its memories, and what the query names.
+
+        The lists and the memories are looked at one after the other. A text that is changed in between has another
+        number in the second look: then the search begins again, since it could be found all the time.
+        """
+        for left in reversed(range(TRIES)):
+            findings = await self._find(scope, request, CANDIDATES)
+            head = findings.fused(request.min_similarity, max(CANDIDATES if look.strings.demand else HEAD, wanted))
+            tail = [] if len(head) >= wanted else await self._behind(head, findings, scope, request)
+            others = await self._others(head, look.strings, scope, request)
+            async with self.storage.read() as snapshot:
+                near = await _Near.of(snapshot, scope, head, others, look)
+                named = await starting_with(snapshot.memories, scope, request.query, NAMED)
+            if not (left and near.misses_any):
+                break
+        return findings, tail, near, {each.document: each for each in named}
 
     async def _behind(
         self, head: Sequence[Ranked], findings: _Findings, scope: Scope, request: SearchMemories
@@ -297,6 +313,11 @@ class _Near:
         memories = await snapshot.memories.of_documents([hit.document for hit in (*head, *further)], scope)
         uses = await snapshot.memories.uses([hit.document for hit in head]) if look.boosts.use else {}
         return cls(head, further, behind, memories, uses)
+
+    @property
+    def misses_any(self) -> bool:
+        """Tell whether a hit is no memory any more."""
+        return any(hit.document not in self.memories for hit in (*self.head, *self.further))
 
     async def second_look(self, look: SecondLook, wanted: int) -> list[Ranked]:
         """Return the hits with their head in a better order."""
