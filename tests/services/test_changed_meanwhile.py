@@ -7,6 +7,7 @@ import pytest
 
 from tests.services.conftest import World
 from tmws_adapters.bootstrap import compose, open_parts
+from tmws_core.aside import aside
 from tmws_core.domain.access import Scope
 from tmws_core.domain.ranking import Hit
 from tmws_core.messages.memory import CreateMemory, DeleteMemory, UpdateMemory
@@ -66,3 +67,23 @@ async def test_what_is_deleted_while_it_is_looked_for_is_not_found(world: World)
         app = compose(world.settings, attrs.evolve(parts, lexical=index))
         assert not (await app.call(athena, SearchMemories(query="heron"))).results
     assert index.searches == 2
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_a_text_of_the_past_is_that_of_the_moment_whatever_comes_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, is_deleted: bool
+) -> None:
+    athena = world.agent("athena")
+    created = await world.app.call(athena, CreateMemory(content="The heron waits."))
+    moment = world.app.now()
+    if is_deleted:
+        await world.app.call(athena, UpdateMemory(memory_id=created.memory_id, content="The heron has left."))
+
+    async def overtaken(work: Callable[[], object], *, long: bool) -> object:
+        meanwhile = UpdateMemory(memory_id=created.memory_id, content="The heron is back.")
+        await world.app.call(athena, DeleteMemory(memory_id=created.memory_id) if is_deleted else meanwhile)
+        return await aside(work, long=long)
+
+    monkeypatch.setattr("tmws_core.services.recall.aside", overtaken)
+    found = await world.app.call(athena, SearchMemories(query="heron", as_of=moment))
+    assert [hit.content for hit in found.results] == ([] if is_deleted else ["The heron waits."])

@@ -339,13 +339,16 @@ async def _memories_of(
     snapshot: Snapshot, scope: Scope, page: list[Ranked], known: dict[int, Memory], moment: datetime | None
 ) -> list[tuple[Ranked, Memory]]:
     """Return the hits of a page with their memories, as they were at the moment; those that are gone are left out."""
-    known = known if moment is None else {}  # what is told of former texts has to be seen in this snapshot
     unknown = [hit.document for hit in page if hit.document not in known]
     memories = known | await snapshot.memories.of_documents(unknown, scope) if unknown else known
     found = [(hit, memories[hit.document]) for hit in page if hit.document in memories]
     changed = [memory.id for _, memory in found if moment is not None and memory.updated_at > moment]
-    former = await snapshot.memories.texts_at(changed, moment) if moment is not None and changed else {}
-    return [(hit, _with_text(memory, former.get(memory.id))) for hit, memory in found]
+    if moment is None or not changed:
+        return found
+    # The former texts of what was deleted since it was read are gone, and its last one is not that of the moment.
+    gone = {*changed} - {*await snapshot.memories.visible(changed, scope.visibility)}
+    former = await snapshot.memories.texts_at(changed, moment)
+    return [(hit, _with_text(memory, former.get(memory.id))) for hit, memory in found if memory.id not in gone]
 
 
 def _with_text(memory: Memory, former: MemoryVersion | None) -> Memory:
