@@ -37,7 +37,8 @@ def test_option_before_a_command_that_it_does_not_narrow_is_refused(command: Com
 
 
 def test_environment_of_a_command_that_it_does_not_narrow_is_silent(command: Command) -> None:
-    listed = command.using(TMWS_AGENT_ID="bob", TMWS_AGENT_NAMESPACE="shop").ok("memory", "list")
+    bob = command.using(TMWS_AGENT_ID="bob", TMWS_AGENT_NAMESPACE="shop", COLUMNS="200")
+    listed = bob.ok("memory", "list")
     assert (SHOP in listed.out, BLOG in listed.out, listed.err) == (True, True, "")
 
 
