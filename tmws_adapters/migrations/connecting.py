@@ -13,7 +13,8 @@ from sqlalchemy.pool import NullPool
 
 from tmws_adapters.migrations.belonging import looked_at
 from tmws_adapters.migrations.file import writable_file
-from tmws_adapters.paths import located, path_of, unexpanded
+from tmws_adapters.paths import located, path_of
+from tmws_adapters.variables import refuse_unexpanded
 from tmws_core.errors import ConfigurationError, StorageBusy
 
 if TYPE_CHECKING:
@@ -129,12 +130,7 @@ def configured_path() -> Path:
 
 def _configured_url() -> str:
     url = os.environ.get(URL_SETTING, "").strip()
-    if unexpanded(url):
-        raise ConfigurationError(
-            setting=URL_SETTING,
-            reason="holds a name in ${…}, $… or %…%, which nothing has expanded",
-            hint=f"Write out what it stands for, or leave {URL_SETTING} unset",
-        )
+    refuse_unexpanded(URL_SETTING, url)
     return url
 
 
