@@ -8,6 +8,8 @@ import pytest
 
 from tests.contracts.stores import STORES, Fresh, Store, fresh_stores, new_place, open_at
 from tests.servers.postgres import PostgresServer
+from tmws_adapters.postgres.connections import Connections, open_connections
+from tmws_adapters.postgres.opener import Opener
 from tmws_core.ports.storage import Storage
 
 
@@ -24,6 +26,20 @@ def place(
     """Return where a store can be opened, which does not exist yet in a file, and is empty in PostgreSQL."""
     with new_place(request.param, tmp_path, postgres_if_asked) as created:
         yield created
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> Iterator[str]:
+    """Return where an empty store in PostgreSQL can be opened."""
+    with postgres.database() as created:
+        yield created
+
+
+@pytest.fixture
+async def connections(url: str) -> AsyncIterator[Connections]:
+    opener = Opener(url=url, statement_timeout=timedelta(seconds=30), lock_timeout=timedelta(milliseconds=200))
+    async with open_connections(opener, pool_size=6, max_overflow=0, patience=timedelta(seconds=30)) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.contracts.ollama_double import ollama_double
-from tests.servers.postgres import PostgresServer, behind
+from tests.servers.postgres import behind
 from tmws_adapters.bootstrap import open_app
 from tmws_adapters.settings import Settings, load_settings
 from tmws_core.app import App
@@ -26,12 +26,6 @@ MISHAP = """
         FOR EACH ROW EXECUTE FUNCTION mishap()
 """
 """Ends the connection of the first write only, in the middle of it or while it is committed; sequences count on."""
-
-
-@pytest.fixture
-def url(postgres: PostgresServer) -> Iterator[str]:
-    with postgres.database() as created:
-        yield created
 
 
 @pytest.fixture

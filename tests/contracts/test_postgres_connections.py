@@ -1,6 +1,5 @@
 """What a pool of connections to PostgreSQL does with one that fails, is lost, or leads to another server by now."""
 
-from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from datetime import timedelta
 
@@ -8,9 +7,8 @@ import anyio
 import pytest
 
 from tests.contracts.builders import memory, new
-from tests.servers.postgres import PostgresServer
 from tmws_adapters.postgres import open_postgres
-from tmws_adapters.postgres.connections import Connections, open_connections
+from tmws_adapters.postgres.connections import Connections
 from tmws_adapters.postgres.errors import ServerAway
 from tmws_adapters.postgres.opener import Opener
 from tmws_adapters.postgres.session import Session
@@ -21,19 +19,6 @@ pytestmark = pytest.mark.anyio
 MOMENT = timedelta(milliseconds=200)
 
 BROKEN = "SELECT 1 / 0"
-
-
-@pytest.fixture
-def url(postgres: PostgresServer) -> Iterator[str]:
-    with postgres.database() as created:
-        yield created
-
-
-@pytest.fixture
-async def connections(url: str) -> AsyncIterator[Connections]:
-    opener = Opener(url=url, statement_timeout=timedelta(seconds=30), lock_timeout=MOMENT)
-    async with open_connections(opener, pool_size=6, max_overflow=0, patience=timedelta(seconds=30)) as opened:
-        yield opened
 
 
 async def test_a_unit_whose_failure_is_swallowed_is_not_acknowledged(connections: Connections) -> None:

@@ -1,7 +1,6 @@
 """What a PostgreSQL store says when the URL, the server or the database is not as it should be, and how it recovers."""
 
 import traceback
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -24,12 +23,6 @@ from tmws_core.ports.storage import Storage
 pytestmark = pytest.mark.anyio
 
 MOMENT = timedelta(milliseconds=300)
-
-
-@pytest.fixture
-def url(postgres: PostgresServer) -> Iterator[str]:
-    with postgres.database() as created:
-        yield created
 
 
 async def refusal(url: str) -> TmwsError:

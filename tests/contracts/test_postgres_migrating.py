@@ -11,7 +11,7 @@ import pytest
 from tests.contracts.builders import EVERYTHING, MODEL, memory, new, vector
 from tests.contracts.ollama_double import OllamaDouble, hashed_vectors, ollama_double
 from tests.contracts.steps import get, store
-from tests.servers.postgres import PostgresServer, behind
+from tests.servers.postgres import behind
 from tmws_adapters.ollama import open_ollama
 from tmws_adapters.postgres import PostgresStore, open_postgres
 from tmws_core.domain.embedding import Canary, EmbeddingModel
@@ -35,12 +35,6 @@ WITHOUT = """
 """
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-
-
-@pytest.fixture
-def url(postgres: PostgresServer) -> Iterator[str]:
-    with postgres.database() as created:
-        yield created
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The partitions of the months are made, and walled off, while others read for as long as they like."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -35,12 +34,6 @@ HAND_MADE = """
     CREATE TABLE by_hand (LIKE memories_v2 INCLUDING ALL);
     ALTER TABLE memories_v2 ATTACH PARTITION by_hand FOR VALUES FROM ('2020-01-01') TO ('2020-02-01')
 """
-
-
-@pytest.fixture
-def url(postgres: PostgresServer) -> Iterator[str]:
-    with postgres.database() as created:
-        yield created
 
 
 def partitions(url: str) -> list[str]:

@@ -1,7 +1,6 @@
 """How a unit of work goes to the server: in few trips, and with the errors of what travelled along."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +12,6 @@ from psycopg.pq import TransactionStatus
 
 from tests.contracts.builders import MODEL, fingerprint, memory, new, vector
 from tests.contracts.steps import store
-from tests.servers.postgres import PostgresServer
 from tmws_adapters.postgres import PostgresStore, open_postgres
 from tmws_adapters.postgres.connections import Connections, open_connections
 from tmws_adapters.postgres.opener import Opener
@@ -29,19 +27,6 @@ pytestmark = pytest.mark.anyio
 MOMENT = timedelta(milliseconds=200)
 
 BROKEN = "SELECT 1 / 0"
-
-
-@pytest.fixture
-def url(postgres: PostgresServer) -> Iterator[str]:
-    with postgres.database() as created:
-        yield created
-
-
-@pytest.fixture
-async def connections(url: str) -> AsyncIterator[Connections]:
-    opener = Opener(url=url, statement_timeout=timedelta(seconds=30), lock_timeout=MOMENT)
-    async with open_connections(opener, pool_size=6, max_overflow=0, patience=timedelta(seconds=30)) as opened:
-        yield opened
 
 
 async def create(storage: Storage, stored: Memory) -> None:

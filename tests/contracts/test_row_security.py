@@ -1,6 +1,6 @@
 """The second wall: PostgreSQL itself hides rows from a statement that forgets to ask who is reading."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import anyio
@@ -43,12 +43,6 @@ OPEN = {
     "schema_compatibility",
 }
 """Tables without a wall; docs/explanation/access.md says of those that tell something why."""
-
-
-@pytest.fixture
-def url(postgres: PostgresServer) -> Iterator[str]:
-    with postgres.database() as created:
-        yield created
 
 
 @pytest.fixture
